@@ -1,0 +1,371 @@
+/*
+ * storage_conf_tpm.c: XML of tpm storage pools and their volumes
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <unistd.h>
+
+#include "configmake.h"
+#include "storage_conf_tpm.h"
+#include "viralloc.h"
+#include "virbitmap.h"
+#include "virerror.h"
+#include "virlog.h"
+#include "viruuid.h"
+#include "virxml.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("conf.storage_conf_tpm");
+
+VIR_ENUM_IMPL(virStorageVolTPMIdentity,
+              VIR_STORAGE_VOL_TPM_IDENTITY_LAST,
+              "default", "copy", "new",
+);
+
+
+void
+virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
+{
+    if (def->type != VIR_STORAGE_POOL_TPM || def->target.path)
+        return;
+
+    if (geteuid() == 0)
+        def->target.path = g_strdup(LOCALSTATEDIR "/lib/libvirt/tpm");
+    else
+        def->target.path = g_build_filename(g_get_user_data_dir(), "libvirt", "tpm", NULL);
+}
+
+
+static void
+virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
+{
+    g_free(endorsement->key);
+    g_free(endorsement->fingerprint);
+    g_free(endorsement->certificate);
+}
+
+
+void
+virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
+{
+    size_t i;
+
+    def->hasuuid = false;
+    memset(def->uuid, 0, sizeof(def->uuid));
+
+    for (i = 0; i < def->nendorsements; i++)
+        virStorageVolTPMEndorsementClear(&def->endorsements[i]);
+    g_clear_pointer(&def->endorsements, g_free);
+    def->nendorsements = 0;
+}
+
+
+void
+virStorageVolTPMDefFree(virStorageVolTPMDef *def)
+{
+    if (!def)
+        return;
+
+    virStorageVolTPMDefClearLearned(def);
+    virBitmapFree(def->activePcrBanks);
+    g_free(def->profile.source);
+    g_free(def);
+}
+
+
+static int
+virStorageVolTPMDefParseUUID(xmlXPathContextPtr ctxt,
+                             virStorageVolTPMDef *def)
+{
+    g_autofree char *uuid = virXPathString("string(./uuid)", ctxt);
+
+    if (!uuid)
+        return 0;
+
+    if (virUUIDParse(uuid, def->uuid) < 0) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("malformed uuid '%1$s' of a TPM"), uuid);
+        return -1;
+    }
+
+    def->hasuuid = true;
+    return 0;
+}
+
+
+static int
+virStorageVolTPMDefParsePcrBanks(xmlXPathContextPtr ctxt,
+                                 virStorageVolTPMDef *def)
+{
+    g_autofree xmlNodePtr *nodes = NULL;
+    size_t i;
+    int n;
+
+    if ((n = virXPathNodeSet("./active_pcr_banks/*", ctxt, &nodes)) < 0)
+        return -1;
+
+    if (n == 0)
+        return 0;
+
+    def->activePcrBanks = virBitmapNew(0);
+
+    for (i = 0; i < n; i++) {
+        const char *name = (const char *)nodes[i]->name;
+        int bank = virDomainTPMPcrBankTypeFromString(name);
+
+        if (bank < 0) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("unknown PCR bank '%1$s' of a TPM"), name);
+            return -1;
+        }
+        virBitmapSetBitExpand(def->activePcrBanks, bank);
+    }
+
+    return 0;
+}
+
+
+static int
+virStorageVolTPMDefParseProfile(xmlXPathContextPtr ctxt,
+                                virStorageVolTPMDef *def)
+{
+    xmlNodePtr node = virXPathNode("./profile[1]", ctxt);
+
+    if (!node)
+        return 0;
+
+    if (!(def->profile.source = virXMLPropStringRequired(node, "source")))
+        return -1;
+
+    return virXMLPropEnum(node, "removeDisabled",
+                          virDomainTPMProfileRemoveDisabledTypeFromString,
+                          VIR_XML_PROP_NONZERO,
+                          &def->profile.removeDisabled);
+}
+
+
+static int
+virStorageVolTPMDefParseEndorsements(xmlXPathContextPtr ctxt,
+                                     virStorageVolTPMDef *def)
+{
+    g_autofree xmlNodePtr *nodes = NULL;
+    size_t i;
+    int n;
+
+    if ((n = virXPathNodeSet("./endorsement", ctxt, &nodes)) < 0)
+        return -1;
+
+    def->endorsements = g_new0(virStorageVolTPMEndorsement, n);
+    def->nendorsements = n;
+
+    for (i = 0; i < n; i++) {
+        virStorageVolTPMEndorsement *endorsement = &def->endorsements[i];
+
+        if (!(endorsement->key = virXMLPropStringRequired(nodes[i], "key")) ||
+            !(endorsement->fingerprint = virXMLPropStringRequired(nodes[i], "fingerprint")))
+            return -1;
+
+        endorsement->certificate = virXMLNodeContentString(nodes[i]);
+    }
+
+    return 0;
+}
+
+
+static int
+virStorageVolTPMDefValidate(const virStorageVolTPMDef *def)
+{
+    if (def->version != VIR_DOMAIN_TPM_VERSION_1_2)
+        return 0;
+
+    if (def->activePcrBanks) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("<active_pcr_banks> is not for a TPM of version 1.2, which has only SHA-1 PCRs"));
+        return -1;
+    }
+
+    if (def->profile.source) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("<profile> is not for a TPM of version 1.2"));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static virStorageVolTPMDef *
+virStorageVolTPMDefParseXML(xmlNodePtr node,
+                            xmlXPathContextPtr ctxt)
+{
+    VIR_XPATH_NODE_AUTORESTORE(ctxt)
+    g_autoptr(virStorageVolTPMDef) def = g_new0(virStorageVolTPMDef, 1);
+
+    ctxt->node = node;
+
+    if (virXMLPropEnum(node, "version", virDomainTPMVersionTypeFromString,
+                       VIR_XML_PROP_NONZERO, &def->version) < 0 ||
+        virXMLPropTristateBool(node, "manufacture", VIR_XML_PROP_NONE,
+                               &def->manufacture) < 0 ||
+        virXMLPropEnum(node, "identity", virStorageVolTPMIdentityTypeFromString,
+                       VIR_XML_PROP_NONZERO, &def->identity) < 0 ||
+        virStorageVolTPMDefParseUUID(ctxt, def) < 0 ||
+        virStorageVolTPMDefParsePcrBanks(ctxt, def) < 0 ||
+        virStorageVolTPMDefParseProfile(ctxt, def) < 0 ||
+        virStorageVolTPMDefParseEndorsements(ctxt, def) < 0 ||
+        virStorageVolTPMDefValidate(def) < 0)
+        return NULL;
+
+    return g_steal_pointer(&def);
+}
+
+
+static int
+virStorageVolTPMDefRefuse(const virStoragePoolDef *pool,
+                          xmlNodePtr node,
+                          const virStorageVolDef *vol)
+{
+    if (node) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<tpm> of volume '%1$s' is only for pools of type 'tpm', and '%2$s' is of type '%3$s'"),
+                       vol->name, NULLSTR(pool->name),
+                       virStoragePoolTypeToString(pool->type));
+        return -1;
+    }
+
+    if (vol->target.encryption &&
+        vol->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("encryption format 'vtpm' of volume '%1$s' is only for pools of type 'tpm', and '%2$s' is of type '%3$s'"),
+                       vol->name, NULLSTR(pool->name),
+                       virStoragePoolTypeToString(pool->type));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+virStorageVolTPMDefParse(const virStoragePoolDef *pool,
+                         xmlXPathContextPtr ctxt,
+                         virStorageVolDef *vol)
+{
+    xmlNodePtr node = virXPathNode("./tpm[1]", ctxt);
+
+    if (pool->type != VIR_STORAGE_POOL_TPM)
+        return virStorageVolTPMDefRefuse(pool, node, vol);
+
+    if (vol->target.capacity == 0) {
+        vol->target.capacity = VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT;
+        if (!vol->target.has_allocation)
+            vol->target.allocation = vol->target.capacity;
+    }
+
+    if (vol->target.encryption &&
+        vol->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_DEFAULT)
+        vol->target.encryption->format = VIR_STORAGE_ENCRYPTION_FORMAT_VTPM;
+
+    if (!node)
+        return 0;
+
+    if (!(vol->tpm = virStorageVolTPMDefParseXML(node, ctxt)))
+        return -1;
+
+    return 0;
+}
+
+
+static void
+virStorageVolTPMDefFormatPcrBanks(virBuffer *buf,
+                                  const virStorageVolTPMDef *def)
+{
+    g_auto(virBuffer) banksBuf = VIR_BUFFER_INIT_CHILD(buf);
+    ssize_t bank = -1;
+
+    if (!def->activePcrBanks)
+        return;
+
+    while ((bank = virBitmapNextSetBit(def->activePcrBanks, bank)) >= 0)
+        virBufferAsprintf(&banksBuf, "<%s/>\n", virDomainTPMPcrBankTypeToString(bank));
+
+    virXMLFormatElement(buf, "active_pcr_banks", NULL, &banksBuf);
+}
+
+
+static void
+virStorageVolTPMDefFormatProfile(virBuffer *buf,
+                                 const virStorageVolTPMDef *def)
+{
+    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
+
+    virBufferEscapeString(&attrBuf, " source='%s'", def->profile.source);
+    if (def->profile.removeDisabled)
+        virBufferAsprintf(&attrBuf, " removeDisabled='%s'",
+                          virDomainTPMProfileRemoveDisabledTypeToString(def->profile.removeDisabled));
+
+    virXMLFormatElement(buf, "profile", &attrBuf, NULL);
+}
+
+
+/* The certificate's lines stand without indentation: they are PEM. */
+static void
+virStorageVolTPMDefFormatEndorsement(virBuffer *buf,
+                                     const virStorageVolTPMEndorsement *endorsement)
+{
+    int indent = virBufferGetIndent(buf);
+
+    virBufferEscapeString(buf, "<endorsement key='%s'", endorsement->key);
+    virBufferEscapeString(buf, " fingerprint='%s'", endorsement->fingerprint);
+
+    if (!endorsement->certificate || !*endorsement->certificate) {
+        virBufferAddLit(buf, "/>\n");
+        return;
+    }
+
+    virBufferAddLit(buf, ">");
+    virBufferSetIndent(buf, 0);
+    virBufferEscapeString(buf, "%s", endorsement->certificate);
+    virBufferAddLit(buf, "</endorsement>\n");
+    virBufferSetIndent(buf, indent);
+}
+
+
+void
+virStorageVolTPMDefFormat(virBuffer *buf,
+                          const virStorageVolTPMDef *def)
+{
+    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
+    g_auto(virBuffer) childBuf = VIR_BUFFER_INIT_CHILD(buf);
+    size_t i;
+
+    if (!def)
+        return;
+
+    if (def->version)
+        virBufferAsprintf(&attrBuf, " version='%s'",
+                          virDomainTPMVersionTypeToString(def->version));
+    if (def->manufacture)
+        virBufferAsprintf(&attrBuf, " manufacture='%s'",
+                          virTristateBoolTypeToString(def->manufacture));
+    if (def->identity)
+        virBufferAsprintf(&attrBuf, " identity='%s'",
+                          virStorageVolTPMIdentityTypeToString(def->identity));
+
+    if (def->hasuuid) {
+        char uuid[VIR_UUID_STRING_BUFLEN];
+
+        virBufferAsprintf(&childBuf, "<uuid>%s</uuid>\n",
+                          virUUIDFormat(def->uuid, uuid));
+    }
+    virStorageVolTPMDefFormatPcrBanks(&childBuf, def);
+    virStorageVolTPMDefFormatProfile(&childBuf, def);
+    for (i = 0; i < def->nendorsements; i++)
+        virStorageVolTPMDefFormatEndorsement(&childBuf, &def->endorsements[i]);
+
+    virXMLFormatElement(buf, "tpm", &attrBuf, &childBuf);
+}

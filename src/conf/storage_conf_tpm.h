@@ -1,0 +1,107 @@
+/*
+ * storage_conf_tpm.h: XML of tpm storage pools and their volumes
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "internal.h"
+#include "domain_conf.h"
+#include "storage_conf.h"
+
+/* Capacity of a volume whose definition has none, and the largest, in bytes. */
+#define VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT (1024ULL * 1024)
+#define VIR_STORAGE_VOL_TPM_CAPACITY_MAX (16ULL * 1024 * 1024)
+
+/* What vol-create-from makes of its source. */
+typedef enum {
+    VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT, /* copy */
+    VIR_STORAGE_VOL_TPM_IDENTITY_COPY,    /* the same TPM once more */
+    VIR_STORAGE_VOL_TPM_IDENTITY_NEW,     /* a new TPM with the source's parameters */
+
+    VIR_STORAGE_VOL_TPM_IDENTITY_LAST
+} virStorageVolTPMIdentity;
+
+VIR_ENUM_DECL(virStorageVolTPMIdentity);
+
+/* An endorsement key (EK) of a TPM, as its manufacturer certified it. */
+typedef struct _virStorageVolTPMEndorsement virStorageVolTPMEndorsement;
+struct _virStorageVolTPMEndorsement {
+    char *key;          /* algorithm and size: "rsa2048", "secp384r1" */
+    char *fingerprint;  /* "sha256:" and the hash of the DER SubjectPublicKeyInfo in hex */
+    char *certificate;  /* PEM */
+};
+
+struct _virStorageVolTPMDef {
+    virDomainTPMVersion version;  /* DEFAULT when not given */
+    virTristateBool manufacture;  /* NO: make a blank volume */
+    virStorageVolTPMIdentity identity;
+
+    bool hasuuid;
+    unsigned char uuid[VIR_UUID_BUFLEN];  /* the identity of this TPM */
+
+    virBitmap *activePcrBanks;  /* of virDomainTPMPcrBank; NULL for swtpm's default */
+    struct {
+        char *source;
+        virDomainTPMProfileRemoveDisabled removeDisabled;
+    } profile;
+
+    size_t nendorsements;
+    virStorageVolTPMEndorsement *endorsements;
+};
+
+/**
+ * virStoragePoolTPMDefSetTarget:
+ * @def: definition of a pool of any type
+ *
+ * Gives a tpm pool that has no target path the default one: the system's
+ * directory for a privileged process, else the user's. Does nothing to a pool
+ * that has a path or is of another type.
+ */
+void virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageVolTPMDefFree:
+ * @def: what a volume says of its TPM, or NULL
+ */
+void virStorageVolTPMDefFree(virStorageVolTPMDef *def);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVolTPMDef, virStorageVolTPMDefFree);
+
+/**
+ * virStorageVolTPMDefClearLearned:
+ * @def: what a volume says of its TPM
+ *
+ * Forgets what is learned when a TPM is made, not asked for: its identity and
+ * its endorsement keys.
+ */
+void virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageVolTPMDefParse:
+ * @pool: the pool that the volume belongs to, of any type
+ * @ctxt: XPath context, its node is <volume>
+ * @vol: the volume, everything but its TPM parsed
+ *
+ * Parses <tpm> and settles what is particular to volumes of a tpm pool: the
+ * default capacity and the meaning of <encryption format='default'>. Refuses
+ * <tpm> and vtpm encryption in pools of other types.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int virStorageVolTPMDefParse(const virStoragePoolDef *pool,
+                             xmlXPathContextPtr ctxt,
+                             virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMDefFormat:
+ * @buf: output
+ * @def: what a volume says of its TPM, or NULL for no output
+ */
+void virStorageVolTPMDefFormat(virBuffer *buf,
+                               const virStorageVolTPMDef *def)
+    ATTRIBUTE_NONNULL(1);

@@ -1,0 +1,131 @@
+/*
+ * virtpmstate.h: recognise and lock the state of an emulated TPM
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "internal.h"
+#include "virenum.h"
+
+/* The largest file that is taken for TPM state, in bytes. */
+#define VIR_TPM_STATE_MAX_SIZE (16ULL * 1024 * 1024)
+
+typedef enum {
+    VIR_TPM_STATE_BLANK,     /* 0 bytes, only zeros, or a linear header without permanent state */
+    VIR_TPM_STATE_LINEAR,    /* swtpm's linear file, whole, with permanent state */
+    VIR_TPM_STATE_DAMAGED,   /* a linear file or blob that is cut short or contradicts itself */
+    VIR_TPM_STATE_BLOB,      /* one bare permanent state blob, as swtpm keeps in a directory */
+    VIR_TPM_STATE_QCOW2,
+    VIR_TPM_STATE_LUKS,
+    VIR_TPM_STATE_UNKNOWN,   /* none of these */
+
+    VIR_TPM_STATE_LAST
+} virTPMStateKind;
+
+VIR_ENUM_DECL(virTPMStateKind);
+
+typedef enum {
+    VIR_TPM_STATE_VERSION_UNKNOWN, /* the bytes don't tell: blank, encrypted or foreign */
+    VIR_TPM_STATE_VERSION_1_2,
+    VIR_TPM_STATE_VERSION_2_0,
+
+    VIR_TPM_STATE_VERSION_LAST
+} virTPMStateVersion;
+
+VIR_ENUM_DECL(virTPMStateVersion);
+
+typedef struct _virTPMState virTPMState;
+struct _virTPMState {
+    virTPMStateKind kind;
+    virTPMStateVersion version;
+    bool encrypted; /* only of VIR_TPM_STATE_LINEAR and VIR_TPM_STATE_BLOB */
+};
+
+/**
+ * virTPMStateProbe:
+ * @fd: descriptor of a regular file, open for reading; its offset stays as it is
+ * @path: the file's name, for error messages
+ * @state: filled in on success
+ *
+ * Tells what the file behind @fd holds, from its bytes alone. Only reads, and
+ * must come before every run of swtpm or swtpm_setup on a volume, because both
+ * format what they do not know.
+ *
+ * Layout: swtpm's src/swtpm/swtpm_nvstore_linear.h (linear file, little-endian)
+ * and src/swtpm/swtpm_nvstore.c (blob header and TLVs, big-endian); libtpms'
+ * PERSISTENT_ALL magic for TPM 2.0.
+ *
+ * Returns 0 on success, whatever the file holds; -1 with an error reported if
+ * it can't be read.
+ */
+int virTPMStateProbe(int fd,
+                     const char *path,
+                     virTPMState *state)
+    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateRequire:
+ * @state: what virTPMStateProbe() found
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Checks that swtpm may be run on the volume: only VIR_TPM_STATE_LINEAR
+ * passes. Every other kind has an error of its own that says what the volume
+ * holds and what to do.
+ *
+ * Returns 0 if it may, -1 with an error reported otherwise.
+ */
+int virTPMStateRequire(const virTPMState *state,
+                       const char *pool,
+                       const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateOpen:
+ * @path: the volume's file
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Opens a volume's file for reading and writing and takes its lock, an open
+ * file description write lock over the whole file. It is held as long as any
+ * process keeps the description open: hand the descriptor to a child and the
+ * lock lives as long as the child does. Symbolic links are not followed, and
+ * only a regular file is taken. Verifies, once the lock is held, that @path
+ * still names the locked file.
+ *
+ * Returns the descriptor (close-on-exec), or -1 with an error reported:
+ * VIR_ERR_RESOURCE_BUSY, naming the holder, if the volume is in use;
+ * VIR_ERR_NO_STORAGE_VOL if there is no such file.
+ */
+int virTPMStateOpen(const char *path,
+                    const char *pool,
+                    const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateLock:
+ * @fd: descriptor, open for writing
+ *
+ * Takes the lock of virTPMStateOpen() on an open descriptor, without waiting.
+ *
+ * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it.
+ */
+int virTPMStateLock(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateLockHolder:
+ * @fd: descriptor of a file whose lock was refused
+ *
+ * Looks through /proc for a process that holds a lock on the file behind @fd.
+ * That is slow: meant for an error message.
+ *
+ * Returns text such as "process 4711 (swtpm)", or NULL if no process of this
+ * host holds it.
+ */
+char *virTPMStateLockHolder(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;

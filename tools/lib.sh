@@ -1,0 +1,70 @@
+# Sourced by the other tools: where things are, and how to speak.
+
+set -euo pipefail
+
+# The project's root; every tool may be called from any folder.
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tree=$top/subprojects/libvirt
+build=$top/build
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/libvirt-tpm-pool
+
+me=${0##*/}
+
+say() { printf '%s: %s\n' "$me" "$*" >&2; }
+
+die() { say "error: $*"; exit 1; }
+
+# usage TEXT "$@": print TEXT and end when --help or -h is among the arguments.
+usage() {
+    local text=$1 arg
+    shift
+    for arg; do
+        case $arg in
+            --) return 0 ;;
+            -h|--help) printf '%s\n' "$text"; exit 0 ;;
+        esac
+    done
+}
+
+need_root() {
+    [ "$(id -u)" = 0 ] || die "needs root: run it with sudo"
+}
+
+# Our own files that stand in libvirt's tree, relative to the project's root.
+own_files() {
+    (cd "$top" && git ls-files --cached --others --exclude-standard -- src docs tests |
+        while read -r file; do
+            [ ! -e "$file" ] || printf '%s\n' "$file"
+        done)
+}
+
+# git in libvirt's tree, with an identity and settings that do not depend on
+# whoever runs it.
+tree_git() {
+    git -C "$tree" \
+        -c user.name='libvirt tpm pool' -c user.email='tpm-pool@localhost' \
+        -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0 \
+        -c advice.detachedHead=false "$@"
+}
+
+# The patch files, in order, as absolute paths.
+patch_files() {
+    local name
+    while read -r name; do
+        case $name in
+            ''|\#*) continue ;;
+        esac
+        [ -f "$top/patches/$name" ] || die "patches/series names $name, which is not there"
+        printf '%s\n' "$top/patches/$name"
+    done < "$top/patches/series"
+}
+
+# What tells whether patches/ is what the tree was last made from or exported to.
+patches_id() {
+    patch_files | xargs -r -d '\n' cat | sha256sum | cut -d' ' -f1
+}
+
+# wrap KEY: a value of the pin.
+wrap() {
+    sed -n "s/^$1 *= *//p" "$top/subprojects/libvirt.wrap"
+}
