@@ -77,6 +77,33 @@ virStorageVolTPMDefFree(virStorageVolTPMDef *def)
 }
 
 
+virStorageVolTPMDef *
+virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
+{
+    virStorageVolTPMDef *copy = g_new0(virStorageVolTPMDef, 1);
+
+    copy->version = def->version;
+    copy->manufacture = def->manufacture;
+    copy->identity = def->identity;
+    copy->hasuuid = def->hasuuid;
+    memcpy(copy->uuid, def->uuid, sizeof(copy->uuid));
+    if (def->activePcrBanks)
+        copy->activePcrBanks = virBitmapNewCopy(def->activePcrBanks);
+    copy->profile.source = g_strdup(def->profile.source);
+    copy->profile.removeDisabled = def->profile.removeDisabled;
+
+    return copy;
+}
+
+
+void
+virStorageVolTPMDefRelease(virStorageVolDef *vol)
+{
+    if (!vol->building)
+        g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
+}
+
+
 static int
 virStorageVolTPMDefParseUUID(xmlXPathContextPtr ctxt,
                              virStorageVolTPMDef *def)

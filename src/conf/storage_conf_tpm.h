@@ -70,6 +70,27 @@ void virStorageVolTPMDefFree(virStorageVolTPMDef *def);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVolTPMDef, virStorageVolTPMDefFree);
 
 /**
+ * virStorageVolTPMDefCopy:
+ * @def: what a volume says of its TPM
+ *
+ * Returns a copy of what was asked for and of the identity; what else was
+ * learned is left out.
+ */
+virStorageVolTPMDef *virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageVolTPMDefRelease:
+ * @vol: a volume in a pool of any type
+ *
+ * Gives up what was read from the volume's sidecar: a pool of many volumes
+ * does not keep that in memory. Does nothing while the volume is made, which
+ * goes by it.
+ */
+void virStorageVolTPMDefRelease(virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virStorageVolTPMDefClearLearned:
  * @def: what a volume says of its TPM
  *

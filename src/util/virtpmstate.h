@@ -9,17 +9,18 @@
 #include "internal.h"
 #include "virenum.h"
 
-/* The largest file that is taken for TPM state, in bytes. */
+/* The largest file that is taken for TPM state or for blank, in bytes. */
 #define VIR_TPM_STATE_MAX_SIZE (16ULL * 1024 * 1024)
 
 typedef enum {
     VIR_TPM_STATE_BLANK,     /* 0 bytes, only zeros, or a linear header without permanent state */
     VIR_TPM_STATE_LINEAR,    /* swtpm's linear file, whole, with permanent state */
     VIR_TPM_STATE_DAMAGED,   /* a linear file or blob that is cut short or contradicts itself */
-    VIR_TPM_STATE_BLOB,      /* one bare permanent state blob, as swtpm keeps in a directory */
+    VIR_TPM_STATE_BLOB,      /* one bare state blob, as swtpm keeps in a directory; that it
+                                is the permanent one only a known version tells */
     VIR_TPM_STATE_QCOW2,
     VIR_TPM_STATE_LUKS,
-    VIR_TPM_STATE_UNKNOWN,   /* none of these */
+    VIR_TPM_STATE_UNKNOWN,   /* none of these, or larger than VIR_TPM_STATE_MAX_SIZE */
 
     VIR_TPM_STATE_LAST
 } virTPMStateKind;
@@ -94,7 +95,11 @@ int virTPMStateRequire(const virTPMState *state,
  * process keeps the description open: hand the descriptor to a child and the
  * lock lives as long as the child does. Symbolic links are not followed, and
  * only a regular file is taken. Verifies, once the lock is held, that @path
- * still names the locked file.
+ * still names the locked file. A lock that is refused is asked for again for
+ * some 40 ms.
+ *
+ * The caller must hold no POSIX lock on the file: they go when any descriptor
+ * of it is closed.
  *
  * Returns the descriptor (close-on-exec), or -1 with an error reported:
  * VIR_ERR_RESOURCE_BUSY, naming the holder, if the volume is in use;
@@ -112,7 +117,8 @@ int virTPMStateOpen(const char *path,
  *
  * Takes the lock of virTPMStateOpen() on an open descriptor, without waiting.
  *
- * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it.
+ * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it,
+ * -ENOSYS if the platform has no such locks.
  */
 int virTPMStateLock(int fd)
     G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,32 @@
+"""Fixtures of the integration tests.
+
+Run them with: tools/sandbox -- /usr/bin/python3 -m pytest integration
+Without those that boot a guest: ... integration -m 'not guest'
+"""
+
+import os
+
+import pytest
+
+from host import Host, OtherHost
+
+
+def pytest_configure():
+    if "LIBVIRT_SANDBOX" not in os.environ:
+        pytest.exit("the tests would change this machine's own libvirt: "
+                    "run them inside of tools/sandbox", returncode=2)
+
+
+@pytest.fixture
+def host():
+    """The sandbox that the tests run in, as a Host: empty before and after."""
+    this = Host()
+    yield this
+    this.clean_up()
+
+
+@pytest.fixture
+def other_host(tmp_path):
+    """A second Host, with daemons and files of its own: what to migrate to."""
+    with OtherHost("other", tmp_path / "log") as other:
+        yield other

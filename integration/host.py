@@ -1,0 +1,238 @@
+"""What a test does to a libvirt host, as its user would do it."""
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import xmls
+
+TOP = Path(__file__).resolve().parent.parent
+DAEMONS = ("virtsecretd", "virtstoraged", "virtqemud")
+# The kernel, the initramfs and what the guests print on their consoles.
+GUEST_DIR = "/var/lib/libvirt/guest"
+# For a boot; generous, because the guest's CPU is emulated.
+PATIENCE = 120
+
+
+def wait_for(what, condition, timeout=PATIENCE):
+    """Wait until condition() is true, and return what it returned."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.1)
+    raise AssertionError(f"not within {timeout} s: {what}")
+
+
+class Host:
+    """A libvirt host: its daemons, its storage, its guests and its files."""
+
+    # What to put before a command so that it runs on this host.
+    enter = ()
+    # Where this host's files are seen from here.
+    root = Path("/")
+
+    # Commands
+
+    def run(self, *command, input=None):
+        """Run a command on this host; returns the CompletedProcess."""
+        return subprocess.run([*self.enter, *map(str, command)], input=input, text=True,
+                              capture_output=True, env={**os.environ, "LC_ALL": "C"},
+                              check=False, timeout=300)
+
+    def virsh(self, *args, input=None):
+        """Run virsh, which must succeed; returns what it printed."""
+        done = self.run("virsh", "-q", *args, input=input)
+        assert done.returncode == 0, f"virsh {' '.join(map(str, args))}: {done.stderr}"
+        return done.stdout.strip()
+
+    def virsh_fails(self, *args, input=None):
+        """Run virsh, which must fail; returns its error message."""
+        done = self.run("virsh", "-q", *args, input=input)
+        assert done.returncode != 0, f"virsh {' '.join(map(str, args))} succeeded: {done.stdout}"
+        return done.stderr.strip()
+
+    def daemon(self, action, *names):
+        """start, stop, restart or kill daemons; returns when it is done."""
+        done = self.run("sandbox-daemon", action, *names)
+        assert done.returncode == 0, done.stderr
+
+    # What can be made
+
+    def define_secret(self, value, usage=None, usage_type="vtpm"):
+        """Define a secret and set its value; returns its uuid."""
+        secret = str(uuid.uuid4())
+        self.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, usage, usage_type))
+        self.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input=value)
+        return secret
+
+    def define_pool(self, name="tpm", kind="tpm", target=None, start=True):
+        """Define a pool, and build and start it unless told otherwise."""
+        self.virsh("pool-define", "/dev/stdin", input=xmls.pool(name, kind, target))
+        if start:
+            self.virsh("pool-build", name)
+            self.virsh("pool-start", name)
+
+    def create_volume(self, name, pool="tpm", **what):
+        """Create a volume, described as for xmls.volume(); returns its path."""
+        self.virsh("vol-create", pool, "/dev/stdin", input=xmls.volume(name, **what))
+        return self.virsh("vol-path", name, "--pool", pool)
+
+    def define_guest(self, name="guest", tpm=xmls.tpm_emulator()):
+        """Define a domain that can boot the Linux guest; returns a Guest."""
+        self.install_guest()
+        guest = Guest(self, name, tpm, str(uuid.uuid4()))
+        guest.define("info")
+        return guest
+
+    def install_guest(self):
+        """Put the guest's kernel and initramfs where QEMU's user can read them; a cache
+        folder below somebody's home is not. For what define_guest() is not called for."""
+        target = self.path(GUEST_DIR)
+        if (target / "initrd").exists():
+            return
+        made = subprocess.run([TOP / "tools/guest"], check=True, text=True, capture_output=True)
+        target.mkdir(mode=0o755)
+        for name in ("vmlinuz", "initrd"):
+            shutil.copy(Path(made.stdout.strip()) / name, target)
+
+    # What can be seen
+
+    def path(self, path):
+        """A file of this host, as it is seen from here."""
+        return self.root / str(path).lstrip("/")
+
+    def contents(self, *folders):
+        """All that is in folders, to be compared: equal means that nothing changed."""
+        found = {}
+        for folder in folders:
+            for entry in sorted(self.path(folder).rglob("*")):
+                info = entry.lstat()
+                facts = (stat.filemode(info.st_mode), info.st_uid, info.st_gid, info.st_ino)
+                if stat.S_ISREG(info.st_mode):
+                    facts += (info.st_mtime_ns, hashlib.md5(entry.read_bytes()).hexdigest())
+                found[str(entry)] = facts
+        return found
+
+    def log(self, name="virtqemud"):
+        """A daemon's log."""
+        return self.path(f"/var/log/libvirt/{name}.log").read_text()
+
+    # The end
+
+    def clean_up(self):
+        """Remove whatever is there: in a sandbox all of it comes from the tests."""
+        for name in DAEMONS:
+            if self.run("pidof", name).returncode:
+                self.daemon("start", name)
+        for name in self.virsh("list", "--name").split():
+            # It may be off by now.
+            self.run("virsh", "destroy", name)
+        for name in self.virsh("list", "--all", "--name").split():
+            self.virsh("undefine", name, "--managed-save", "--snapshots-metadata",
+                       "--checkpoints-metadata", "--nvram", "--tpm")
+        for name in self.virsh("pool-list", "--name").split():
+            self.virsh("pool-destroy", name)
+        for name in self.virsh("pool-list", "--all", "--name").split():
+            self.virsh("pool-undefine", name)
+        for line in self.virsh("secret-list").splitlines():
+            self.virsh("secret-undefine", line.split()[0])
+        for folder in ("tpm", "images", "swtpm"):
+            shutil.rmtree(self.path(f"/var/lib/libvirt/{folder}"), ignore_errors=True)
+
+
+class OtherHost(Host):
+    """A second sandbox, started from inside of this one. A context manager."""
+
+    def __init__(self, name, log):
+        self.name = name
+        self._log = log
+        self._sandbox = None
+
+    def __enter__(self):
+        with open(self._log, "w", encoding="utf-8") as log:
+            # Not "sleep": the sandbox shall end when this process does.
+            self._sandbox = subprocess.Popen(
+                [TOP / "tools/sandbox", "--host", self.name, "--",
+                 "sh", "-c", "echo ready; cat > /dev/null"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self._sandbox.stdout.readline() == "ready\n", self._log.read_text()
+        init = self._child(self._child(self._sandbox.pid))
+        self.root = Path(f"/proc/{init}/root")
+        self.enter = ("nsenter", "--target", init, "--mount", "--pid", "--uts", "--")
+        return self
+
+    def __exit__(self, *_):
+        self._sandbox.stdin.close()
+        self._sandbox.wait(timeout=30)
+
+    @staticmethod
+    def _child(pid):
+        return subprocess.check_output(["pgrep", "-P", str(pid)], text=True).split()[0]
+
+    @property
+    def uri(self):
+        """The URI by which daemons and clients of other hosts reach this one."""
+        return f"qemu+unix:///system?socket=/dev/shm/libvirt-sandbox.{self.name}/virtqemud-sock"
+
+
+class Guest:
+    """A domain that boots the Linux guest. integration/guest-init says what the
+    guest can do for a test."""
+
+    def __init__(self, host, name, tpm, uuid):
+        self.host = host
+        self.name = name
+        self.tpm = tpm
+        self.uuid = uuid
+
+    def on(self, host):
+        """The same guest on another host, where it went by migration."""
+        return Guest(host, self.name, self.tpm, self.uuid)
+
+    def define(self, actions):
+        """Define the domain again, to do something else when it boots."""
+        self.host.virsh("define", "/dev/stdin", input=self.xml(actions))
+
+    def xml(self, actions="info"):
+        """The domain's XML."""
+        return xmls.domain(self.name, self.uuid, self.tpm, actions, GUEST_DIR)
+
+    def start(self, actions="idle"):
+        """Start the guest, and return while it boots."""
+        self.define(actions)
+        self.host.virsh("start", self.name)
+
+    def boot(self, actions):
+        """Boot the guest, let it do something, wait until it is off again. It must
+        succeed. Returns what it reported: {"sealed": "5ec2e7", ...}."""
+        self.start(actions)
+        self.wait_off()
+        failed = [line for line in self.console() if line.startswith("FAILED")]
+        assert not failed, failed
+        return dict(line.partition(" ")[::2] for line in self.console())
+
+    def console(self):
+        """The lines that the guest reported since it was started."""
+        log = self.host.path(f"{GUEST_DIR}/{self.name}.console")
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return [line.partition("GUEST: ")[2] for line in lines if "GUEST: " in line]
+
+    def wait_report(self, start):
+        """Wait until the guest reports something that starts so; returns the line."""
+        return wait_for(f"{self.name} reports '{start}'",
+                        lambda: next((line for line in self.console() if line.startswith(start)), ""))
+
+    def wait_off(self):
+        """Wait until the guest has powered itself off."""
+        wait_for(f"{self.name} is off", lambda: self.state() == "shut off")
+
+    def state(self):
+        """running, shut off, ..."""
+        return self.host.virsh("domstate", self.name)

@@ -1,0 +1,578 @@
+/*
+ * storage_backend_tpm.c: storage backend for the state of emulated TPMs
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "datatypes.h"
+#include "driver.h"
+#include "storage_backend_tpm.h"
+#include "storage_conf_tpm.h"
+#include "storage_tpm_files.h"
+#include "storage_tpm_setup.h"
+#include "storage_util.h"
+#include "viralloc.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "viridentity.h"
+#include "virlog.h"
+#include "virstring.h"
+#include "virtpmstate.h"
+#include "virthread.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_backend_tpm");
+
+
+static int
+virStorageBackendTPMCheckPool(virStoragePoolObj *pool,
+                              bool *active)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+
+    *active = virFileIsDir(def->target.path);
+    return 0;
+}
+
+
+/* A path that swtpm cannot be given: the comma ends its option. */
+static int
+virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
+{
+    if (!strpbrk(def->target.path, ",\\") &&
+        !virStringHasControlChars(def->target.path))
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("the path '%1$s' of tpm pool '%2$s' contains a comma, backslash or control character"),
+                   def->target.path, def->name);
+    return -1;
+}
+
+
+static int
+virStorageBackendTPMBuildPool(virStoragePoolObj *pool,
+                              unsigned int flags)
+{
+    virCheckFlags(0, -1);
+
+    if (virStorageBackendTPMCheckPath(virStoragePoolObjGetDef(pool)) < 0)
+        return -1;
+
+    return virStorageBackendBuildLocal(pool);
+}
+
+
+static int
+virStorageBackendTPMStartPool(virStoragePoolObj *pool)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+
+    if (virStorageBackendTPMCheckPath(def) < 0)
+        return -1;
+
+    if (virFileIsDir(def->target.path))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("directory '%1$s' of tpm pool '%2$s' does not exist: make it with pool-build"),
+                   def->target.path, def->name);
+    return -1;
+}
+
+
+/* The driver's run directory, where its temporary files are. */
+static char *
+virStorageBackendTPMRunDir(virStoragePoolObj *pool)
+{
+    virStorageVolDef vol = { .name = (char *)"" };
+    g_autofree char *temp = virStoragePoolObjBuildTempFilePath(pool, &vol);
+
+    return g_path_get_dirname(temp);
+}
+
+
+/* What an earlier daemon has left is removed before this one makes anything. */
+static void
+virStorageBackendTPMSweepRunDir(virStoragePoolObj *pool)
+{
+    static bool swept;
+    static virMutex lock = VIR_MUTEX_INITIALIZER;
+    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&lock) {
+        if (!swept)
+            virStorageTPMSetupSweep(rundir);
+        swept = true;
+    }
+}
+
+
+/* Fills in what the bytes tell. */
+static void
+virStorageBackendTPMSetState(virStorageVolDef *vol,
+                             const virTPMState *state)
+{
+    virStorageEncryptionFormatType encryption = VIR_STORAGE_ENCRYPTION_FORMAT_DEFAULT;
+
+    vol->target.format = VIR_STORAGE_FILE_RAW;
+    g_clear_pointer(&vol->target.encryption, virStorageEncryptionFree);
+
+    if (state->kind == VIR_TPM_STATE_QCOW2)
+        vol->target.format = VIR_STORAGE_FILE_QCOW2;
+    else if (state->kind == VIR_TPM_STATE_LUKS)
+        encryption = VIR_STORAGE_ENCRYPTION_FORMAT_LUKS;
+    else if (state->encrypted)
+        encryption = VIR_STORAGE_ENCRYPTION_FORMAT_VTPM;
+
+    if (encryption == VIR_STORAGE_ENCRYPTION_FORMAT_DEFAULT)
+        return;
+
+    vol->target.encryption = g_new0(virStorageEncryption, 1);
+    vol->target.encryption->format = encryption;
+}
+
+
+/* Reads a volume's file: size, owner and mode, and what its bytes tell.
+ * Returns -1 with an error reported, or with errno and no error if @quiet. */
+static int
+virStorageBackendTPMReadVol(virStorageVolDef *vol,
+                            virTPMState *state,
+                            bool quiet)
+{
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+
+    if ((fd = virStorageTPMFileOpen(vol->target.path, &sb)) < 0) {
+        if (quiet)
+            return -1;
+        if (errno == ENOENT)
+            virReportError(VIR_ERR_NO_STORAGE_VOL,
+                           _("no storage vol with matching path '%1$s'"),
+                           vol->target.path);
+        else
+            virReportSystemError(errno, _("cannot open volume '%1$s'"),
+                                 vol->target.path);
+        return -1;
+    }
+
+    if (virStorageBackendUpdateVolTargetInfoFD(&vol->target, fd, &sb) < 0 ||
+        virTPMStateProbe(fd, vol->target.path, state) < 0)
+        return -1;
+
+    virStorageBackendTPMSetState(vol, state);
+    return 0;
+}
+
+
+/* A file that can't be read is left out; it does not fail the pool. */
+static int
+virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
+                                const char *name)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageVolDef) vol = g_new0(virStorageVolDef, 1);
+    virTPMState state;
+
+    vol->name = g_strdup(name);
+    vol->type = VIR_STORAGE_VOL_FILE;
+    vol->target.path = g_strdup_printf("%s/%s", def->target.path, name);
+    vol->key = g_strdup(vol->target.path);
+
+    if (virStorageBackendTPMReadVol(vol, &state, true) < 0) {
+        VIR_WARN("ignoring file '%s' in tpm pool '%s', which cannot be read as a regular file",
+                 vol->target.path, def->name);
+        virResetLastError();
+        return 0;
+    }
+
+    if (virStoragePoolObjAddVol(pool, vol) < 0)
+        return -1;
+
+    vol = NULL;
+    return 0;
+}
+
+
+/* Size and permissions of the pool's directory. */
+static int
+virStorageBackendTPMRefreshDir(virStoragePoolDef *def)
+{
+    struct statvfs fs;
+    struct stat sb;
+
+    if (statvfs(def->target.path, &fs) < 0 || stat(def->target.path, &sb) < 0) {
+        virReportSystemError(errno, _("cannot stat directory '%1$s'"),
+                             def->target.path);
+        return -1;
+    }
+
+    def->capacity = (unsigned long long)fs.f_frsize * fs.f_blocks;
+    def->available = (unsigned long long)fs.f_frsize * fs.f_bfree;
+    def->allocation = def->capacity - def->available;
+
+    def->target.perms.mode = sb.st_mode & 07777;
+    def->target.perms.uid = sb.st_uid;
+    def->target.perms.gid = sb.st_gid;
+
+    return 0;
+}
+
+
+static int
+virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+    int rc;
+
+    virStorageBackendTPMSweepRunDir(pool);
+
+    if (virDirOpen(&dir, def->target.path) < 0)
+        return -1;
+
+    while ((rc = virDirRead(dir, &ent, def->target.path)) > 0) {
+        virStorageTPMFileSweep(def->target.path, ent->d_name);
+
+        if (virStorageTPMFileIsVolume(ent->d_name) &&
+            virStorageBackendTPMRefreshFile(pool, ent->d_name) < 0)
+            return -1;
+    }
+
+    if (rc < 0)
+        return -1;
+
+    return virStorageBackendTPMRefreshDir(def);
+}
+
+
+static int
+virStorageBackendTPMCheckEncryption(const virStorageVolDef *vol)
+{
+    const virStorageEncryption *enc = vol->target.encryption;
+
+    if (!enc)
+        return 0;
+
+    switch ((virStorageEncryptionFormatType)enc->format) {
+    case VIR_STORAGE_ENCRYPTION_FORMAT_VTPM:
+        break;
+
+    case VIR_STORAGE_ENCRYPTION_FORMAT_QCOW:
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("encryption format 'qcow' of TPM volume '%1$s' is not supported: it is not secure; use 'vtpm' or 'luks'"),
+                       vol->name);
+        return -1;
+
+    case VIR_STORAGE_ENCRYPTION_FORMAT_LUKS:
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("encryption format 'luks' of TPM volume '%1$s' is not supported yet: use 'vtpm'"),
+                       vol->name);
+        return -1;
+
+    case VIR_STORAGE_ENCRYPTION_FORMAT_DEFAULT:
+    case VIR_STORAGE_ENCRYPTION_FORMAT_LUKS2:
+    case VIR_STORAGE_ENCRYPTION_FORMAT_LUKS_ANY:
+    case VIR_STORAGE_ENCRYPTION_FORMAT_LAST:
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("encryption format '%1$s' of TPM volume '%2$s' is not supported: use 'vtpm'"),
+                       virStorageEncryptionFormatTypeToString(enc->format), vol->name);
+        return -1;
+    }
+
+    if (enc->nsecrets != 1) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the encryption of TPM volume '%1$s' needs exactly one <secret>"),
+                       vol->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+virStorageBackendTPMCheckTarget(const virStorageVolDef *vol)
+{
+    if (vol->target.format == VIR_STORAGE_FILE_QCOW2) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("format 'qcow2' of TPM volume '%1$s' is not supported yet: use 'raw'"),
+                       vol->name);
+        return -1;
+    }
+
+    if (vol->target.format != VIR_STORAGE_FILE_RAW) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("format '%1$s' is not for TPM volumes: '%2$s' must be 'raw'"),
+                       virStorageFileFormatTypeToString(vol->target.format), vol->name);
+        return -1;
+    }
+
+    if (virStorageSourceHasBacking(&vol->target)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' cannot have a backing store"), vol->name);
+        return -1;
+    }
+
+    if (vol->target.capacity > VIR_STORAGE_VOL_TPM_CAPACITY_MAX) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("capacity of TPM volume '%1$s' is %2$llu bytes; at most %3$llu are possible, and 1 MiB is plenty"),
+                       vol->name, vol->target.capacity,
+                       VIR_STORAGE_VOL_TPM_CAPACITY_MAX);
+        return -1;
+    }
+
+    return virStorageBackendTPMCheckEncryption(vol);
+}
+
+
+/* What is learned when a TPM is made is not taken from the user, but for the
+ * identity of a blank volume, which a state is to be brought to. */
+static int
+virStorageBackendTPMSettleTPM(virStorageVolDef *vol)
+{
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    bool keep;
+
+    if (!vol->tpm)
+        vol->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+
+    keep = vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO && vol->tpm->hasuuid;
+
+    if (keep)
+        memcpy(uuid, vol->tpm->uuid, sizeof(uuid));
+    else if (virUUIDGenerate(uuid) < 0)
+        return -1;
+
+    virStorageVolTPMDefClearLearned(vol->tpm);
+    memcpy(vol->tpm->uuid, uuid, sizeof(uuid));
+    vol->tpm->hasuuid = true;
+
+    return 0;
+}
+
+
+static int
+virStorageBackendTPMCreateVol(virStoragePoolObj *pool,
+                              virStorageVolDef *vol)
+{
+    if (virStorageTPMFileCheckName(vol->name) < 0 ||
+        virStorageBackendTPMCheckTarget(vol) < 0 ||
+        virStorageBackendTPMSettleTPM(vol) < 0)
+        return -1;
+
+    return virStorageBackendVolCreateLocal(pool, vol);
+}
+
+
+/* Writes a complete volume beside its name, then its sidecar, and last gives
+ * it its name: whenever this is interrupted, there is no volume or a whole
+ * one. */
+static int
+virStorageBackendTPMPublishVol(virStoragePoolDef *def,
+                               const virStorageVolDef *vol,
+                               const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+
+    if (!(temp = virStorageTPMTempNew(def->target.path, vol->name, vol->target.perms)))
+        return -1;
+
+    if (bytes && virStorageTPMTempWrite(temp, bytes->data, bytes->len) < 0)
+        return -1;
+
+    if (virStorageTPMSidecarWrite(def, vol) < 0)
+        return -1;
+
+    if (virStorageTPMTempPublish(temp, vol->target.path) < 0) {
+        virStorageTPMSidecarRemove(def, vol->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* @vol shares its pointers with the pool's own definition, which others may
+ * look at meanwhile: what is learned goes into a copy, and from there by the
+ * sidecar. */
+static int
+virStorageBackendTPMBuildVol(virStoragePoolObj *pool,
+                             virStorageVolDef *vol,
+                             unsigned int flags)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
+    g_autoptr(virStorageVolTPMDef) tpm = NULL;
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+
+    /* virt-manager asks for preallocated metadata where it can */
+    virCheckFlags(VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA, -1);
+
+    if (vol->tpm->identity) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'identity' of TPM volume '%1$s' is for vol-create-from: a volume that is not made from another is always a new TPM"),
+                       vol->name);
+        return -1;
+    }
+
+    tpm = virStorageVolTPMDefCopy(vol->tpm);
+    vol->tpm = tpm;
+
+    if (tpm->manufacture != VIR_TRISTATE_BOOL_NO &&
+        !(bytes = virStorageTPMManufacture(rundir, def, vol)))
+        return -1;
+
+    return virStorageBackendTPMPublishVol(def, vol, bytes);
+}
+
+
+/* The secret of an encrypted volume whose sidecar is lost. */
+static virStorageEncryption *
+virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
+{
+    g_autoptr(virConnect) conn = virGetConnectSecret();
+    g_autoptr(virSecret) secret = NULL;
+    virStorageEncryption *enc = NULL;
+
+    if (!conn ||
+        !(secret = virSecretLookupByUsage(conn, VIR_SECRET_USAGE_TYPE_VTPM,
+                                          vol->target.path))) {
+        virResetLastError();
+        return NULL;
+    }
+
+    enc = g_new0(virStorageEncryption, 1);
+    enc->format = VIR_STORAGE_ENCRYPTION_FORMAT_VTPM;
+    enc->secrets = g_new0(virStorageEncryptionSecret *, 1);
+    enc->secrets[0] = g_new0(virStorageEncryptionSecret, 1);
+    enc->nsecrets = 1;
+    enc->secrets[0]->type = VIR_STORAGE_ENCRYPTION_SECRET_TYPE_PASSPHRASE;
+    enc->secrets[0]->seclookupdef.type = VIR_SECRET_LOOKUP_TYPE_UUID;
+    memcpy(enc->secrets[0]->seclookupdef.u.uuid, secret->uuid, VIR_UUID_BUFLEN);
+
+    return enc;
+}
+
+
+/* Adds what the sidecar tells to what the bytes tell; where they differ, the
+ * bytes are right. */
+static void
+virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
+                               virStorageVolDef *vol,
+                               const virTPMState *state)
+{
+    g_autoptr(virStorageVolDef) sidecar = virStorageTPMSidecarRead(def, vol->name);
+    virStorageEncryption *enc = NULL;
+
+    if (state->kind != VIR_TPM_STATE_LINEAR && state->kind != VIR_TPM_STATE_BLANK)
+        return;
+
+    if (sidecar) {
+        vol->tpm = g_steal_pointer(&sidecar->tpm);
+        vol->target.capacity = sidecar->target.capacity;
+    }
+    if (!vol->tpm)
+        vol->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    if (state->version == VIR_TPM_STATE_VERSION_1_2)
+        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_1_2;
+    else if (state->version == VIR_TPM_STATE_VERSION_2_0)
+        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+
+    vol->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
+    if (state->kind == VIR_TPM_STATE_BLANK)
+        vol->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
+
+    /* no secret is tried on a clear volume */
+    if (state->kind == VIR_TPM_STATE_LINEAR && !state->encrypted)
+        return;
+
+    if (sidecar && sidecar->target.encryption &&
+        sidecar->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM)
+        enc = g_steal_pointer(&sidecar->target.encryption);
+    else if (state->encrypted)
+        enc = virStorageBackendTPMFindSecret(vol);
+
+    if (!enc)
+        return;
+
+    virStorageEncryptionFree(vol->target.encryption);
+    vol->target.encryption = enc;
+}
+
+
+static int
+virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
+                               virStorageVolDef *vol)
+{
+    virTPMState state;
+
+    /* the file is not there yet, and the definition is in use */
+    if (vol->building)
+        return 0;
+
+    if (virStorageBackendTPMReadVol(vol, &state, false) < 0)
+        return -1;
+
+    g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
+    virStorageBackendTPMAddSidecar(virStoragePoolObjGetDef(pool), vol, &state);
+
+    return 0;
+}
+
+
+static int
+virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
+                              virStorageVolDef *vol,
+                              unsigned int flags)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    VIR_AUTOCLOSE lock = -1;
+
+    virCheckFlags(0, -1);
+
+    if (!virFileExists(vol->target.path)) {
+        virStorageTPMSidecarRemove(def, vol->name);
+        return 0;
+    }
+
+    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
+        return -1;
+
+    return virStorageTPMFileRemove(def, vol);
+}
+
+
+virStorageBackend virStorageBackendTPM = {
+    .type = VIR_STORAGE_POOL_TPM,
+
+    .checkPool = virStorageBackendTPMCheckPool,
+    .startPool = virStorageBackendTPMStartPool,
+    .buildPool = virStorageBackendTPMBuildPool,
+    .refreshPool = virStorageBackendTPMRefreshPool,
+    .deletePool = virStorageBackendDeleteLocal,
+    .createVol = virStorageBackendTPMCreateVol,
+    .buildVol = virStorageBackendTPMBuildVol,
+    .refreshVol = virStorageBackendTPMRefreshVol,
+    .deleteVol = virStorageBackendTPMDeleteVol,
+    .downloadVol = virStorageBackendVolDownloadLocal,
+};
+
+
+int
+virStorageBackendTPMRegister(void)
+{
+    return virStorageBackendRegister(&virStorageBackendTPM);
+}

@@ -1,0 +1,425 @@
+/*
+ * storage_tpm_files.c: the files of a tpm storage pool
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "storage_conf_tpm.h"
+#include "storage_tpm_files.h"
+#include "viralloc.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+#include "virtpmstate.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_tpm_files");
+
+#define VIR_STORAGE_TPM_SIDECAR_SUFFIX ".tpm.xml"
+#define VIR_STORAGE_TPM_SIDECAR_MAX (64 * 1024)
+#define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
+
+/* NAME_MAX less what sidecars and temporaries add to a name. */
+#define VIR_STORAGE_TPM_NAME_MAX 230
+
+
+/* Returns NULL if a volume may have that name, else why not. */
+static const char *
+virStorageTPMFileNameFault(const char *name)
+{
+    if (*name == '\0')
+        return N_("is empty");
+    if (*name == '.')
+        return N_("begins with a dot");
+    if (strlen(name) > VIR_STORAGE_TPM_NAME_MAX)
+        return N_("is longer than 230 bytes");
+    if (strpbrk(name, "/,\\"))
+        return N_("contains a slash, comma or backslash");
+    if (virStringHasControlChars(name))
+        return N_("contains a control character");
+    if (virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
+        return N_("ends in '.tpm.xml'");
+
+    return NULL;
+}
+
+
+int
+virStorageTPMFileCheckName(const char *name)
+{
+    const char *fault = virStorageTPMFileNameFault(name);
+
+    if (!fault)
+        return 0;
+
+    virReportError(VIR_ERR_INVALID_ARG,
+                   _("a TPM volume cannot be named '%1$s': the name %2$s"),
+                   name, _(fault));
+    return -1;
+}
+
+
+bool
+virStorageTPMFileIsVolume(const char *name)
+{
+    const char *fault = virStorageTPMFileNameFault(name);
+
+    if (!fault)
+        return true;
+
+    if (*name != '.' && !virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
+        VIR_WARN("ignoring file '%s' in a tpm pool: its name %s", name, fault);
+
+    return false;
+}
+
+
+int
+virStorageTPMFileOpen(const char *path,
+                      struct stat *sb)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int ret;
+
+    if (fd < 0 || fstat(fd, sb) < 0)
+        return -1;
+
+    if (!S_ISREG(sb->st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+static int
+virStorageTPMFileSyncDir(const char *dir)
+{
+    VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fsync(fd) < 0) {
+        virReportSystemError(errno, _("cannot sync directory '%1$s'"), dir);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static char *
+virStorageTPMTempTemplate(const char *dir,
+                          const char *name)
+{
+    return g_strdup_printf("%s/.%s.XXXXXX" VIR_STORAGE_TPM_TEMP_SUFFIX, dir, name);
+}
+
+
+void
+virStorageTPMTempFree(virStorageTPMTemp *temp)
+{
+    if (!temp)
+        return;
+
+    /* while it is locked: nobody else may remove it */
+    if (temp->path && unlink(temp->path) < 0 && errno != ENOENT)
+        VIR_WARN("cannot remove temporary file '%s': %s",
+                 temp->path, g_strerror(errno));
+
+    VIR_FORCE_CLOSE(temp->fd);
+    g_free(temp->path);
+    g_free(temp);
+}
+
+
+static int
+virStorageTPMTempSetPerms(virStorageTPMTemp *temp,
+                          const virStoragePerms *perms)
+{
+    uid_t uid = perms ? perms->uid : (uid_t)-1;
+    gid_t gid = perms ? perms->gid : (gid_t)-1;
+    mode_t mode = perms && perms->mode != (mode_t)-1 ? perms->mode : 0600;
+
+    if ((uid != (uid_t)-1 || gid != (gid_t)-1) &&
+        fchown(temp->fd, uid, gid) < 0) {
+        virReportSystemError(errno, _("cannot change the owner of '%1$s'"),
+                             temp->path);
+        return -1;
+    }
+
+    if (fchmod(temp->fd, mode) < 0) {
+        virReportSystemError(errno, _("cannot change the mode of '%1$s'"),
+                             temp->path);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+virStorageTPMTemp *
+virStorageTPMTempNew(const char *dir,
+                     const char *name,
+                     const virStoragePerms *perms)
+{
+    g_autoptr(virStorageTPMTemp) temp = g_new0(virStorageTPMTemp, 1);
+    g_autofree char *path = virStorageTPMTempTemplate(dir, name);
+    int rc;
+
+    if ((temp->fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600)) < 0) {
+        virReportSystemError(errno, _("cannot create file '%1$s'"), path);
+        return NULL;
+    }
+    temp->path = g_steal_pointer(&path);
+
+    if ((rc = virTPMStateLock(temp->fd)) < 0) {
+        virReportSystemError(-rc, _("cannot lock file '%1$s'"), temp->path);
+        return NULL;
+    }
+
+    if (virStorageTPMTempSetPerms(temp, perms) < 0)
+        return NULL;
+
+    return g_steal_pointer(&temp);
+}
+
+
+int
+virStorageTPMTempWrite(virStorageTPMTemp *temp,
+                       const void *data,
+                       size_t len)
+{
+    if (safewrite(temp->fd, data, len) < 0 || fsync(temp->fd) < 0) {
+        virReportSystemError(errno, _("cannot write %1$zu bytes to '%2$s'"),
+                             len, temp->path);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* rename() that does not replace, also where the file system lacks it. */
+static int
+virStorageTPMFileRenameNew(const char *from,
+                           const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+
+    if (link(from, to) < 0)
+        return -1;
+
+    return unlink(from);
+}
+
+
+int
+virStorageTPMTempPublish(virStorageTPMTemp *temp,
+                         const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    if (virStorageTPMFileRenameNew(temp->path, path) < 0) {
+        if (errno == EEXIST)
+            virReportError(VIR_ERR_STORAGE_VOL_EXIST,
+                           _("'%1$s' has come into being meanwhile; nothing was changed"),
+                           path);
+        else
+            virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                                 temp->path, path);
+        return -1;
+    }
+    g_clear_pointer(&temp->path, g_free);
+
+    return virStorageTPMFileSyncDir(dir);
+}
+
+
+int
+virStorageTPMFileRemove(const virStoragePoolDef *pool,
+                        const virStorageVolDef *vol)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, NULL)))
+        return -1;
+
+    /* What has the temporary's name now is locked by the caller, so that
+     * nobody sweeps it; temp removes it. */
+    if (rename(vol->target.path, temp->path) < 0 && errno != ENOENT) {
+        virReportSystemError(errno, _("cannot remove volume '%1$s'"),
+                             vol->target.path);
+        return -1;
+    }
+
+    virStorageTPMSidecarRemove(pool, vol->name);
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    return virStorageTPMFileSyncDir(pool->target.path);
+}
+
+
+void
+virStorageTPMFileSweep(const char *dir,
+                       const char *name)
+{
+    g_autofree char *path = NULL;
+    VIR_AUTOCLOSE fd = -1;
+    struct stat sb;
+
+    if (*name != '.' || !virStringHasSuffix(name, VIR_STORAGE_TPM_TEMP_SUFFIX))
+        return;
+
+    path = g_strdup_printf("%s/%s", dir, name);
+
+    if ((fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0 ||
+        fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode) ||
+        virTPMStateLock(fd) < 0)
+        return;
+
+    VIR_INFO("removing temporary file '%s', which nobody is making", path);
+    if (unlink(path) < 0)
+        VIR_WARN("cannot remove temporary file '%s': %s", path, g_strerror(errno));
+}
+
+
+static char *
+virStorageTPMSidecarPath(const virStoragePoolDef *pool,
+                         const char *name)
+{
+    return g_strdup_printf("%s/%s" VIR_STORAGE_TPM_SIDECAR_SUFFIX,
+                           pool->target.path, name);
+}
+
+
+/* What of a volume goes into its sidecar. Shares the pointers of @vol. */
+static char *
+virStorageTPMSidecarFormat(virStoragePoolDef *pool,
+                           const virStorageVolDef *vol)
+{
+    virStorageVolDef def = {
+        .name = vol->name,
+        .type = VIR_STORAGE_VOL_FILE,
+        .target = {
+            .capacity = vol->target.capacity,
+            .format = vol->target.format,
+            .encryption = vol->target.encryption,
+        },
+        .tpm = vol->tpm,
+    };
+
+    return virStorageVolDefFormat(pool, &def);
+}
+
+
+int
+virStorageTPMSidecarWrite(virStoragePoolDef *pool,
+                          const virStorageVolDef *vol)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    g_autofree char *xml = virStorageTPMSidecarFormat(pool, vol);
+    virStoragePerms perms = { .mode = 0600, .uid = -1, .gid = -1 };
+    struct stat sb;
+
+    if (!xml)
+        return -1;
+
+    if (stat(pool->target.path, &sb) < 0) {
+        virReportSystemError(errno, _("cannot stat directory '%1$s'"),
+                             pool->target.path);
+        return -1;
+    }
+
+    /* the reader takes it only from the directory's owner */
+    if (geteuid() == 0)
+        perms.uid = sb.st_uid;
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
+        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0)
+        return -1;
+
+    if (rename(temp->path, path) < 0) {
+        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                             temp->path, path);
+        return -1;
+    }
+    g_clear_pointer(&temp->path, g_free);
+
+    return virStorageTPMFileSyncDir(pool->target.path);
+}
+
+
+/* Returns the sidecar's text, or NULL with errno set. */
+static char *
+virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
+                         const char *path)
+{
+    g_autofree char *xml = NULL;
+    struct stat dir;
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+
+    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
+        stat(pool->target.path, &dir) < 0)
+        return NULL;
+
+    if (sb.st_uid != dir.st_uid) {
+        errno = EPERM;
+        return NULL;
+    }
+
+    if (virFileReadLimFD(fd, VIR_STORAGE_TPM_SIDECAR_MAX, &xml) < 0)
+        return NULL;
+
+    return g_steal_pointer(&xml);
+}
+
+
+virStorageVolDef *
+virStorageTPMSidecarRead(virStoragePoolDef *pool,
+                         const char *name)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, name);
+    g_autofree char *xml = virStorageTPMSidecarLoad(pool, path);
+    g_autoptr(virStorageVolDef) def = NULL;
+
+    if (!xml) {
+        VIR_WARN("TPM volume '%s' of pool '%s' has no sidecar that can be used, '%s': %s",
+                 name, pool->name, path, g_strerror(errno));
+        return NULL;
+    }
+
+    if (!(def = virStorageVolDefParse(pool, xml, NULL, 0))) {
+        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
+                 name, pool->name, path, virGetLastErrorMessage());
+        virResetLastError();
+        return NULL;
+    }
+
+    return g_steal_pointer(&def);
+}
+
+
+void
+virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
+                           const char *name)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, name);
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        VIR_WARN("cannot remove file '%s': %s", path, g_strerror(errno));
+}

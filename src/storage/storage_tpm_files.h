@@ -1,0 +1,183 @@
+/*
+ * storage_tpm_files.h: the files of a tpm storage pool
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <sys/stat.h>
+
+#include "storage_conf.h"
+
+/* In the directory of a tpm pool there are
+ *
+ *   NAME                 the volume: the state of one TPM
+ *   NAME.tpm.xml         its sidecar: what the bytes can't tell
+ *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made or
+ *                        removed; whoever does that holds its lock
+ *
+ * A volume or sidecar is visible only when it is complete.
+ */
+
+/**
+ * virStorageTPMFileCheckName:
+ * @name: name of a volume
+ *
+ * Whether a volume may have that name: no '/', comma (it ends an option of
+ * swtpm), backslash (it breaks certificates) or control character, not longer
+ * than 230 bytes, not that of a sidecar or temporary.
+ *
+ * Returns 0 if it may, -1 with an error reported otherwise.
+ */
+int virStorageTPMFileCheckName(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileIsVolume:
+ * @name: name of a file in a pool's directory
+ *
+ * Tells volumes from other files by name alone, for a pool of many volumes
+ * has as many sidecars. Warns of names that a volume can't have.
+ */
+bool virStorageTPMFileIsVolume(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileOpen:
+ * @path: the file
+ * @sb: filled in on success
+ *
+ * Opens a regular file for reading; does not follow a symbolic link and does
+ * not wait for a FIFO.
+ *
+ * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file) and
+ * no error reported.
+ */
+int virStorageTPMFileOpen(const char *path,
+                          struct stat *sb)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A file that is being made beside the one that it is to become. */
+typedef struct _virStorageTPMTemp virStorageTPMTemp;
+struct _virStorageTPMTemp {
+    char *path; /* NULL once it is published */
+    int fd;     /* holds the lock */
+};
+
+/**
+ * virStorageTPMTempNew:
+ * @dir: the pool's directory
+ * @name: name of the volume
+ * @perms: owner and mode, -1 for the process's own and 0600
+ *
+ * Makes an empty temporary and locks it.
+ *
+ * Returns the temporary, or NULL with an error reported.
+ */
+virStorageTPMTemp *virStorageTPMTempNew(const char *dir,
+                                        const char *name,
+                                        const virStoragePerms *perms)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMTempFree:
+ * @temp: a temporary, or NULL
+ *
+ * Removes the file unless it was published.
+ */
+void virStorageTPMTempFree(virStorageTPMTemp *temp);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMTemp, virStorageTPMTempFree);
+
+/**
+ * virStorageTPMTempWrite:
+ * @temp: a temporary
+ * @data: @len bytes to append
+ *
+ * Returns 0 once the bytes are on the disk, -1 with an error reported.
+ */
+int virStorageTPMTempWrite(virStorageTPMTemp *temp,
+                           const void *data,
+                           size_t len)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMTempPublish:
+ * @temp: a complete temporary
+ * @path: its final name, in the same directory
+ *
+ * Gives the file its final name, which must not exist.
+ *
+ * Returns 0 once that is on the disk, -1 with an error reported;
+ * VIR_ERR_STORAGE_VOL_EXIST if there is such a file.
+ */
+int virStorageTPMTempPublish(virStorageTPMTemp *temp,
+                             const char *path)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileRemove:
+ * @pool: definition of the pool
+ * @vol: a volume of it, whose lock the caller holds
+ *
+ * Removes a volume and its sidecar, so that a crash at any moment leaves both
+ * or neither, or a sidecar without a volume.
+ *
+ * Returns 0 on success, also if there is no such volume; -1 with an error
+ * reported.
+ */
+int virStorageTPMFileRemove(const virStoragePoolDef *pool,
+                            const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileSweep:
+ * @dir: the pool's directory
+ * @name: name of a file in it
+ *
+ * Removes the file if it is a temporary that nobody is making any more.
+ */
+void virStorageTPMFileSweep(const char *dir,
+                            const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virStorageTPMSidecarWrite:
+ * @pool: definition of the pool
+ * @vol: a volume of it
+ *
+ * Writes or replaces the sidecar of a volume. It has the form of the volume's
+ * XML, but no path, and of the secret only its uuid or usage.
+ *
+ * Returns 0 once it is on the disk, -1 with an error reported.
+ */
+int virStorageTPMSidecarWrite(virStoragePoolDef *pool,
+                              const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRead:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ *
+ * Reads the sidecar of a volume. Only a regular file of the directory's owner
+ * of at most 64 KiB is taken.
+ *
+ * Returns its capacity, encryption and TPM, or NULL if there is none, or none
+ * that can be used; that is no error, but a warning in the log.
+ */
+virStorageVolDef *virStorageTPMSidecarRead(virStoragePoolDef *pool,
+                                           const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRemove:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ *
+ * Removes the sidecar of a volume, if there is one. A sidecar without a
+ * volume does no harm, so that a failure is but a warning in the log.
+ */
+void virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
+                                const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);

@@ -1,0 +1,489 @@
+/*
+ * storage_tpm_setup.c: manufacture of TPM state
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <gnutls/abstract.h>
+#include <gnutls/x509.h>
+#include <unistd.h>
+
+#include "storage_conf_tpm.h"
+#include "storage_tpm_files.h"
+#include "storage_tpm_setup.h"
+#include "viralloc.h"
+#include "vircommand.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virsecureerase.h"
+#include "virstring.h"
+#include "virtpm.h"
+#include "virtpmsecret.h"
+#include "virtpmstate.h"
+#include "virutil.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_tpm_setup");
+
+/* Whose swtpm's local CA is, in Debian's, Fedora's and SUSE's packages. */
+#define VIR_STORAGE_TPM_SETUP_USER "tss"
+
+#define VIR_STORAGE_TPM_SCRATCH_PREFIX "tpm-setup."
+#define VIR_STORAGE_TPM_CERT_MAX (64 * 1024)
+
+
+void
+virStorageTPMBytesFree(virStorageTPMBytes *bytes)
+{
+    if (!bytes)
+        return;
+
+    virSecureErase(bytes->data, bytes->len);
+    g_free(bytes->data);
+    g_free(bytes);
+}
+
+
+/* A private directory that goes with everything in it. */
+typedef char virStorageTPMScratch;
+
+static void
+virStorageTPMScratchFree(virStorageTPMScratch *scratch)
+{
+    if (!scratch)
+        return;
+
+    if (virFileDeleteTree(scratch) < 0)
+        VIR_WARN("cannot remove directory '%s': %s", scratch, virGetLastErrorMessage());
+    g_free(scratch);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
+
+
+static virStorageTPMScratch *
+virStorageTPMScratchNew(const char *rundir,
+                        uid_t uid,
+                        gid_t gid)
+{
+    g_autofree char *template = NULL;
+    g_autoptr(virStorageTPMScratch) scratch = NULL;
+
+    template = g_strdup_printf("%s/" VIR_STORAGE_TPM_SCRATCH_PREFIX "XXXXXX", rundir);
+
+    if (!g_mkdtemp_full(template, 0700)) {
+        virReportSystemError(errno, _("cannot create directory '%1$s'"), template);
+        return NULL;
+    }
+    scratch = g_steal_pointer(&template);
+
+    if (uid != (uid_t)-1 && chown(scratch, uid, gid) < 0) {
+        virReportSystemError(errno, _("cannot change the owner of '%1$s'"), scratch);
+        return NULL;
+    }
+
+    return g_steal_pointer(&scratch);
+}
+
+
+void
+virStorageTPMSetupSweep(const char *rundir)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, rundir) < 0)
+        return;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = NULL;
+
+        if (!STRPREFIX(ent->d_name, VIR_STORAGE_TPM_SCRATCH_PREFIX))
+            continue;
+
+        path = g_strdup_printf("%s/%s", rundir, ent->d_name);
+        VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
+        ignore_value(virFileDeleteTree(path));
+    }
+}
+
+
+/* Returns 0 with -1 in @uid for an unprivileged daemon. */
+static int
+virStorageTPMSetupUser(uid_t *uid,
+                       gid_t *gid)
+{
+    *uid = -1;
+    *gid = -1;
+
+    if (geteuid() != 0)
+        return 0;
+
+    if (virGetUserID(VIR_STORAGE_TPM_SETUP_USER, uid) < 0 ||
+        virGetGroupID(VIR_STORAGE_TPM_SETUP_USER, gid) < 0) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("TPMs are made by the user '%1$s', who owns swtpm's local CA, and there is none: install swtpm's tools"),
+                       VIR_STORAGE_TPM_SETUP_USER);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+virStorageTPMSetupCheckVersion(const virStorageVolDef *vol)
+{
+    virTPMSwtpmSetupFeature feature = VIR_TPM_SWTPM_SETUP_FEATURE_TPM_2_0;
+
+    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_1_2)
+        feature = VIR_TPM_SWTPM_SETUP_FEATURE_TPM_1_2;
+
+    if (virTPMSwtpmSetupCapsGet(feature))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("swtpm_setup of this host cannot make a TPM of version %1$s for volume '%2$s'"),
+                   virDomainTPMVersionTypeToString(vol->tpm->version), vol->name);
+    return -1;
+}
+
+
+static int
+virStorageTPMSetupAddPassphrase(virCommand *cmd,
+                                const virStoragePoolDef *pool,
+                                const virStorageVolDef *vol)
+{
+    const virSecretLookupTypeDef *secret;
+    int fd;
+
+    if (!vol->target.encryption)
+        return 0;
+
+    secret = &vol->target.encryption->secrets[0]->seclookupdef;
+    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name)) < 0)
+        return -1;
+
+    return virTPMSwtpmSetupAddPassphrase(cmd, fd);
+}
+
+
+/*
+ * For an encrypted TPM 2.0 with two PCR banks:
+ *
+ * $ swtpm_setup --tpm2 --tpm-state file://SCRATCH/state --vmid UUID \
+ *     --createek --create-ek-cert --create-platform-cert --lock-nvram \
+ *     --write-ek-cert-files SCRATCH \
+ *     --pwdfile-fd FD --cipher aes-256-cbc --pcr-banks sha256,sha384
+ *
+ * The certificates' subject is the identity of the TPM, not the volume's name.
+ */
+static virCommand *
+virStorageTPMSetupBuildCommand(const virStoragePoolDef *pool,
+                               const virStorageVolDef *vol,
+                               const char *swtpm_setup,
+                               const char *scratch)
+{
+    g_autoptr(virCommand) cmd = virCommandNew(swtpm_setup);
+    g_autofree char *banks = virDomainTPMPcrBanksToString(vol->tpm->activePcrBanks);
+    const char *removeDisabled = NULL;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_2_0)
+        virCommandAddArg(cmd, "--tpm2");
+
+    virCommandAddArg(cmd, "--tpm-state");
+    virCommandAddArgFormat(cmd, "file://%s/state", scratch);
+    virCommandAddArgList(cmd, "--vmid", virUUIDFormat(vol->tpm->uuid, uuid),
+                         "--createek", "--create-ek-cert",
+                         "--create-platform-cert", "--lock-nvram", NULL);
+
+    if (virTPMSwtpmSetupCapsGet(VIR_TPM_SWTPM_SETUP_FEATURE_CMDARG_WRITE_EK_CERT_FILES))
+        virCommandAddArgList(cmd, "--write-ek-cert-files", scratch, NULL);
+
+    if (virStorageTPMSetupAddPassphrase(cmd, pool, vol) < 0)
+        return NULL;
+
+    if (banks)
+        virCommandAddArgList(cmd, "--pcr-banks", banks, NULL);
+
+    if (vol->tpm->profile.removeDisabled)
+        removeDisabled = virDomainTPMProfileRemoveDisabledTypeToString(vol->tpm->profile.removeDisabled);
+
+    if (virTPMSwtpmSetupAddProfile(cmd, vol->tpm->profile.source, removeDisabled) < 0)
+        return NULL;
+
+    return g_steal_pointer(&cmd);
+}
+
+
+/* The last lines of a tool's output, for an error message. */
+static const char *
+virStorageTPMSetupLastWords(const char *output)
+{
+    const size_t most = 300;
+    const char *newline;
+
+    if (!output || !*output)
+        return _("it printed nothing");
+
+    if (strlen(output) <= most)
+        return output;
+
+    output += strlen(output) - most;
+    newline = strchr(output, '\n');
+    return newline && newline[1] ? newline + 1 : output;
+}
+
+
+static int
+virStorageTPMSetupRun(virCommand *cmd,
+                      const virStorageVolDef *vol,
+                      uid_t uid,
+                      gid_t gid,
+                      char **output)
+{
+    int status;
+
+    virCommandSetUID(cmd, uid);
+    virCommandSetGID(cmd, gid);
+    virCommandClearCaps(cmd);
+    virCommandSetOutputBuffer(cmd, output);
+    virCommandSetErrorBuffer(cmd, output);
+
+    if (virCommandRun(cmd, &status) < 0)
+        return -1;
+
+    if (status != 0) {
+        g_strchomp(*output);
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("swtpm_setup could not make the TPM of volume '%1$s', exit status %2$d: %3$s"),
+                       vol->name, status, virStorageTPMSetupLastWords(*output));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* swtpm_setup says what it has made; trust only what the bytes say. */
+static virStorageTPMBytes *
+virStorageTPMSetupReadState(const virStoragePoolDef *pool,
+                            const virStorageVolDef *vol,
+                            const char *scratch)
+{
+    g_autofree char *path = g_strdup_printf("%s/state", scratch);
+    g_autoptr(virStorageTPMBytes) bytes = g_new0(virStorageTPMBytes, 1);
+    virTPMState state;
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+    int len;
+
+    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
+        virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has made"), path);
+        return NULL;
+    }
+
+    if (virTPMStateProbe(fd, path, &state) < 0 ||
+        virTPMStateRequire(&state, pool->name, vol->name) < 0)
+        return NULL;
+
+    if (state.encrypted != !!vol->target.encryption) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("swtpm_setup has not encrypted the TPM of volume '%1$s' as it was told"),
+                       vol->name);
+        return NULL;
+    }
+
+    if ((len = virFileReadLimFD(fd, VIR_TPM_STATE_MAX_SIZE, (char **)&bytes->data)) < 0) {
+        virReportSystemError(errno, _("cannot read '%1$s'"), path);
+        return NULL;
+    }
+    bytes->len = len;
+
+    return g_steal_pointer(&bytes);
+}
+
+
+/* Returns the fingerprint: SHA-256 of the DER SubjectPublicKeyInfo. */
+static char *
+virStorageTPMSetupFingerprint(gnutls_x509_crt_t crt)
+{
+    g_autofree char *hex = NULL;
+    gnutls_datum_t der = { NULL, 0 };
+    gnutls_pubkey_t key = NULL;
+    int rc;
+
+    if ((rc = gnutls_pubkey_init(&key)) < 0)
+        return NULL;
+
+    if ((rc = gnutls_pubkey_import_x509(key, crt, 0)) == 0)
+        rc = gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &der);
+    gnutls_pubkey_deinit(key);
+
+    if (rc < 0)
+        return NULL;
+
+    hex = g_compute_checksum_for_data(G_CHECKSUM_SHA256, der.data, der.size);
+    gnutls_free(der.data);
+
+    return g_strdup_printf("sha256:%s", hex);
+}
+
+
+static int
+virStorageTPMSetupParseCert(const char *der,
+                            size_t len,
+                            virStorageVolTPMEndorsement *endorsement)
+{
+    gnutls_datum_t in = { (unsigned char *)der, len };
+    gnutls_datum_t pem = { NULL, 0 };
+    gnutls_x509_crt_t crt;
+
+    if (gnutls_x509_crt_init(&crt) < 0)
+        return -1;
+
+    if (gnutls_x509_crt_import(crt, &in, GNUTLS_X509_FMT_DER) == 0 &&
+        gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem) == 0) {
+        endorsement->fingerprint = virStorageTPMSetupFingerprint(crt);
+        endorsement->certificate = g_strndup((char *)pem.data, pem.size);
+    }
+    gnutls_free(pem.data);
+    gnutls_x509_crt_deinit(crt);
+
+    return endorsement->fingerprint ? 0 : -1;
+}
+
+
+/* Adds what a file ek-KEY.crt says, if it is one, to the volume's TPM. */
+static void
+virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
+                                 const char *scratch,
+                                 const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", scratch, name);
+    g_autofree char *der = NULL;
+    virStorageVolTPMEndorsement endorsement = { 0 };
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+    int len;
+
+    if (!STRPREFIX(name, "ek-") || !virStringHasSuffix(name, ".crt"))
+        return;
+
+    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
+        (len = virFileReadLimFD(fd, VIR_STORAGE_TPM_CERT_MAX, &der)) < 0 ||
+        virStorageTPMSetupParseCert(der, len, &endorsement) < 0) {
+        VIR_WARN("cannot read the EK certificate '%s' that swtpm_setup has made", path);
+        g_free(endorsement.certificate);
+        return;
+    }
+
+    endorsement.key = g_strndup(name + strlen("ek-"),
+                                strlen(name) - strlen("ek-") - strlen(".crt"));
+    VIR_APPEND_ELEMENT(tpm->endorsements, tpm->nendorsements, endorsement);
+}
+
+
+static int
+virStorageTPMSetupCompareEndorsements(const void *a,
+                                      const void *b)
+{
+    const virStorageVolTPMEndorsement *left = a;
+    const virStorageVolTPMEndorsement *right = b;
+
+    return strcmp(left->key, right->key);
+}
+
+
+static int
+virStorageTPMSetupReadEndorsements(virStorageVolTPMDef *tpm,
+                                   const char *scratch)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+    int rc;
+
+    if (virDirOpen(&dir, scratch) < 0)
+        return -1;
+
+    while ((rc = virDirRead(dir, &ent, scratch)) > 0)
+        virStorageTPMSetupAddEndorsement(tpm, scratch, ent->d_name);
+
+    if (tpm->nendorsements > 1)
+        qsort(tpm->endorsements, tpm->nendorsements, sizeof(*tpm->endorsements),
+              virStorageTPMSetupCompareEndorsements);
+
+    return rc;
+}
+
+
+/* Where the PCR banks were left to swtpm_setup's configuration, it says which
+ * it has taken: "... activated PCR banks sha256,sha384 among ...". */
+static void
+virStorageTPMSetupLearnPcrBanks(virStorageVolTPMDef *tpm,
+                                const char *output)
+{
+    const char *marker = "activated PCR banks ";
+    const char *start = strstr(output, marker);
+    g_autofree char *list = NULL;
+    g_auto(GStrv) names = NULL;
+    size_t i;
+
+    if (tpm->activePcrBanks || !start)
+        return;
+
+    start += strlen(marker);
+    list = g_strndup(start, strcspn(start, " .\n"));
+    names = g_strsplit(list, ",", 0);
+
+    for (i = 0; names[i]; i++) {
+        int bank = virDomainTPMPcrBankTypeFromString(names[i]);
+
+        if (bank < 0)
+            continue;
+        if (!tpm->activePcrBanks)
+            tpm->activePcrBanks = virBitmapNew(0);
+        virBitmapSetBitExpand(tpm->activePcrBanks, bank);
+    }
+}
+
+
+virStorageTPMBytes *
+virStorageTPMManufacture(const char *rundir,
+                         const virStoragePoolDef *pool,
+                         virStorageVolDef *vol)
+{
+    g_autofree char *swtpm_setup = virTPMGetSwtpmSetup();
+    g_autoptr(virStorageTPMScratch) scratch = NULL;
+    g_autoptr(virCommand) cmd = NULL;
+    g_autofree char *output = NULL;
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    uid_t uid;
+    gid_t gid;
+
+    if (!swtpm_setup ||
+        virStorageTPMSetupCheckVersion(vol) < 0 ||
+        virStorageTPMSetupUser(&uid, &gid) < 0 ||
+        !(scratch = virStorageTPMScratchNew(rundir, uid, gid)))
+        return NULL;
+
+    if (uid == (uid_t)-1 && virTPMCreateConfigFiles(swtpm_setup) < 0)
+        return NULL;
+
+    if (!(cmd = virStorageTPMSetupBuildCommand(pool, vol, swtpm_setup, scratch)) ||
+        virStorageTPMSetupRun(cmd, vol, uid, gid, &output) < 0)
+        return NULL;
+
+    if (!(bytes = virStorageTPMSetupReadState(pool, vol, scratch)) ||
+        virStorageTPMSetupReadEndorsements(vol->tpm, scratch) < 0)
+        return NULL;
+
+    virStorageTPMSetupLearnPcrBanks(vol->tpm, output);
+    return g_steal_pointer(&bytes);
+}

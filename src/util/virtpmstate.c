@@ -1,0 +1,794 @@
+/*
+ * virtpmstate.c: recognise and lock the state of an emulated TPM
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "viralloc.h"
+#include "virendian.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virstring.h"
+#include "virtpmstate.h"
+
+#define VIR_FROM_THIS VIR_FROM_TPM
+
+VIR_ENUM_IMPL(virTPMStateKind,
+              VIR_TPM_STATE_LAST,
+              "blank", "linear", "damaged", "blob", "qcow2", "luks", "unknown",
+);
+
+VIR_ENUM_IMPL(virTPMStateVersion,
+              VIR_TPM_STATE_VERSION_LAST,
+              "unknown", "1.2", "2.0",
+);
+
+#define VIR_TPM_STATE_QCOW2_MAGIC "QFI\xfb"
+#define VIR_TPM_STATE_LUKS_MAGIC "LUKS\xba\xbe"
+
+/* Linear file: magic, u8 version, u8 padding, u16 size of the header, then an
+ * entry of three u32 (offset, length of the data, length of the section) for
+ * each section; offset 0 stands for "not there". */
+#define VIR_TPM_STATE_LINEAR_MAGIC "nilmptws"
+#define VIR_TPM_STATE_LINEAR_VERSION 1
+#define VIR_TPM_STATE_LINEAR_SECTIONS 15
+#define VIR_TPM_STATE_LINEAR_TABLE 12
+#define VIR_TPM_STATE_LINEAR_ENTRY 12
+#define VIR_TPM_STATE_LINEAR_HEADER \
+    (VIR_TPM_STATE_LINEAR_TABLE + \
+     VIR_TPM_STATE_LINEAR_SECTIONS * VIR_TPM_STATE_LINEAR_ENTRY)
+
+/* Blob: u8 version 2, u8 oldest version that can read it 1, u16 size of the
+ * header 10, u16 flags, u32 length of the whole blob; then TLVs of u16 tag,
+ * u32 length and as many bytes. */
+#define VIR_TPM_STATE_BLOB_MAGIC "\x02\x01\x00\x0a"
+#define VIR_TPM_STATE_BLOB_HEADER 10
+#define VIR_TPM_STATE_TLV_HEADER 6
+
+/* The other flags mark what swtpm_ioctl --save puts out for a migration: that
+ * is wrapped once more, and swtpm can't load it from a file. */
+enum {
+    VIR_TPM_STATE_BLOB_ENCRYPTED = 0x01,
+    VIR_TPM_STATE_BLOB_KEY_256BIT = 0x08,
+};
+
+enum {
+    VIR_TPM_STATE_TAG_DATA = 1,
+    VIR_TPM_STATE_TAG_ENCRYPTED_DATA = 2,
+    VIR_TPM_STATE_TAG_HMAC = 3,
+};
+
+/* The payload of a clear blob begins with u16 version, u32 magic in a TPM 2.0.
+ * In a TPM 1.2 it begins with two u16 tags: format of the whole, then
+ * TPM_TAG_PERMANENT_DATA. */
+#define VIR_TPM_STATE_TPM2_MAGIC 0xab364723
+#define VIR_TPM_STATE_TPM12_TAGS 0x00010022
+
+typedef struct _virTPMStateSection virTPMStateSection;
+struct _virTPMStateSection {
+    uint64_t offset;
+    uint64_t dataLength;
+    uint64_t sectionLength;
+};
+
+/* A window on the file. What the probe looks at mostly fits in one. */
+typedef struct _virTPMStateReader virTPMStateReader;
+struct _virTPMStateReader {
+    int fd;
+    const char *path;
+    uint64_t size;
+    bool failed; /* an error has been reported */
+
+    uint64_t offset;
+    size_t len;
+    uint8_t buf[1024];
+};
+
+
+#ifdef WIN32
+static ssize_t
+pread(int fd G_GNUC_UNUSED,
+      void *buf G_GNUC_UNUSED,
+      size_t count G_GNUC_UNUSED,
+      off_t offset G_GNUC_UNUSED)
+{
+    errno = ENOSYS;
+    return -1;
+}
+#endif /* WIN32 */
+
+
+static int
+virTPMStateReaderFill(virTPMStateReader *reader,
+                      uint64_t offset)
+{
+    size_t want = MIN(sizeof(reader->buf), reader->size - offset);
+
+    reader->offset = offset;
+    reader->len = 0;
+
+    while (reader->len < want) {
+        ssize_t got = pread(reader->fd, reader->buf + reader->len,
+                            want - reader->len, offset + reader->len);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+
+        if (got < 0) {
+            virReportSystemError(errno, _("cannot read TPM state from '%1$s'"),
+                                 reader->path);
+            reader->failed = true;
+            return -1;
+        }
+
+        /* it has been cut short since fstat() */
+        if (got == 0)
+            return 0;
+
+        reader->len += got;
+    }
+
+    return 0;
+}
+
+
+/* Returns @len bytes of the file, at most sizeof(reader->buf) and valid until
+ * the next call, or NULL if the file does not have them or can't be read. */
+static const uint8_t *
+virTPMStateReaderGet(virTPMStateReader *reader,
+                     uint64_t offset,
+                     size_t len)
+{
+    if (reader->failed || len > reader->size || offset > reader->size - len)
+        return NULL;
+
+    if ((offset < reader->offset ||
+         offset + len > reader->offset + reader->len) &&
+        virTPMStateReaderFill(reader, offset) < 0)
+        return NULL;
+
+    if (offset + len > reader->offset + reader->len)
+        return NULL;
+
+    return reader->buf + (offset - reader->offset);
+}
+
+
+static bool
+virTPMStateHasMagic(virTPMStateReader *reader,
+                    const char *magic,
+                    size_t len)
+{
+    const uint8_t *head = virTPMStateReaderGet(reader, 0, len);
+
+    return head && memcmp(head, magic, len) == 0;
+}
+
+
+static bool
+virTPMStateIsZero(virTPMStateReader *reader)
+{
+    uint64_t offset = 0;
+
+    while (offset < reader->size) {
+        size_t len = MIN(sizeof(reader->buf), reader->size - offset);
+        const uint8_t *bytes = virTPMStateReaderGet(reader, offset, len);
+
+        if (!bytes || bytes[0] != 0 || memcmp(bytes, bytes + 1, len - 1) != 0)
+            return false;
+
+        offset += len;
+    }
+
+    return true;
+}
+
+
+static virTPMStateVersion
+virTPMStateProbeVersion(virTPMStateReader *reader,
+                        uint64_t offset,
+                        uint64_t len)
+{
+    const uint8_t *payload;
+
+    if (len < 6 || !(payload = virTPMStateReaderGet(reader, offset, 6)))
+        return VIR_TPM_STATE_VERSION_UNKNOWN;
+
+    if (virReadBufInt32BE(payload + 2) == VIR_TPM_STATE_TPM2_MAGIC)
+        return VIR_TPM_STATE_VERSION_2_0;
+
+    if (virReadBufInt32BE(payload) == VIR_TPM_STATE_TPM12_TAGS)
+        return VIR_TPM_STATE_VERSION_1_2;
+
+    return VIR_TPM_STATE_VERSION_UNKNOWN;
+}
+
+
+/* Walks the TLVs from @offset, which must end exactly at @end. Fills in the
+ * version that the clear data tell, and sets a bit in @tags for each tag. */
+static bool
+virTPMStateProbeTLVs(virTPMStateReader *reader,
+                     uint64_t offset,
+                     uint64_t end,
+                     unsigned int *tags,
+                     virTPMStateVersion *version)
+{
+    while (offset < end) {
+        const uint8_t *tlv = virTPMStateReaderGet(reader, offset,
+                                                  VIR_TPM_STATE_TLV_HEADER);
+        uint16_t tag;
+        uint64_t len;
+
+        if (!tlv)
+            return false;
+
+        tag = virReadBufInt16BE(tlv);
+        len = virReadBufInt32BE(tlv + 2);
+        offset += VIR_TPM_STATE_TLV_HEADER;
+
+        if (offset > end || len > end - offset)
+            return false;
+
+        /* swtpm takes the first of a kind */
+        if (tag == VIR_TPM_STATE_TAG_DATA && !(*tags & (1U << tag)))
+            *version = virTPMStateProbeVersion(reader, offset, len);
+
+        if (tag <= VIR_TPM_STATE_TAG_HMAC)
+            *tags |= 1U << tag;
+
+        offset += len;
+    }
+
+    return true;
+}
+
+
+static bool
+virTPMStateIsBlobHeader(const uint8_t *header)
+{
+    const uint16_t known = VIR_TPM_STATE_BLOB_ENCRYPTED |
+                           VIR_TPM_STATE_BLOB_KEY_256BIT;
+
+    return memcmp(header, VIR_TPM_STATE_BLOB_MAGIC, 4) == 0 &&
+           (virReadBufInt16BE(header + 4) & ~known) == 0;
+}
+
+
+/* Whether a blob of permanent state lies at @offset and is exactly @len bytes
+ * long. Fills in @state only if so. */
+static bool
+virTPMStateProbeBlob(virTPMStateReader *reader,
+                     uint64_t offset,
+                     uint64_t len,
+                     virTPMState *state)
+{
+    const uint8_t *header = virTPMStateReaderGet(reader, offset,
+                                                 VIR_TPM_STATE_BLOB_HEADER);
+    virTPMStateVersion version = VIR_TPM_STATE_VERSION_UNKNOWN;
+    unsigned int needed = 1U << VIR_TPM_STATE_TAG_DATA;
+    unsigned int tags = 0;
+    bool encrypted;
+
+    if (!header || !virTPMStateIsBlobHeader(header) ||
+        virReadBufInt32BE(header + 6) != len)
+        return false;
+
+    encrypted = virReadBufInt16BE(header + 4) & VIR_TPM_STATE_BLOB_ENCRYPTED;
+
+    if (!virTPMStateProbeTLVs(reader, offset + VIR_TPM_STATE_BLOB_HEADER,
+                              offset + len, &tags, &version))
+        return false;
+
+    if (encrypted) {
+        needed = (1U << VIR_TPM_STATE_TAG_ENCRYPTED_DATA) |
+                 (1U << VIR_TPM_STATE_TAG_HMAC);
+        version = VIR_TPM_STATE_VERSION_UNKNOWN;
+    }
+
+    if ((tags & needed) != needed)
+        return false;
+
+    state->encrypted = encrypted;
+    state->version = version;
+    return true;
+}
+
+
+static bool
+virTPMStateReadSections(virTPMStateReader *reader,
+                        virTPMStateSection *sections)
+{
+    const uint8_t *header = virTPMStateReaderGet(reader, 0,
+                                                 VIR_TPM_STATE_LINEAR_HEADER);
+    size_t i;
+
+    if (!header ||
+        header[8] != VIR_TPM_STATE_LINEAR_VERSION ||
+        virReadBufInt16LE(header + 10) != VIR_TPM_STATE_LINEAR_HEADER)
+        return false;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        const uint8_t *entry = header + VIR_TPM_STATE_LINEAR_TABLE +
+                               i * VIR_TPM_STATE_LINEAR_ENTRY;
+
+        sections[i].offset = virReadBufInt32LE(entry);
+        sections[i].dataLength = virReadBufInt32LE(entry + 4);
+        sections[i].sectionLength = virReadBufInt32LE(entry + 8);
+    }
+
+    return true;
+}
+
+
+static bool
+virTPMStateSectionsOverlap(const virTPMStateSection *a,
+                           const virTPMStateSection *b)
+{
+    return a->offset < b->offset + b->sectionLength &&
+           b->offset < a->offset + a->sectionLength;
+}
+
+
+/* Not only the data, the whole section must be inside the file: swtpm maps the
+ * file and writes up to the end of the section. Bytes behind the last section
+ * are fine, swtpm cuts them off. */
+static bool
+virTPMStateCheckSections(const virTPMStateSection *sections,
+                         uint64_t size)
+{
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        const virTPMStateSection *section = sections + i;
+
+        if (section->offset == 0)
+            continue;
+
+        if (section->offset < VIR_TPM_STATE_LINEAR_HEADER ||
+            section->dataLength > section->sectionLength ||
+            section->offset + section->sectionLength > size)
+            return false;
+
+        for (j = 0; j < i; j++) {
+            if (sections[j].offset != 0 &&
+                virTPMStateSectionsOverlap(section, sections + j))
+                return false;
+        }
+    }
+
+    return true;
+}
+
+
+static virTPMStateKind
+virTPMStateProbeLinear(virTPMStateReader *reader,
+                       virTPMState *state)
+{
+    virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
+
+    if (!virTPMStateReadSections(reader, sections) ||
+        !virTPMStateCheckSections(sections, reader->size))
+        return VIR_TPM_STATE_DAMAGED;
+
+    /* the permanent state is always the first */
+    if (sections[0].offset == 0)
+        return VIR_TPM_STATE_BLANK;
+
+    if (!virTPMStateProbeBlob(reader, sections[0].offset,
+                              sections[0].dataLength, state))
+        return VIR_TPM_STATE_DAMAGED;
+
+    return VIR_TPM_STATE_LINEAR;
+}
+
+
+static virTPMStateKind
+virTPMStateProbeKind(virTPMStateReader *reader,
+                     virTPMState *state)
+{
+    const uint8_t *header;
+
+    if (virTPMStateHasMagic(reader, VIR_TPM_STATE_QCOW2_MAGIC,
+                            sizeof(VIR_TPM_STATE_QCOW2_MAGIC) - 1))
+        return VIR_TPM_STATE_QCOW2;
+
+    if (virTPMStateHasMagic(reader, VIR_TPM_STATE_LUKS_MAGIC,
+                            sizeof(VIR_TPM_STATE_LUKS_MAGIC) - 1))
+        return VIR_TPM_STATE_LUKS;
+
+    if (reader->size > VIR_TPM_STATE_MAX_SIZE)
+        return VIR_TPM_STATE_UNKNOWN;
+
+    if (virTPMStateHasMagic(reader, VIR_TPM_STATE_LINEAR_MAGIC,
+                            sizeof(VIR_TPM_STATE_LINEAR_MAGIC) - 1))
+        return virTPMStateProbeLinear(reader, state);
+
+    header = virTPMStateReaderGet(reader, 0, VIR_TPM_STATE_BLOB_HEADER);
+    if (header && virTPMStateIsBlobHeader(header)) {
+        if (!virTPMStateProbeBlob(reader, 0, reader->size, state))
+            return VIR_TPM_STATE_DAMAGED;
+        return VIR_TPM_STATE_BLOB;
+    }
+
+    if (virTPMStateIsZero(reader))
+        return VIR_TPM_STATE_BLANK;
+
+    return VIR_TPM_STATE_UNKNOWN;
+}
+
+
+int
+virTPMStateProbe(int fd,
+                 const char *path,
+                 virTPMState *state)
+{
+    virTPMStateReader reader = { .fd = fd, .path = path };
+    virTPMState found = { 0 };
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        virReportSystemError(errno, _("cannot stat '%1$s'"), path);
+        return -1;
+    }
+
+    reader.size = st.st_size;
+    found.kind = virTPMStateProbeKind(&reader, &found);
+
+    if (reader.failed)
+        return -1;
+
+    *state = found;
+    return 0;
+}
+
+
+int
+virTPMStateRequire(const virTPMState *state,
+                   const char *pool,
+                   const char *vol)
+{
+    switch (state->kind) {
+    case VIR_TPM_STATE_LINEAR:
+        return 0;
+
+    case VIR_TPM_STATE_BLANK:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' is blank: it holds no TPM state; upload or migrate one into it, or delete it and create it anew with vol-create"),
+                       vol, pool);
+        return -1;
+
+    case VIR_TPM_STATE_DAMAGED:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' is damaged: its TPM state is truncated or inconsistent; restore it from a backup with vol-upload"),
+                       vol, pool);
+        return -1;
+
+    case VIR_TPM_STATE_BLOB:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' holds a bare TPM state blob, not swtpm's linear file; import it with vol-upload or vol-create-from"),
+                       vol, pool);
+        return -1;
+
+    case VIR_TPM_STATE_QCOW2:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' holds a qcow2 image, not TPM state; move the image elsewhere and create the volume with vol-create"),
+                       vol, pool);
+        return -1;
+
+    case VIR_TPM_STATE_LUKS:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' holds a LUKS container, not TPM state; move the container elsewhere and create the volume with vol-create"),
+                       vol, pool);
+        return -1;
+
+    case VIR_TPM_STATE_UNKNOWN:
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' holds something unknown, not TPM state of at most %3$llu bytes; move the file elsewhere and create the volume with vol-create"),
+                       vol, pool, VIR_TPM_STATE_MAX_SIZE);
+        return -1;
+
+    case VIR_TPM_STATE_LAST:
+        break;
+    }
+
+    virReportEnumRangeError(virTPMStateKind, state->kind);
+    return -1;
+}
+
+
+/* An open file description shows its locks in /proc/PID/fdinfo/FD, also those
+ * that were inherited, for which the kernel itself knows no process. */
+static bool
+virTPMStateFdHasLock(pid_t pid,
+                     const char *fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%lld/fdinfo/%s",
+                                            (long long)pid, fd);
+    g_autofree char *info = NULL;
+    g_auto(GStrv) lines = NULL;
+    size_t i;
+
+    if (virFileReadAllQuiet(path, 64 * 1024, &info) < 0)
+        return false;
+
+    lines = g_strsplit(info, "\n", 0);
+
+    for (i = 0; lines[i]; i++) {
+        if (STRPREFIX(lines[i], "lock:") &&
+            (strstr(lines[i], " OFDLCK ") || strstr(lines[i], " POSIX ")))
+            return true;
+    }
+
+    return false;
+}
+
+
+/* The device that a lock line names is not the one of stat() on every file
+ * system, so the open files themselves are compared. */
+static bool
+virTPMStateProcessHasLock(pid_t pid,
+                          const struct stat *st)
+{
+    g_autofree char *fds = g_strdup_printf("/proc/%lld/fd", (long long)pid);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+
+    if (virDirOpenQuiet(&dir, fds) < 0)
+        return false;
+
+    while (virDirRead(dir, &entry, NULL) > 0) {
+        g_autofree char *path = g_strdup_printf("%s/%s", fds, entry->d_name);
+        struct stat fdst;
+
+        if (stat(path, &fdst) == 0 &&
+            fdst.st_dev == st->st_dev &&
+            fdst.st_ino == st->st_ino &&
+            virTPMStateFdHasLock(pid, entry->d_name))
+            return true;
+    }
+
+    return false;
+}
+
+
+static char *
+virTPMStateDescribeProcess(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%lld/comm", (long long)pid);
+    g_autofree char *name = NULL;
+
+    if (virFileReadAllQuiet(path, 64, &name) < 0)
+        return g_strdup_printf(_("process %1$lld"), (long long)pid);
+
+    virStringTrimOptionalNewline(name);
+    virStringStripControlChars(name);
+
+    return g_strdup_printf(_("process %1$lld (%2$s)"), (long long)pid, name);
+}
+
+
+char *
+virTPMStateLockHolder(int fd)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || virDirOpenQuiet(&dir, "/proc") < 0)
+        return NULL;
+
+    while (virDirRead(dir, &entry, NULL) > 0) {
+        long long number;
+
+        if (virStrToLong_ll(entry->d_name, NULL, 10, &number) == 0 &&
+            virTPMStateProcessHasLock(number, &st))
+            return virTPMStateDescribeProcess(number);
+    }
+
+    return NULL;
+}
+
+
+#ifdef F_OFD_SETLK
+
+/* A lock that is refused is asked for again a few times: a process that this
+ * daemon is just starting has its descriptors, and so its locks, until it
+ * executes its program. */
+# define VIR_TPM_STATE_OPEN_TRIES 5
+# define VIR_TPM_STATE_OPEN_WAIT (10 * 1000)
+
+int
+virTPMStateLock(int fd)
+{
+    struct flock fl = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+    };
+
+    if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
+        return 0;
+
+    return errno == EACCES ? -EAGAIN : -errno;
+}
+
+
+static void
+virTPMStateReportNotRegular(const char *path,
+                            const char *pool,
+                            const char *vol)
+{
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file; links, directories, devices and pipes can't be TPM volumes"),
+                   path, vol, pool);
+}
+
+
+static void
+virTPMStateReportOpen(int err,
+                      const char *path,
+                      const char *pool,
+                      const char *vol)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("TPM volume '%1$s' not found in pool '%2$s'; create it with vol-create, or run pool-refresh if it was put there by hand"),
+                       vol, pool);
+        return;
+
+    case EACCES:
+    case EPERM:
+        virReportSystemError(err,
+                             _("no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'; check its owner, mode and security label"),
+                             path, vol, pool);
+        return;
+
+    case EROFS:
+        virReportSystemError(err,
+                             _("cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s'; a TPM needs its state on a writable file system"),
+                             path, vol, pool);
+        return;
+
+    case ELOOP:
+    case EISDIR:
+    case ENXIO:
+    case ENODEV:
+        virTPMStateReportNotRegular(path, pool, vol);
+        return;
+
+    default:
+        virReportSystemError(err,
+                             _("cannot open '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                             path, vol, pool);
+    }
+}
+
+
+static void
+virTPMStateReportBusy(int fd,
+                      const char *pool,
+                      const char *vol)
+{
+    g_autofree char *holder = virTPMStateLockHolder(fd);
+
+    if (holder) {
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM volume '%1$s' of pool '%2$s' is in use by %3$s; stop the guest or wait for the operation that uses it"),
+                       vol, pool, holder);
+        return;
+    }
+
+    virReportError(VIR_ERR_RESOURCE_BUSY,
+                   _("TPM volume '%1$s' of pool '%2$s' is in use, but by no process that can be seen on this host: by another host, if the pool is on shared storage"),
+                   vol, pool);
+}
+
+
+static int
+virTPMStateOpenFile(const char *path,
+                    const char *pool,
+                    const char *vol)
+{
+    /* must neither wait for the other end of a pipe nor follow a link */
+    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    VIR_AUTOCLOSE fd = -1;
+    struct stat st;
+    int ret;
+
+    if ((fd = open(path, flags)) < 0 || fstat(fd, &st) < 0) {
+        virTPMStateReportOpen(errno, path, pool, vol);
+        return -1;
+    }
+
+    if (!S_ISREG(st.st_mode)) {
+        virTPMStateReportNotRegular(path, pool, vol);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+static bool
+virTPMStateIsAt(int fd,
+                const char *path)
+{
+    struct stat opened;
+    struct stat named;
+
+    return fstat(fd, &opened) == 0 &&
+           lstat(path, &named) == 0 &&
+           opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
+}
+
+
+int
+virTPMStateOpen(const char *path,
+                const char *pool,
+                const char *vol)
+{
+    VIR_AUTOCLOSE fd = -1;
+    size_t i;
+
+    for (i = 0; i < VIR_TPM_STATE_OPEN_TRIES; i++) {
+        int rc;
+
+        if (i > 0)
+            g_usleep(VIR_TPM_STATE_OPEN_WAIT);
+
+        VIR_FORCE_CLOSE(fd);
+        if ((fd = virTPMStateOpenFile(path, pool, vol)) < 0)
+            return -1;
+
+        if ((rc = virTPMStateLock(fd)) < 0 && rc != -EAGAIN) {
+            virReportSystemError(-rc,
+                                 _("cannot lock '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                                 path, vol, pool);
+            return -1;
+        }
+
+        /* else it was replaced or deleted before it was locked */
+        if (rc == 0 && virTPMStateIsAt(fd, path)) {
+            int ret = fd;
+
+            fd = -1;
+            return ret;
+        }
+    }
+
+    virTPMStateReportBusy(fd, pool, vol);
+    return -1;
+}
+
+#else /* ! F_OFD_SETLK */
+
+int
+virTPMStateLock(int fd G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateOpen(const char *path G_GNUC_UNUSED,
+                const char *pool,
+                const char *vol)
+{
+    virReportError(VIR_ERR_NO_SUPPORT,
+                   _("TPM volume '%1$s' of pool '%2$s' can't be locked: this platform has no open file description locks"),
+                   vol, pool);
+    return -1;
+}
+
+#endif /* ! F_OFD_SETLK */

@@ -1,0 +1,844 @@
+/*
+ * virtpmstatetest.c: recognise and lock the state of an emulated TPM
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "testutils.h"
+
+#ifdef F_OFD_SETLK
+
+# include "vircommand.h"
+# include "virendian.h"
+# include "virtpmstate.h"
+
+# define VIR_FROM_THIS VIR_FROM_TPM
+
+/* The fixtures in virtpmstatedata are as swtpm_setup 0.7.1 wrote them, but for
+ * base64. Volatile state was added by swtpm_ioctl -v. */
+
+typedef struct _testEdit testEdit;
+struct _testEdit {
+    size_t offset;
+    const char *bytes;
+    size_t len;
+};
+
+# define EDIT(offset, bytes) { offset, bytes, sizeof(bytes) - 1 }
+
+/* Where things are in the fixtures. */
+# define LINEAR_VERSION 8
+# define LINEAR_HDRSIZE 10
+# define SECTION_OFFSET(n) (12 + 12 * (n))
+# define SECTION_DATA(n) (16 + 12 * (n))
+# define SECTION_LENGTH(n) (20 + 12 * (n))
+# define BLOB_HEADER 192
+# define BLOB_FLAGS (BLOB_HEADER + 4)
+# define BLOB_TOTLEN (BLOB_HEADER + 6)
+# define TLV_TAG (BLOB_HEADER + 10)
+# define TLV_LENGTH (BLOB_HEADER + 12)
+# define PAYLOAD (BLOB_HEADER + 16)
+
+typedef struct _testProbeData testProbeData;
+struct _testProbeData {
+    const char *fixture;     /* NULL: begins with zeros */
+    bool blob;               /* only the blob of the permanent state */
+    size_t size;             /* cut or padded with zeros to this, 0: not */
+    const testEdit *edits;
+    size_t nedits;
+    virTPMState expect;
+};
+
+
+static GByteArray *
+testLoad(const char *fixture)
+{
+    g_autofree char *path = g_strdup_printf("%s/virtpmstatedata/%s.base64",
+                                            abs_srcdir, fixture);
+    g_autofree char *text = NULL;
+    guchar *bytes = NULL;
+    gsize len;
+
+    if (virFileReadAll(path, 64 * 1024, &text) < 0)
+        abort();
+
+    bytes = g_base64_decode(text, &len);
+    return g_byte_array_new_take(bytes, len);
+}
+
+
+static void
+testResize(GByteArray *file,
+           size_t size)
+{
+    size_t old = file->len;
+
+    g_byte_array_set_size(file, size);
+    if (size > old)
+        memset(file->data + old, 0, size - old);
+}
+
+
+static void
+testKeepBlob(GByteArray *file)
+{
+    size_t len = virReadBufInt32LE(file->data + SECTION_DATA(0));
+
+    g_byte_array_remove_range(file, 0, BLOB_HEADER);
+    g_byte_array_set_size(file, len);
+}
+
+
+static int
+testProbeBytes(const guint8 *bytes,
+               size_t len,
+               virTPMState *state)
+{
+    VIR_AUTOCLOSE fd = virCreateAnonymousFile(bytes, len);
+
+    if (fd < 0 || lseek(fd, 1, SEEK_SET) != 1 ||
+        virTPMStateProbe(fd, "anonymous file", state) < 0)
+        return -1;
+
+    if (lseek(fd, 0, SEEK_CUR) != 1) {
+        VIR_TEST_VERBOSE("the probe moved the file offset");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+testExpectState(const virTPMState *expect,
+                const virTPMState *actual)
+{
+    if (expect->kind == actual->kind &&
+        expect->version == actual->version &&
+        expect->encrypted == actual->encrypted)
+        return 0;
+
+    VIR_TEST_VERBOSE("expected %s, version %s, encrypted %d; got %s, version %s, encrypted %d",
+                     virTPMStateKindTypeToString(expect->kind),
+                     virTPMStateVersionTypeToString(expect->version),
+                     expect->encrypted,
+                     virTPMStateKindTypeToString(actual->kind),
+                     virTPMStateVersionTypeToString(actual->version),
+                     actual->encrypted);
+    return -1;
+}
+
+
+static int
+testProbe(const void *opaque)
+{
+    const testProbeData *data = opaque;
+    g_autoptr(GByteArray) file = NULL;
+    virTPMState state;
+    size_t i;
+
+    file = data->fixture ? testLoad(data->fixture) : g_byte_array_sized_new(1);
+
+    if (data->blob)
+        testKeepBlob(file);
+
+    if (data->size || !data->fixture)
+        testResize(file, data->size);
+
+    for (i = 0; i < data->nedits; i++)
+        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+               data->edits[i].len);
+
+    if (testProbeBytes(file->data, file->len, &state) < 0)
+        return -1;
+
+    return testExpectState(&data->expect, &state);
+}
+
+
+/* No cut of a good state may pass for a state, nor but for the empty one for
+ * a blank volume. */
+static int
+testProbeCut(const void *opaque)
+{
+    const testProbeData *data = opaque;
+    g_autoptr(GByteArray) file = testLoad(data->fixture);
+    size_t magic = data->blob ? 10 : 8;
+    size_t len;
+
+    if (data->blob)
+        testKeepBlob(file);
+
+    for (len = 0; len < file->len; len++) {
+        virTPMState expect = { .kind = VIR_TPM_STATE_DAMAGED };
+        virTPMState state;
+
+        if (len == 0)
+            expect.kind = VIR_TPM_STATE_BLANK;
+        else if (len < magic)
+            expect.kind = VIR_TPM_STATE_UNKNOWN;
+
+        if (testProbeBytes(file->data, len, &state) < 0 ||
+            testExpectState(&expect, &state) < 0) {
+            VIR_TEST_VERBOSE("cut to %zu bytes", len);
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Random bytes, and good states with random bytes in their headers. */
+static int
+testProbeRandom(const void *opaque)
+{
+    const testProbeData *data = opaque;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(20);
+    size_t i;
+
+    for (i = 0; i < 5000; i++) {
+        g_autoptr(GByteArray) file = testLoad("tpm12-volatile");
+        size_t begin = data->fixture ? 8 : 0;
+        size_t end = data->fixture ? PAYLOAD : file->len;
+        virTPMState state;
+        size_t j;
+
+        for (j = begin; j < end; j++) {
+            if (!data->fixture || g_rand_int_range(rand, 0, 16) == 0)
+                file->data[j] = g_rand_int(rand);
+        }
+
+        if (testProbeBytes(file->data, file->len, &state) < 0)
+            return -1;
+
+        if (!data->fixture && state.kind != VIR_TPM_STATE_UNKNOWN)
+            return testExpectState(&data->expect, &state);
+    }
+
+    return 0;
+}
+
+
+/* 1 TiB of nothing must not be read. */
+static int
+testProbeSparse(const void *opaque G_GNUC_UNUSED)
+{
+    virTPMState expect = { .kind = VIR_TPM_STATE_UNKNOWN };
+    VIR_AUTOCLOSE fd = virCreateAnonymousFile((const uint8_t *)"", 1);
+    virTPMState state;
+
+    if (fd < 0 || ftruncate(fd, 1LL << 40) < 0 ||
+        virTPMStateProbe(fd, "sparse file", &state) < 0)
+        return -1;
+
+    return testExpectState(&expect, &state);
+}
+
+
+static int
+testExpectError(int code,
+                const char *message)
+{
+    g_autofree char *actual = g_strdup(virGetLastErrorMessage());
+    int actualCode = virGetLastErrorCode();
+
+    virResetLastError();
+
+    if (actualCode != code) {
+        VIR_TEST_VERBOSE("expected error code %d, got %d: %s",
+                         code, actualCode, actual);
+        return -1;
+    }
+
+    return virTestCompareToString(message, actual);
+}
+
+
+static int
+testProbeUnreadable(const void *opaque G_GNUC_UNUSED)
+{
+    VIR_AUTOCLOSE fd = open(abs_srcdir, O_RDONLY | O_CLOEXEC);
+    g_autofree char *expect = g_strdup_printf("cannot read TPM state from 'somewhere': %s",
+                                              g_strerror(EISDIR));
+    virTPMState state = { .kind = VIR_TPM_STATE_LAST };
+
+    if (virTPMStateProbe(fd, "somewhere", &state) == 0 ||
+        state.kind != VIR_TPM_STATE_LAST)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, expect);
+}
+
+
+typedef struct _testRequireData testRequireData;
+struct _testRequireData {
+    virTPMStateKind kind;
+    const char *message; /* after the volume's name; NULL: passes */
+};
+
+
+static int
+testRequire(const void *opaque)
+{
+    const testRequireData *data = opaque;
+    virTPMState state = { .kind = data->kind };
+    g_autofree char *expect = NULL;
+    int rc = virTPMStateRequire(&state, "tpmpool", "guest1");
+
+    if (!data->message)
+        return rc;
+
+    if (rc == 0)
+        return -1;
+
+    expect = g_strdup_printf("Requested operation is not valid: TPM volume 'guest1' of pool 'tpmpool' %s",
+                             data->message);
+    return testExpectError(VIR_ERR_OPERATION_INVALID, expect);
+}
+
+
+typedef struct _testLockData testLockData;
+struct _testLockData {
+    const char *dir;
+    const char *path; /* of a good volume */
+};
+
+
+static int
+testOpen(const char *path)
+{
+    return virTPMStateOpen(path, "tpmpool", "guest1");
+}
+
+
+static int
+testExpectBusy(const char *path,
+               pid_t holder)
+{
+    g_autofree char *procfile = g_strdup_printf("/proc/%lld/comm", (long long)holder);
+    g_autofree char *name = NULL;
+    g_autofree char *expect = NULL;
+    VIR_AUTOCLOSE fd = testOpen(path);
+
+    if (fd >= 0) {
+        VIR_TEST_VERBOSE("the volume was not locked");
+        return -1;
+    }
+
+    if (virFileReadAll(procfile, 64, &name) < 0)
+        return -1;
+
+    virStringTrimOptionalNewline(name);
+    expect = g_strdup_printf("resource busy: TPM volume 'guest1' of pool 'tpmpool' is in use by process %lld (%s); stop the guest or wait for the operation that uses it",
+                             (long long)holder, name);
+    return testExpectError(VIR_ERR_RESOURCE_BUSY, expect);
+}
+
+
+static int
+testLockTwice(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE first = testOpen(data->path);
+    VIR_AUTOCLOSE other = open(data->path, O_RDWR | O_CLOEXEC);
+    VIR_AUTOCLOSE second = -1;
+
+    if (first < 0 || other < 0)
+        return -1;
+
+    if (virTPMStateLock(other) != -EAGAIN ||
+        testExpectBusy(data->path, getpid()) < 0)
+        return -1;
+
+    /* unlike a lock of the process, this one outlives the other descriptor */
+    VIR_FORCE_CLOSE(other);
+    if (testExpectBusy(data->path, getpid()) < 0)
+        return -1;
+
+    VIR_FORCE_CLOSE(first);
+    if ((second = testOpen(data->path)) < 0)
+        return -1;
+
+    return fcntl(second, F_GETFD) & FD_CLOEXEC ? 0 : -1;
+}
+
+
+/* The lock and the one that swtpm itself can take keep each other out. */
+static int
+testLockPOSIX(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE mine = testOpen(data->path);
+    VIR_AUTOCLOSE other = open(data->path, O_RDWR | O_CLOEXEC);
+    pid_t child;
+    int rc;
+
+    if (mine < 0 || other < 0 ||
+        virFileLock(other, false, 0, 0, false) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(mine);
+
+    if ((child = virFork()) < 0)
+        return -1;
+
+    if (child == 0) {
+        if (virFileLock(other, false, 0, 0, false) < 0)
+            _exit(EXIT_FAILURE);
+
+        while (true)
+            raise(SIGSTOP);
+    }
+
+    waitpid(child, NULL, WUNTRACED);
+    rc = testExpectBusy(data->path, child);
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    return rc;
+}
+
+
+static int
+testLockInherited(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    VIR_AUTOCLOSE after = -1;
+    pid_t child;
+    int rc;
+
+    if (fd < 0 || (child = virFork()) < 0)
+        return -1;
+
+    if (child == 0) {
+        while (true)
+            pause();
+    }
+
+    VIR_FORCE_CLOSE(fd);
+    rc = testExpectBusy(data->path, child);
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    if (rc < 0 || (after = testOpen(data->path)) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+/* A lock that goes away at once does not make a start fail. */
+static int
+testLockBrief(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    VIR_AUTOCLOSE after = -1;
+    pid_t child;
+
+    if (fd < 0 || (child = virFork()) < 0)
+        return -1;
+
+    if (child == 0) {
+        g_usleep(5 * 1000);
+        _exit(EXIT_SUCCESS);
+    }
+
+    VIR_FORCE_CLOSE(fd);
+    after = testOpen(data->path);
+    waitpid(child, NULL, 0);
+
+    return after < 0 ? -1 : 0;
+}
+
+
+/* Replaces the volume again and again, each time under its lock, and without
+ * the waits of virTPMStateOpen(). */
+static void G_NORETURN
+testReplaceForever(const testLockData *data)
+{
+    g_autofree char *new = g_strdup_printf("%s/new", data->dir);
+
+    while (true) {
+        VIR_AUTOCLOSE fd = open(data->path, O_RDWR | O_CLOEXEC);
+
+        if (fd < 0 || virFileWriteStr(new, "", 0600) < 0)
+            _exit(EXIT_FAILURE);
+
+        if (virTPMStateLock(fd) == 0 && rename(new, data->path) < 0)
+            _exit(EXIT_FAILURE);
+    }
+}
+
+
+/* Whoever has the lock has the file that the path names. */
+static int
+testLockReplaced(const void *opaque)
+{
+    const testLockData *data = opaque;
+    gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC / 2;
+    pid_t child = virFork();
+    size_t opened = 0;
+    size_t stale = 0;
+
+    if (child < 0)
+        return -1;
+
+    if (child == 0)
+        testReplaceForever(data);
+
+    while (g_get_monotonic_time() < end) {
+        VIR_AUTOCLOSE fd = testOpen(data->path);
+        struct stat mine;
+        struct stat named;
+
+        virResetLastError();
+        if (fd < 0)
+            continue;
+
+        opened++;
+        if (fstat(fd, &mine) < 0 || stat(data->path, &named) < 0 ||
+            mine.st_ino != named.st_ino)
+            stale++;
+    }
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    VIR_TEST_DEBUG("opened %zu, of them stale %zu", opened, stale);
+    return opened > 0 && stale == 0 ? 0 : -1;
+}
+
+
+static int
+testOpenMissing(const void *opaque)
+{
+    const testLockData *data = opaque;
+    g_autofree char *path = g_strdup_printf("%s/missing", data->dir);
+
+    if (testOpen(path) >= 0 || virFileExists(path))
+        return -1;
+
+    return testExpectError(VIR_ERR_NO_STORAGE_VOL,
+                           "Storage volume not found: TPM volume 'guest1' not found in pool 'tpmpool'; create it with vol-create, or run pool-refresh if it was put there by hand");
+}
+
+
+static int
+testExpectNotRegular(const char *path)
+{
+    g_autofree char *expect = g_strdup_printf("Requested operation is not valid: '%s' of TPM volume 'guest1' of pool 'tpmpool' is not a regular file; links, directories, devices and pipes can't be TPM volumes",
+                                              path);
+
+    if (testOpen(path) >= 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID, expect);
+}
+
+
+static int
+testOpenNotRegular(const void *opaque)
+{
+    const testLockData *data = opaque;
+    g_autofree char *link = g_strdup_printf("%s/link", data->dir);
+    g_autofree char *fifo = g_strdup_printf("%s/fifo", data->dir);
+
+    if (symlink(data->path, link) < 0 || mkfifo(fifo, 0600) < 0)
+        return -1;
+
+    if (testExpectNotRegular(link) < 0 ||
+        testExpectNotRegular(fifo) < 0 ||
+        testExpectNotRegular(data->dir) < 0 ||
+        testExpectNotRegular("/dev/null") < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static int
+testOpenNoPermission(const void *opaque)
+{
+    const testLockData *data = opaque;
+    g_autofree char *path = g_strdup_printf("%s/readonly", data->dir);
+    g_autofree char *expect = NULL;
+
+    /* nothing is forbidden to root */
+    if (geteuid() == 0)
+        return EXIT_AM_SKIP;
+
+    if (virFileWriteStr(path, "", 0400) < 0 || testOpen(path) >= 0)
+        return -1;
+
+    expect = g_strdup_printf("no permission to read and write '%s' of TPM volume 'guest1' of pool 'tpmpool'; check its owner, mode and security label: %s",
+                             path, g_strerror(EACCES));
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, expect);
+}
+
+
+# define ENCRYPTED true
+# define CLEAR false
+
+# define DO_PROBE_FULL(name, func, fixture, blob, size, kind, version, encrypted, ...) \
+    do { \
+        const testEdit edits[] = { { 0, "", 0 }, __VA_ARGS__ }; \
+        const testProbeData data = { \
+            fixture, blob, size, edits, G_N_ELEMENTS(edits), \
+            { VIR_TPM_STATE_ ## kind, VIR_TPM_STATE_VERSION_ ## version, encrypted } \
+        }; \
+        if (virTestRun("probe: " name, func, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+# define DO_PROBE(name, fixture, size, kind, version, encrypted, ...) \
+    DO_PROBE_FULL(name, testProbe, fixture, false, size, kind, version, \
+                  encrypted, __VA_ARGS__)
+
+# define DO_PROBE_BLOB(name, fixture, size, kind, version, encrypted, ...) \
+    DO_PROBE_FULL(name, testProbe, fixture, true, size, kind, version, \
+                  encrypted, __VA_ARGS__)
+
+/* one edit makes a good state a damaged one */
+# define DO_DAMAGED(name, fixture, ...) \
+    DO_PROBE("damaged, " name, fixture, 0, DAMAGED, UNKNOWN, CLEAR, __VA_ARGS__)
+
+# define DO_CUT(fixture, blob) \
+    DO_PROBE_FULL("cut, " fixture " " #blob, testProbeCut, fixture, blob, 0, \
+                  DAMAGED, UNKNOWN, CLEAR, { 0, "", 0 })
+
+
+static int
+testProbeGood(void)
+{
+    int ret = 0;
+
+    DO_PROBE("tpm2", "tpm2", 0, LINEAR, 2_0, CLEAR);
+    DO_PROBE("tpm2 encrypted", "tpm2-encrypted", 0, LINEAR, UNKNOWN, ENCRYPTED);
+    DO_PROBE("tpm12", "tpm12", 0, LINEAR, 1_2, CLEAR);
+    DO_PROBE("tpm12 encrypted", "tpm12-encrypted", 0, LINEAR, UNKNOWN, ENCRYPTED);
+    DO_PROBE("two sections", "tpm12-volatile", 0, LINEAR, 1_2, CLEAR);
+    DO_PROBE("two sections in the other order", "tpm12-volatile", 0, LINEAR, UNKNOWN, CLEAR,
+             EDIT(SECTION_OFFSET(0), "\xc0\x08\0\0\xdf\x04\0\0\0\x08\0\0\xc0\0\0\0\xa1\x04\0\0\0\x08\0\0"));
+    DO_PROBE("padded", "tpm2", 4 * 1024 * 1024, LINEAR, 2_0, CLEAR);
+    DO_PROBE("padded to the limit", "tpm2", VIR_TPM_STATE_MAX_SIZE, LINEAR, 2_0, CLEAR);
+    DO_PROBE("unknown payload", "tpm2", 0, LINEAR, UNKNOWN, CLEAR,
+             EDIT(PAYLOAD + 2, "\x12"));
+    DO_PROBE("newer payload", "tpm2", 0, LINEAR, 2_0, CLEAR,
+             EDIT(PAYLOAD, "\0\x09"));
+    DO_PROBE("data twice", "tpm2", 0, LINEAR, 2_0, CLEAR,
+             EDIT(TLV_LENGTH, "\0\0\0\6"),
+             EDIT(PAYLOAD + 6, "\0\1\0\0\5\7"));
+
+    DO_PROBE_BLOB("blob", "tpm2", 0, BLOB, 2_0, CLEAR);
+    DO_PROBE_BLOB("blob tpm12", "tpm12", 0, BLOB, 1_2, CLEAR);
+    DO_PROBE_BLOB("blob encrypted", "tpm2-encrypted", 0, BLOB, UNKNOWN, ENCRYPTED);
+
+    return ret;
+}
+
+
+static int
+testProbeNoState(void)
+{
+    int ret = 0;
+
+    DO_PROBE("empty", NULL, 0, BLANK, UNKNOWN, CLEAR);
+    DO_PROBE("one zero", NULL, 1, BLANK, UNKNOWN, CLEAR);
+    DO_PROBE("zeros", NULL, 5000, BLANK, UNKNOWN, CLEAR);
+    DO_PROBE("zeros to the limit", NULL, VIR_TPM_STATE_MAX_SIZE, BLANK, UNKNOWN, CLEAR);
+    DO_PROBE("zeros beyond the limit", NULL, VIR_TPM_STATE_MAX_SIZE + 1, UNKNOWN, UNKNOWN, CLEAR);
+    DO_PROBE("zeros but the last", NULL, 5000, UNKNOWN, UNKNOWN, CLEAR, EDIT(4999, "x"));
+    DO_PROBE("zeros but the second window's first", NULL, 5000, UNKNOWN, UNKNOWN, CLEAR,
+             EDIT(1024, "x"));
+    DO_PROBE("header only", NULL, 192, BLANK, UNKNOWN, CLEAR,
+             EDIT(0, "nilmptws\x01\0\xc0\0"));
+    DO_PROBE("header and padding", NULL, 4096, BLANK, UNKNOWN, CLEAR,
+             EDIT(0, "nilmptws\x01\0\xc0\0"));
+    DO_PROBE("no permanent state", "tpm2", 0, BLANK, UNKNOWN, CLEAR,
+             EDIT(SECTION_OFFSET(0), "\0\0\0\0"));
+    DO_PROBE("qcow2", NULL, 512, QCOW2, UNKNOWN, CLEAR, EDIT(0, "QFI\xfb\0\0\0\3"));
+    DO_PROBE("luks", NULL, 512, LUKS, UNKNOWN, CLEAR, EDIT(0, "LUKS\xba\xbe\0\1"));
+    DO_PROBE("text", NULL, 512, UNKNOWN, UNKNOWN, CLEAR, EDIT(0, "LUKS is not here"));
+    DO_PROBE("linear beyond the limit", "tpm2", VIR_TPM_STATE_MAX_SIZE + 1,
+             UNKNOWN, UNKNOWN, CLEAR);
+    DO_PROBE_BLOB("blob with a migration flag", "tpm2", 0, UNKNOWN, UNKNOWN, CLEAR,
+                  EDIT(4, "\0\x04"));
+    DO_PROBE_BLOB("blob of an older version", "tpm2", 0, UNKNOWN, UNKNOWN, CLEAR,
+                  EDIT(0, "\1"));
+
+    DO_PROBE_FULL("random bytes", testProbeRandom, NULL, false, 0,
+                  UNKNOWN, UNKNOWN, CLEAR, { 0, "", 0 });
+    DO_PROBE_FULL("sparse", testProbeSparse, NULL, false, 0,
+                  UNKNOWN, UNKNOWN, CLEAR, { 0, "", 0 });
+
+    if (virTestRun("probe: unreadable", testProbeUnreadable, NULL) < 0)
+        ret = -1;
+
+    return ret;
+}
+
+
+static int
+testProbeDamaged(void)
+{
+    int ret = 0;
+
+    DO_DAMAGED("version 0", "tpm2", EDIT(LINEAR_VERSION, "\0"));
+    DO_DAMAGED("version 2", "tpm2", EDIT(LINEAR_VERSION, "\2"));
+    DO_DAMAGED("short header", "tpm2", EDIT(LINEAR_HDRSIZE, "\xb4\0"));
+    DO_DAMAGED("long header", "tpm2", EDIT(LINEAR_HDRSIZE, "\xff\xff"));
+    DO_DAMAGED("section in the header", "tpm2", EDIT(SECTION_OFFSET(0), "\xbf\0\0\0"));
+    DO_DAMAGED("section beyond the end", "tpm2", EDIT(SECTION_OFFSET(0), "\xc1\0\0\0"));
+    DO_DAMAGED("section far away", "tpm2", EDIT(SECTION_OFFSET(0), "\xff\xff\xff\xff"));
+    DO_DAMAGED("sum that wraps", "tpm2", EDIT(SECTION_LENGTH(0), "\x40\xff\xff\xff"));
+    DO_DAMAGED("endless section", "tpm2", EDIT(SECTION_LENGTH(0), "\xff\xff\xff\xff"));
+    DO_DAMAGED("endless data", "tpm2", EDIT(SECTION_DATA(0), "\xff\xff\xff\xff"));
+    DO_DAMAGED("data longer than the section", "tpm2", EDIT(SECTION_LENGTH(0), "\x22\5\0\0"));
+    DO_DAMAGED("no data", "tpm2", EDIT(SECTION_DATA(0), "\0\0\0\0"));
+    DO_DAMAGED("less data", "tpm2", EDIT(SECTION_DATA(0), "\x22\5\0\0"));
+    DO_DAMAGED("more data", "tpm2", EDIT(SECTION_DATA(0), "\x24\5\0\0"));
+    DO_DAMAGED("sections overlap", "tpm12-volatile", EDIT(SECTION_OFFSET(1), "\xbf\x08\0\0"));
+    DO_DAMAGED("other section in the header", "tpm12-volatile", EDIT(SECTION_OFFSET(1), "\1\0\0\0"));
+    DO_DAMAGED("other section beyond the end", "tpm12-volatile", EDIT(SECTION_OFFSET(1), "\xc1\x08\0\0"));
+    DO_DAMAGED("last section in the header", "tpm2", EDIT(SECTION_OFFSET(14), "\xbf\0\0\0\1\0\0\0\1\0\0\0"));
+    DO_DAMAGED("last section overlaps", "tpm2", EDIT(SECTION_OFFSET(14), "\xc0\0\0\0\1\0\0\0\1\0\0\0"));
+    DO_DAMAGED("no permanent state, but a bad section", "tpm12-volatile",
+               EDIT(SECTION_OFFSET(0), "\0\0\0\0"),
+               EDIT(SECTION_LENGTH(1), "\xff\xff\xff\xff"));
+
+    DO_DAMAGED("blob version", "tpm2", EDIT(BLOB_HEADER, "\3"));
+    DO_DAMAGED("blob header", "tpm2", EDIT(BLOB_HEADER + 2, "\0\x0b"));
+    DO_DAMAGED("blob all zeros", "tpm2", EDIT(BLOB_HEADER, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+    DO_DAMAGED("shorter blob", "tpm2", EDIT(BLOB_TOTLEN, "\0\0\5\x22"));
+    DO_DAMAGED("endless blob", "tpm2", EDIT(BLOB_TOTLEN, "\xff\xff\xff\xff"));
+    DO_DAMAGED("encrypted for migration", "tpm2", EDIT(BLOB_FLAGS, "\0\2"));
+    DO_DAMAGED("migration data", "tpm2", EDIT(BLOB_FLAGS, "\0\4"));
+    DO_DAMAGED("unknown flag", "tpm2", EDIT(BLOB_FLAGS, "\x80\0"));
+    DO_DAMAGED("encrypted by flag only", "tpm2", EDIT(BLOB_FLAGS, "\0\x09"));
+    DO_DAMAGED("clear by flag only", "tpm2-encrypted", EDIT(BLOB_FLAGS, "\0\0"));
+    DO_DAMAGED("without data", "tpm2", EDIT(TLV_TAG, "\0\7"));
+    DO_DAMAGED("without HMAC", "tpm2-encrypted", EDIT(TLV_TAG + 6 + 1312, "\0\7"));
+    DO_DAMAGED("shorter TLV", "tpm2", EDIT(TLV_LENGTH, "\0\0\5\x12"));
+    DO_DAMAGED("longer TLV", "tpm2", EDIT(TLV_LENGTH, "\0\0\5\x14"));
+    DO_DAMAGED("endless TLV", "tpm2", EDIT(TLV_LENGTH, "\xff\xff\xff\xff"));
+    DO_DAMAGED("part of a TLV header left", "tpm2", EDIT(TLV_LENGTH, "\0\0\5\x10"));
+
+    DO_PROBE_BLOB("damaged, blob with a byte more", "tpm2", 1316, DAMAGED, UNKNOWN, CLEAR);
+    DO_PROBE_BLOB("damaged, endless blob", "tpm2", 0, DAMAGED, UNKNOWN, CLEAR,
+                  EDIT(6, "\xff\xff\xff\xff"));
+
+    DO_CUT("tpm2", false);
+    DO_CUT("tpm2-encrypted", false);
+    DO_CUT("tpm12", false);
+    DO_CUT("tpm12-volatile", false);
+    DO_CUT("tpm2", true);
+    DO_CUT("tpm2-encrypted", true);
+
+    DO_PROBE_FULL("random headers", testProbeRandom, "tpm12-volatile", false, 0,
+                  DAMAGED, UNKNOWN, CLEAR, { 0, "", 0 });
+
+    return ret;
+}
+
+
+# define DO_REQUIRE(kind, message) \
+    do { \
+        const testRequireData data = { VIR_TPM_STATE_ ## kind, message }; \
+        if (virTestRun("require: " #kind, testRequire, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+
+static int
+testRequireAll(void)
+{
+    int ret = 0;
+
+    DO_REQUIRE(LINEAR, NULL);
+    DO_REQUIRE(BLANK, "is blank: it holds no TPM state; upload or migrate one into it, or delete it and create it anew with vol-create");
+    DO_REQUIRE(DAMAGED, "is damaged: its TPM state is truncated or inconsistent; restore it from a backup with vol-upload");
+    DO_REQUIRE(BLOB, "holds a bare TPM state blob, not swtpm's linear file; import it with vol-upload or vol-create-from");
+    DO_REQUIRE(QCOW2, "holds a qcow2 image, not TPM state; move the image elsewhere and create the volume with vol-create");
+    DO_REQUIRE(LUKS, "holds a LUKS container, not TPM state; move the container elsewhere and create the volume with vol-create");
+    DO_REQUIRE(UNKNOWN, "holds something unknown, not TPM state of at most 16777216 bytes; move the file elsewhere and create the volume with vol-create");
+
+    return ret;
+}
+
+
+# define DO_LOCK(name, func) \
+    do { \
+        if (virTestRun("lock: " name, func, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+
+static int
+testLockAll(void)
+{
+    char template[] = abs_builddir "/virtpmstatetest-XXXXXX";
+    const char *dir = g_mkdtemp(template);
+    g_autofree char *path = g_strdup_printf("%s/guest1", template);
+    const testLockData data = { dir, path };
+    int ret = 0;
+
+    if (!dir || virFileWriteStr(path, "state", 0600) < 0)
+        return -1;
+
+    DO_LOCK("taken once", testLockTwice);
+    DO_LOCK("keeps out POSIX locks", testLockPOSIX);
+    DO_LOCK("inherited", testLockInherited);
+    DO_LOCK("held briefly", testLockBrief);
+    DO_LOCK("replaced file", testLockReplaced);
+    DO_LOCK("missing file", testOpenMissing);
+    DO_LOCK("not a regular file", testOpenNotRegular);
+    DO_LOCK("no permission", testOpenNoPermission);
+
+    virFileDeleteTree(dir);
+    return ret;
+}
+
+
+static int
+mymain(void)
+{
+    int ret = 0;
+
+    if (testProbeGood() < 0)
+        ret = -1;
+    if (testProbeNoState() < 0)
+        ret = -1;
+    if (testProbeDamaged() < 0)
+        ret = -1;
+    if (testRequireAll() < 0)
+        ret = -1;
+    if (testLockAll() < 0)
+        ret = -1;
+
+    return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+VIR_TEST_MAIN(mymain)
+
+#else /* ! F_OFD_SETLK */
+
+int
+main(void)
+{
+    return EXIT_AM_SKIP;
+}
+
+#endif /* ! F_OFD_SETLK */
