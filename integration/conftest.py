@@ -26,7 +26,7 @@ def host():
 
 
 @pytest.fixture
-def other_host(tmp_path):
+def other_host():
     """A second Host, with daemons and files of its own: what to migrate to."""
-    with OtherHost("other", tmp_path / "log") as other:
+    with OtherHost("other") as other:
         yield other

@@ -1,10 +1,13 @@
 """What a test does to a libvirt host, as its user would do it."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
+import struct
 import subprocess
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -120,6 +123,44 @@ class Host:
                 found[str(entry)] = facts
         return found
 
+    def validate(self, text, schema):
+        """Check XML against one of the built libvirt's schemas, as a user would."""
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+            file.write(text)
+            file.flush()
+            done = self.run("virt-xml-validate", file.name, schema)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}{text}"
+
+    def opens_in_swtpm(self, path, passphrase=None):
+        """A copy of a volume: swtpm takes it, with its passphrase, as a TPM."""
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(path, f"{folder}/state")
+            key = []
+            if passphrase is not None:
+                Path(folder, "key").write_text(passphrase, encoding="ascii")
+                key = ["--key", f"pwdfile={folder}/key,mode=aes-256-cbc"]
+            swtpm = subprocess.Popen(
+                ["swtpm", "socket", "--tpm2", "--tpmstate", f"backend-uri=file://{folder}/state",
+                 "--ctrl", f"type=unixio,path={folder}/ctrl",
+                 "--server", f"type=unixio,path={folder}/server",
+                 "--flags", "not-need-init,startup-clear", *key],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                wait_for("swtpm listens or ends", timeout=10, condition=lambda:
+                         Path(folder, "ctrl").exists() or swtpm.poll() is not None)
+                done = subprocess.run(["swtpm_ioctl", "--unix", f"{folder}/ctrl", "-g"],
+                                      capture_output=True, text=True, check=False)
+            finally:
+                swtpm.terminate()
+                output = swtpm.communicate()[0]
+        assert done.returncode == 0, f"{path}: {output}{done.stderr}"
+
+    @staticmethod
+    def lock(file):
+        """Take the lock of a volume, as whoever uses it does, until file is closed."""
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
+
     def log(self, name="virtqemud"):
         """A daemon's log."""
         return self.path(f"/var/log/libvirt/{name}.log").read_text()
@@ -150,19 +191,18 @@ class Host:
 class OtherHost(Host):
     """A second sandbox, started from inside of this one. A context manager."""
 
-    def __init__(self, name, log):
+    def __init__(self, name):
         self.name = name
-        self._log = log
+        self._shared = f"/dev/shm/libvirt-sandbox.{name}"
         self._sandbox = None
 
     def __enter__(self):
-        with open(self._log, "w", encoding="utf-8") as log:
-            # Not "sleep": the sandbox shall end when this process does.
-            self._sandbox = subprocess.Popen(
-                [TOP / "tools/sandbox", "--host", self.name, "--",
-                 "sh", "-c", "echo ready; cat > /dev/null"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self._sandbox.stdout.readline() == "ready\n", self._log.read_text()
+        # Not "sleep": the sandbox shall end when this process does.
+        self._sandbox = subprocess.Popen(
+            [TOP / "tools/sandbox", "--host", self.name, "--",
+             "sh", "-c", "echo ready; cat > /dev/null"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._sandbox.stdout.readline() == "ready\n", "the other host did not start"
         init = self._child(self._child(self._sandbox.pid))
         self.root = Path(f"/proc/{init}/root")
         self.enter = ("nsenter", "--target", init, "--mount", "--pid", "--uts", "--")
@@ -179,7 +219,12 @@ class OtherHost(Host):
     @property
     def uri(self):
         """The URI by which daemons and clients of other hosts reach this one."""
-        return f"qemu+unix:///system?socket=/dev/shm/libvirt-sandbox.{self.name}/virtqemud-sock"
+        return f"qemu+unix:///system?socket={self._shared}/virtqemud-sock"
+
+    @property
+    def migrate_uri(self):
+        """What virsh migrate --migrateuri takes for a migration to this host."""
+        return f"unix://{self._shared}/qemu/migration.sock"
 
 
 class Guest:
@@ -191,10 +236,6 @@ class Guest:
         self.name = name
         self.tpm = tpm
         self.uuid = uuid
-
-    def on(self, host):
-        """The same guest on another host, where it went by migration."""
-        return Guest(host, self.name, self.tpm, self.uuid)
 
     def define(self, actions):
         """Define the domain again, to do something else when it boots."""
@@ -217,6 +258,16 @@ class Guest:
         failed = [line for line in self.console() if line.startswith("FAILED")]
         assert not failed, failed
         return dict(line.partition(" ")[::2] for line in self.console())
+
+    def migrate(self, target, *options):
+        """Migrate the running guest to another host; returns the guest there."""
+        self.host.virsh(*self.migration(target, *options))
+        return Guest(target, self.name, self.tpm, self.uuid)
+
+    def migration(self, target, *options):
+        """The arguments of virsh for that, for a migration that must fail."""
+        return ("migrate", self.name, target.uri, "--live", "--p2p", "--persistent",
+                "--migrateuri", target.migrate_uri, *options)
 
     def console(self):
         """The lines that the guest reported since it was started."""

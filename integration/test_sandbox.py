@@ -62,14 +62,13 @@ def test_guest_notices_another_tpm(host):
 
 
 @pytest.mark.guest
-def test_guest_migrates(host, other_host, tmp_path):
+def test_guest_migrates(host, other_host):
     guest = host.define_guest()
     other_host.install_guest()
     guest.start("seal,idle")
     sealed = guest.wait_report("sealed").split()[1]
-    tmp_path.chmod(0o777)
-    host.virsh("migrate", "guest", other_host.uri, "--live", "--p2p", "--persistent",
-               "--migrateuri", f"unix://{tmp_path}/socket")
-    assert other_host.virsh("domstate", "guest") == "running"
+    moved = guest.migrate(other_host)
+    assert guest.state() == "shut off"
+    assert moved.state() == "running"
     other_host.virsh("destroy", "guest")
-    assert guest.on(other_host).boot("unseal")["unsealed"] == sealed
+    assert moved.boot("unseal")["unsealed"] == sealed

@@ -8,6 +8,13 @@ tree=$top/subprojects/libvirt
 build=$top/build
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/libvirt-tpm-pool
 
+# The distribution's programs first, above all its Python: tools/setup gives that
+# one the modules it needs.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+
+# A clone in another folder shall find what this one compiled.
+export CCACHE_NOHASHDIR=1
+
 me=${0##*/}
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }

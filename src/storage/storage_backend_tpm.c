@@ -21,7 +21,6 @@
 #include "virfile.h"
 #include "viridentity.h"
 #include "virlog.h"
-#include "virstring.h"
 #include "virtpmstate.h"
 #include "virthread.h"
 #include "viruuid.h"
@@ -47,7 +46,7 @@ static int
 virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
 {
     if (!strpbrk(def->target.path, ",\\") &&
-        !virStringHasControlChars(def->target.path))
+        !virStorageTPMFileHasControlChars(def->target.path))
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,

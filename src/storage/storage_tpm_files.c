@@ -30,6 +30,18 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #define VIR_STORAGE_TPM_NAME_MAX 230
 
 
+bool
+virStorageTPMFileHasControlChars(const char *name)
+{
+    for (; *name; name++) {
+        if (g_ascii_iscntrl(*name))
+            return true;
+    }
+
+    return false;
+}
+
+
 /* Returns NULL if a volume may have that name, else why not. */
 static const char *
 virStorageTPMFileNameFault(const char *name)
@@ -42,7 +54,7 @@ virStorageTPMFileNameFault(const char *name)
         return N_("is longer than 230 bytes");
     if (strpbrk(name, "/,\\"))
         return N_("contains a slash, comma or backslash");
-    if (virStringHasControlChars(name))
+    if (virStorageTPMFileHasControlChars(name))
         return N_("contains a control character");
     if (virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
         return N_("ends in '.tpm.xml'");

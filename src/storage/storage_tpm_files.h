@@ -21,6 +21,15 @@
  */
 
 /**
+ * virStorageTPMFileHasControlChars:
+ * @name: name or path of a file
+ *
+ * Unlike virStringHasControlChars() takes newlines and tabs for such.
+ */
+bool virStorageTPMFileHasControlChars(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMFileCheckName:
  * @name: name of a volume
  *

@@ -222,22 +222,18 @@ virStorageTPMSetupBuildCommand(const virStoragePoolDef *pool,
 }
 
 
-/* The last lines of a tool's output, for an error message. */
-static const char *
-virStorageTPMSetupLastWords(const char *output)
+/* The end of what a tool has said, on one line. */
+static char *
+virStorageTPMSetupLastWords(const char *errors,
+                            const char *output)
 {
-    const size_t most = 300;
-    const char *newline;
+    const char *said = errors && *errors ? errors : NULLSTR_EMPTY(output);
+    const size_t most = 400;
+    size_t len = strlen(said);
+    char *words = g_strdup(len > most ? said + len - most : said);
 
-    if (!output || !*output)
-        return _("it printed nothing");
-
-    if (strlen(output) <= most)
-        return output;
-
-    output += strlen(output) - most;
-    newline = strchr(output, '\n');
-    return newline && newline[1] ? newline + 1 : output;
+    g_strchomp(g_strdelimit(words, "\r\n", ' '));
+    return words;
 }
 
 
@@ -248,26 +244,27 @@ virStorageTPMSetupRun(virCommand *cmd,
                       gid_t gid,
                       char **output)
 {
+    g_autofree char *errors = NULL;
+    g_autofree char *words = NULL;
     int status;
 
     virCommandSetUID(cmd, uid);
     virCommandSetGID(cmd, gid);
     virCommandClearCaps(cmd);
     virCommandSetOutputBuffer(cmd, output);
-    virCommandSetErrorBuffer(cmd, output);
+    virCommandSetErrorBuffer(cmd, &errors);
 
     if (virCommandRun(cmd, &status) < 0)
         return -1;
 
-    if (status != 0) {
-        g_strchomp(*output);
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("swtpm_setup could not make the TPM of volume '%1$s', exit status %2$d: %3$s"),
-                       vol->name, status, virStorageTPMSetupLastWords(*output));
-        return -1;
-    }
+    if (status == 0)
+        return 0;
 
-    return 0;
+    words = virStorageTPMSetupLastWords(errors, *output);
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("swtpm_setup could not make the TPM of volume '%1$s', exit status %2$d: %3$s"),
+                   vol->name, status, words);
+    return -1;
 }
 
 

@@ -1,0 +1,361 @@
+"""Volumes of a tpm pool: what vol-create makes, vol-dumpxml tells and vol-delete removes."""
+
+import base64
+import hashlib
+import random
+import re
+import subprocess
+import time
+import xml.etree.ElementTree as etree
+
+import pytest
+
+import xmls
+
+POOL = "/var/lib/libvirt/tpm"
+MAGIC = b"nilmptws"
+# The first bytes of a clear TPM 2.0's permanent state, in libtpms.
+CLEAR = bytes.fromhex("ab364723")
+
+
+def describe(host, name, pool="tpm"):
+    """What vol-dumpxml says, parsed; and it is what the schema says."""
+    text = host.virsh("vol-dumpxml", name, "--pool", pool)
+    host.validate(text, "storagevol")
+    return etree.fromstring(text)
+
+
+def fingerprint(pem):
+    """The SHA-256 of the SubjectPublicKeyInfo of a certificate, by openssl."""
+    public = subprocess.run(["openssl", "x509", "-noout", "-pubkey"], input=pem.encode(),
+                            capture_output=True, check=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public,
+                         capture_output=True, check=True).stdout
+    return "sha256:" + hashlib.sha256(der).hexdigest()
+
+
+def test_clear_volume(host):
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    bytes_ = path.read_bytes()
+    assert bytes_.startswith(MAGIC) and CLEAR in bytes_
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    volume = describe(host, "one")
+    assert volume.get("type") == "file"
+    assert volume.findtext("name") == "one"
+    assert volume.findtext("capacity") == str(1024 * 1024)
+    assert volume.findtext("target/path") == f"{POOL}/one"
+    assert volume.find("target/encryption") is None
+    assert volume.find("tpm").get("version") == "2.0"
+    assert [bank.tag for bank in volume.find("tpm/active_pcr_banks")] == ["sha256"]
+    assert host.virsh("vol-path", "one", "--pool", "tpm") == f"{POOL}/one"
+    assert host.virsh("vol-key", "one", "--pool", "tpm") == f"{POOL}/one"
+    assert host.virsh("vol-pool", f"{POOL}/one") == "tpm"
+    assert re.search(r"Capacity: +1.00 MiB", host.virsh("vol-info", "one", "--pool", "tpm"))
+
+
+def test_endorsement_keys(host):
+    """Their certificates are of this TPM, from swtpm's CA, with the right fingerprint."""
+    host.define_pool()
+    host.create_volume("one")
+    tpm = describe(host, "one").find("tpm")
+    keys = tpm.findall("endorsement")
+    assert [key.get("key") for key in keys] == ["rsa2048", "secp384r1"]
+    for key in keys:
+        assert key.get("fingerprint") == fingerprint(key.text)
+        subject = subprocess.run(["openssl", "x509", "-noout", "-subject", "-issuer"],
+                                 input=key.text, text=True, capture_output=True, check=True).stdout
+        assert tpm.findtext("uuid") in subject
+        assert "swtpm-localca" in subject
+
+
+def test_every_volume_is_another_tpm(host):
+    host.define_pool()
+    host.create_volume("one")
+    again = host.virsh("vol-dumpxml", "one", "--pool", "tpm").replace(">one<", ">two<")
+    host.virsh("vol-create", "tpm", "/dev/stdin", "--validate", input=again)
+    one, two = describe(host, "one").find("tpm"), describe(host, "two").find("tpm")
+    assert one.findtext("uuid") != two.findtext("uuid")
+    assert one.find("endorsement").get("fingerprint") != two.find("endorsement").get("fingerprint")
+
+
+@pytest.mark.parametrize("by", ["uuid", "usage"])
+@pytest.mark.parametrize("format", ["vtpm", "default"])
+def test_encrypted_volume(host, by, format):
+    host.define_pool()
+    secret = host.define_secret("open sesame", "tpm-key")
+    text = xmls.volume("one", encryption=format, secret=secret)
+    if by == "usage":
+        text = text.replace(f"uuid='{secret}'", "usage='tpm-key'")
+    host.virsh("vol-create", "tpm", "/dev/stdin", input=text)
+    bytes_ = host.path(f"{POOL}/one").read_bytes()
+    assert bytes_.startswith(MAGIC) and CLEAR not in bytes_
+
+    encryption = describe(host, "one").find("target/encryption")
+    assert encryption.get("format") == "vtpm"
+    assert encryption.find("secret").get(by) == (secret if by == "uuid" else "tpm-key")
+    host.daemon("restart", "virtstoraged")
+    encryption = describe(host, "one").find("target/encryption")
+    assert encryption.find("secret").get(by) == (secret if by == "uuid" else "tpm-key")
+
+
+def test_secret_without_usage_type_serves(host):
+    host.define_pool()
+    secret = host.define_secret("open sesame")
+    host.create_volume("one", encryption="vtpm", secret=secret)
+
+
+def test_lost_sidecar_finds_secret_by_path(host):
+    host.define_pool()
+    secret = host.define_secret("open sesame", f"{POOL}/one")
+    host.create_volume("one", encryption="vtpm", secret=secret)
+    host.path(f"{POOL}/one.tpm.xml").unlink()
+    host.virsh("pool-refresh", "tpm")
+    assert describe(host, "one").find("target/encryption/secret").get("uuid") == secret
+
+
+def test_version_1_2(host):
+    host.define_pool()
+    host.create_volume("one", tpm="<tpm version='1.2'/>")
+    tpm = describe(host, "one").find("tpm")
+    assert tpm.get("version") == "1.2"
+    assert tpm.find("endorsement").get("fingerprint") == fingerprint(tpm.findtext("endorsement"))
+
+
+def test_pcr_banks(host):
+    host.define_pool()
+    host.create_volume("one", tpm="<tpm><active_pcr_banks><sha1/><sha384/></active_pcr_banks></tpm>")
+    assert [bank.tag for bank in describe(host, "one").find("tpm/active_pcr_banks")] == ["sha1", "sha384"]
+
+
+def test_profile_needs_swtpm_that_has_them(host):
+    host.define_pool()
+    features = host.run("swtpm_setup", "--print-capabilities").stdout
+    if "cmdarg-profile" in features:
+        pytest.skip("this swtpm_setup has profiles: there is nothing to refuse")
+    message = host.virsh_fails("vol-create", "tpm", "/dev/stdin",
+                               input=xmls.volume("one", tpm="<tpm><profile source='default-v1'/></tpm>"))
+    assert "swtpm_setup has no support for profiles" in message
+    assert host.contents(POOL) == {}
+
+
+def test_blank_volume(host):
+    host.define_pool()
+    identity = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
+    path = host.create_volume("one", tpm=f"<tpm manufacture='no'><uuid>{identity}</uuid></tpm>")
+    assert host.path(path).read_bytes() == b""
+    tpm = describe(host, "one").find("tpm")
+    assert tpm.get("manufacture") == "no"
+    assert tpm.findtext("uuid") == identity
+    assert tpm.find("endorsement") is None
+
+
+def test_vol_create_as(host):
+    host.define_pool()
+    host.virsh("vol-create-as", "tpm", "one", "2M")
+    assert describe(host, "one").findtext("capacity") == str(2 * 1024 * 1024)
+
+
+def test_delete(host):
+    host.define_pool()
+    host.create_volume("one")
+    host.create_volume("two")
+    host.virsh("vol-delete", "one", "--pool", "tpm")
+    assert host.virsh("vol-list", "tpm").split()[0] == "two"
+    assert {path.rsplit("/")[-1] for path in host.contents(POOL)} == {"two", "two.tpm.xml"}
+
+
+def test_delete_of_what_is_gone(host):
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    path.unlink()
+    host.virsh("vol-delete", "one", "--pool", "tpm")
+    assert host.contents(POOL) == {}
+
+
+def test_delete_is_refused_while_in_use(host):
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    before = host.contents(POOL)
+    with open(path, "r+b") as file:
+        host.lock(file)
+        message = host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+    assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(.+\)", message)
+    assert host.contents(POOL) == before
+
+
+def test_download(host, tmp_path):
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    host.virsh("vol-download", "one", tmp_path / "copy", "--pool", "tpm")
+    assert (tmp_path / "copy").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name, fault", [
+    ("a,b", "contains a slash, comma or backslash"),
+    ("a\\b", "contains a slash, comma or backslash"),
+    ("../b", "begins with a dot"),
+    (".b", "begins with a dot"),
+    ("a/b", "cannot contain '/'|contains a slash"),
+    ("b.tpm.xml", "ends in '.tpm.xml'"),
+    ("b" * 231, "is longer than 230 bytes"),
+    ("a\tb", "contains a control character"),
+])
+def test_names_that_are_refused(host, name, fault):
+    host.define_pool()
+    message = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume(name))
+    assert re.search(fault, message)
+    assert host.contents(POOL) == {}
+
+
+def test_longest_name(host):
+    host.define_pool()
+    host.create_volume("b" * 230)
+    assert describe(host, "b" * 230).find("tpm/uuid") is not None
+
+
+def refused(host, message, **what):
+    """vol-create is refused with a message, and leaves nothing."""
+    text = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("one", **what))
+    assert re.search(message, text), text
+    assert host.contents(POOL) == {}
+    assert host.virsh("vol-list", "tpm") == ""
+
+
+def test_refused_formats(host):
+    host.define_pool()
+    secret = host.define_secret("open sesame", "tpm-key")
+    refused(host, "format 'qcow2' of TPM volume 'one' is not supported yet", format="qcow2")
+    refused(host, "'luks' of TPM volume 'one' is not supported yet", encryption="luks", secret=secret)
+    refused(host, "'qcow' of TPM volume 'one' is not supported.*luks", encryption="qcow", secret=secret)
+    refused(host, "'luks2' of TPM volume 'one' is not supported", encryption="luks2", secret=secret)
+    refused(host, "format 'vmdk' is not for TPM volumes", format="vmdk")
+    refused(host, "capacity of TPM volume 'one' is 16777217 bytes", capacity=16 * 1024 * 1024 + 1)
+    refused(host, "'identity' of TPM volume 'one' is for vol-create-from", tpm="<tpm identity='new'/>")
+    refused(host, "active_pcr_banks> is not for a TPM of version 1.2",
+            tpm="<tpm version='1.2'><active_pcr_banks><sha1/></active_pcr_banks></tpm>")
+
+
+def test_refused_secrets(host):
+    host.define_pool()
+    missing = "11111111-2222-3333-4444-555555555555"
+    refused(host, f"secret uuid='{missing}' of TPM volume 'one' in pool 'tpm' is not defined",
+            encryption="vtpm", secret=missing)
+    refused(host, "needs exactly one <secret>", encryption="vtpm")
+    disk = host.define_secret("open sesame", "disk", "volume")
+    refused(host, f"secret uuid='{disk}' of TPM volume 'one' in pool 'tpm' has usage type 'volume'",
+            encryption="vtpm", secret=disk)
+    empty = "66666666-7777-8888-9999-000000000000"
+    host.virsh("secret-define", "/dev/stdin", input=xmls.secret(empty, "empty"))
+    refused(host, f"secret uuid='{empty}' of TPM volume 'one' in pool 'tpm' has no value",
+            encryption="vtpm", secret=empty)
+
+
+def test_volume_that_exists_is_not_replaced(host):
+    host.define_pool()
+    host.create_volume("one")
+    before = host.contents(POOL)
+    message = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+    assert "one" in message and "exist" in message
+    host.path(f"{POOL}/by-hand").write_bytes(b"x")
+    message = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("by-hand"))
+    assert "already exists" in message
+    host.path(f"{POOL}/by-hand").unlink()
+    assert host.contents(POOL) == before
+
+
+def test_failed_manufacture_says_why(host):
+    """With the words of the tool: here its CA's folder has lost its owner."""
+    host.define_pool()
+    ca = host.path("/var/lib/swtpm-localca")
+    owner = ca.stat().st_uid
+    host.run("chown", "-R", "0:0", ca)
+    host.run("chmod", "0700", ca)
+    try:
+        refused(host, "swtpm_setup could not make the TPM of volume 'one', exit status 1: .*rights on statedir /var/lib/swtpm-localca")
+    finally:
+        host.run("chown", "-R", owner, ca)
+        host.run("chmod", "0750", ca)
+    host.create_volume("one")
+
+
+def test_full_disk(host):
+    host.define_pool(start=False)
+    host.path(POOL).mkdir(parents=True, exist_ok=True)
+    host.run("mount", "-t", "tmpfs", "-o", "size=8k,mode=0711", "tmpfs", POOL)
+    try:
+        host.virsh("pool-start", "tpm")
+        message = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+        assert "No space left on device" in message
+        assert host.contents(POOL) == {}
+        host.virsh("pool-destroy", "tpm")
+    finally:
+        host.run("umount", POOL)
+
+
+def test_distribution_clients(host):
+    """The distribution's own virsh and Python binding, which know no tpm pools."""
+    host.define_pool()
+    virsh = ["/usr/bin/virsh", "-q", "-c", "qemu:///system"]
+    done = host.run(*virsh, "vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+    assert done.returncode == 0, done.stderr
+    assert "<tpm version='2.0'>" in host.run(*virsh, "vol-dumpxml", "one", "--pool", "tpm").stdout
+    assert "one" in host.run(*virsh, "vol-list", "tpm").stdout
+    assert host.run(*virsh, "vol-delete", "one", "--pool", "tpm").returncode == 0
+
+    script = """
+import sys, libvirt
+pool = libvirt.open("qemu:///system").storagePoolLookupByName("tpm")
+volume = pool.createXML(sys.stdin.read())
+assert [v.name() for v in pool.listAllVolumes()] == ["one"]
+assert "<tpm version='2.0'>" in volume.XMLDesc()
+assert volume.info()[1] == 1024 * 1024
+volume.delete()
+assert pool.listVolumes() == []
+"""
+    done = host.run("/usr/bin/python3", "-c", script, input=xmls.volume("one"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_secret_reaches_no_log(host):
+    host.define_pool()
+    passphrase = "Xyzzy-" + random.randbytes(8).hex()
+    secret = host.define_secret(passphrase, "tpm-key")
+    host.create_volume("one", encryption="vtpm", secret=secret)
+    needles = [passphrase.encode(), base64.b64encode(passphrase.encode()), passphrase.encode().hex().encode()]
+    for folder in (POOL, "/var/log/libvirt", "/run/libvirt/storage"):
+        for file in host.path(folder).rglob("*"):
+            if file.is_file():
+                assert not any(needle in file.read_bytes() for needle in needles), file
+
+
+def test_killed_while_volumes_are_made(host):
+    """kill -9 of virtstoraged at random moments: whole volumes or none, nothing left over,
+    nothing clear."""
+    random.seed(1)
+    host.define_pool()
+    host.virsh("pool-autostart", "tpm")
+    secret = host.define_secret("open sesame", "tpm-key")
+    pool = host.path(POOL)
+    for number in range(50):
+        text = xmls.volume(f"volume{number}", encryption="vtpm", secret=secret)
+        with subprocess.Popen(["virsh", "-q", "vol-create", "tpm", "/dev/stdin"], text=True,
+                              stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+            client.stdin.write(text)
+            client.stdin.close()
+            time.sleep(random.uniform(0, 0.25))
+            host.daemon("kill", "virtstoraged")
+        for file in [*pool.iterdir(), *host.path("/run/libvirt/storage").rglob("*")]:
+            assert not file.is_file() or CLEAR not in file.read_bytes(), file
+        host.daemon("start", "virtstoraged")
+        host.virsh("pool-refresh", "tpm")
+
+    listed = {line.split()[0] for line in host.virsh("vol-list", "tpm").splitlines()}
+    assert 0 < len(listed) < 50, "the kills did not hit: change their moments"
+    files = {file.name for file in pool.iterdir()}
+    assert listed == {name for name in files if not name.endswith(".tpm.xml")}
+    assert not list(host.path("/run/libvirt/storage").glob("tpm-setup.*"))
+    for name in listed:
+        assert describe(host, name).find("tpm/uuid") is not None
+        host.opens_in_swtpm(pool / name, "open sesame")
