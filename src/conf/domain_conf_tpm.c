@@ -1,0 +1,211 @@
+/*
+ * domain_conf_tpm.c: XML of a domain's TPM that is on a storage volume
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "domain_conf_tpm.h"
+#include "viralloc.h"
+#include "virerror.h"
+#include "virstring.h"
+#include "viruuid.h"
+#include "virxml.h"
+
+#define VIR_FROM_THIS VIR_FROM_DOMAIN
+
+/* What the volume decides, so that the domain has no say in it. */
+static const struct {
+    const char *xpath;
+    const char *name;
+} virDomainTPMVolumeProperties[] = {
+    { "boolean(./backend/encryption)", "<encryption>" },
+    { "boolean(./backend/active_pcr_banks)", "<active_pcr_banks>" },
+    { "boolean(./backend/profile)", "<profile>" },
+    { "boolean(./backend/@persistent_state)", "persistent_state" },
+};
+
+
+bool
+virDomainTPMDefHasVolume(const virDomainTPMDef *def)
+{
+    return def->type == VIR_DOMAIN_TPM_TYPE_EMULATOR &&
+        def->data.emulator.source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_VOLUME;
+}
+
+
+void
+virDomainTPMVolumeImplyBackend(xmlNodePtr node)
+{
+    xmlNodePtr backend;
+
+    if (!virXMLNodeGetSubelement(node, "storage") ||
+        virXMLNodeGetSubelement(node, "backend"))
+        return;
+
+    backend = xmlNewChild(node, NULL, BAD_CAST "backend", NULL);
+    xmlNewProp(backend, BAD_CAST "type",
+               BAD_CAST virDomainTPMBackendTypeToString(VIR_DOMAIN_TPM_TYPE_EMULATOR));
+}
+
+
+static int
+virDomainTPMVolumeCheckProperties(xmlXPathContextPtr ctxt)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(virDomainTPMVolumeProperties); i++) {
+        if (virXPathBoolean(virDomainTPMVolumeProperties[i].xpath, ctxt) <= 0)
+            continue;
+
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("%1$s is not for a TPM that is on a storage volume: it is decided by the volume"),
+                       virDomainTPMVolumeProperties[i].name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+virDomainTPMVolumeParseStorage(xmlNodePtr node,
+                               virDomainTPMEmulatorDef *emulator)
+{
+    g_autoptr(virStorageSourcePoolDef) srcpool = g_new0(virStorageSourcePoolDef, 1);
+
+    srcpool->pool = virXMLPropString(node, "pool");
+    srcpool->volume = virXMLPropString(node, "volume");
+
+    if (virStringIsEmpty(srcpool->volume)) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("<storage> of a TPM names no volume: create one in a pool of type 'tpm' and give its name as 'volume'"));
+        return -1;
+    }
+
+    if (!srcpool->pool)
+        srcpool->pool = g_strdup(VIR_DOMAIN_TPM_VOLUME_POOL_DEFAULT);
+
+    emulator->srcpool = g_steal_pointer(&srcpool);
+    return 0;
+}
+
+
+static int
+virDomainTPMVolumeParseSource(xmlXPathContextPtr ctxt,
+                              unsigned int flags,
+                              virDomainTPMEmulatorDef *emulator)
+{
+    g_autofree char *identity = virXPathString("string(./backend/source/@uuid)", ctxt);
+
+    if (!(flags & VIR_DOMAIN_DEF_PARSE_VOLUME_TRANSLATED))
+        g_clear_pointer(&emulator->source_path, g_free);
+
+    if (!identity)
+        return 0;
+
+    if (virUUIDParse(identity, emulator->identity) < 0) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("malformed uuid '%1$s' of the TPM on volume '%2$s'"),
+                       identity, emulator->srcpool->volume);
+        return -1;
+    }
+
+    emulator->hasidentity = true;
+    return 0;
+}
+
+
+int
+virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
+                        unsigned int flags,
+                        virDomainTPMDef *def)
+{
+    virDomainTPMEmulatorDef *emulator = &def->data.emulator;
+    xmlNodePtr node = virXPathNode("./storage[1]", ctxt);
+
+    if (!node && virDomainTPMDefHasVolume(def)) {
+        virReportError(VIR_ERR_XML_ERROR, "%s",
+                       _("<source type='volume'> of a TPM needs a <storage> that names the volume"));
+        return -1;
+    }
+
+    if (!node)
+        return 0;
+
+    if (def->type != VIR_DOMAIN_TPM_TYPE_EMULATOR) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<storage> is only for a TPM with backend type 'emulator', not '%1$s'"),
+                       virDomainTPMBackendTypeToString(def->type));
+        return -1;
+    }
+
+    if (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DEFAULT &&
+        emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_VOLUME) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("a TPM can't have both <storage> and <source type='%1$s'>"),
+                       virDomainTPMSourceTypeTypeToString(emulator->source_type));
+        return -1;
+    }
+
+    emulator->source_type = VIR_DOMAIN_TPM_SOURCE_TYPE_VOLUME;
+
+    if (virDomainTPMVolumeCheckProperties(ctxt) < 0 ||
+        virDomainTPMVolumeParseStorage(node, emulator) < 0 ||
+        virDomainTPMVolumeParseSource(ctxt, flags, emulator) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+/* The identity goes wherever the TPM's memory may go: into everything but the
+ * definition of a domain that is off. */
+static bool
+virDomainTPMVolumeFormatsIdentity(const virDomainTPMEmulatorDef *emulator,
+                                  unsigned int flags)
+{
+    return emulator->hasidentity &&
+        (!(flags & VIR_DOMAIN_DEF_FORMAT_INACTIVE) ||
+         flags & (VIR_DOMAIN_DEF_FORMAT_MIGRATABLE |
+                  VIR_DOMAIN_DEF_FORMAT_TPM_IDENTITY));
+}
+
+
+void
+virDomainTPMVolumeFormatSource(virBuffer *buf,
+                               const virDomainTPMDef *def,
+                               unsigned int flags)
+{
+    const virDomainTPMEmulatorDef *emulator = &def->data.emulator;
+    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    virBufferAsprintf(&attrBuf, " type='%s'",
+                      virDomainTPMSourceTypeTypeToString(emulator->source_type));
+
+    if (virDomainTPMVolumeFormatsIdentity(emulator, flags))
+        virBufferAsprintf(&attrBuf, " uuid='%s'", virUUIDFormat(emulator->identity, uuid));
+
+    if (flags & VIR_DOMAIN_DEF_FORMAT_VOLUME_TRANSLATED)
+        virBufferEscapeString(&attrBuf, " path='%s'", emulator->source_path);
+
+    virXMLFormatElement(buf, "source", &attrBuf, NULL);
+}
+
+
+void
+virDomainTPMVolumeFormatStorage(virBuffer *buf,
+                                const virDomainTPMDef *def)
+{
+    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
+
+    if (!virDomainTPMDefHasVolume(def))
+        return;
+
+    virBufferEscapeString(&attrBuf, " pool='%s'", def->data.emulator.srcpool->pool);
+    virBufferEscapeString(&attrBuf, " volume='%s'", def->data.emulator.srcpool->volume);
+
+    virXMLFormatElement(buf, "storage", &attrBuf, NULL);
+}

@@ -1,0 +1,69 @@
+/*
+ * domain_conf_tpm.h: XML of a domain's TPM that is on a storage volume
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "internal.h"
+#include "domain_conf.h"
+
+/* The pool of a <storage> that names none. */
+#define VIR_DOMAIN_TPM_VOLUME_POOL_DEFAULT "tpm"
+
+/**
+ * virDomainTPMDefHasVolume:
+ * @def: a TPM
+ *
+ * Returns whether the TPM's state is a volume of a storage pool. If so,
+ * data.emulator.srcpool names it.
+ */
+bool virDomainTPMDefHasVolume(const virDomainTPMDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virDomainTPMVolumeImplyBackend:
+ * @node: <tpm>
+ *
+ * Gives a <tpm> that has <storage> and no <backend> the one that is meant: the
+ * emulator.
+ */
+void virDomainTPMVolumeImplyBackend(xmlNodePtr node)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virDomainTPMVolumeParse:
+ * @ctxt: XPath context, its node is <tpm>
+ * @flags: bitwise-OR of virDomainDefParseFlags
+ * @def: the TPM, its <backend> parsed
+ *
+ * Parses <storage>, if there is one, and what <source type='volume'> of the
+ * backend says. Refuses whatever does not go with it.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
+                            unsigned int flags,
+                            virDomainTPMDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virDomainTPMVolumeFormatSource:
+ * @buf: output, inside <backend>
+ * @def: a TPM on a volume
+ * @flags: bitwise-OR of virDomainDefFormatFlags
+ */
+void virDomainTPMVolumeFormatSource(virBuffer *buf,
+                                    const virDomainTPMDef *def,
+                                    unsigned int flags)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virDomainTPMVolumeFormatStorage:
+ * @buf: output, inside <tpm>
+ * @def: any TPM
+ */
+void virDomainTPMVolumeFormatStorage(virBuffer *buf,
+                                     const virDomainTPMDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);

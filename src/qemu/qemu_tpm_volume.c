@@ -1,0 +1,650 @@
+/*
+ * qemu_tpm_volume.c: a domain's TPM that is on a storage volume
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "datatypes.h"
+#include "domain_conf_tpm.h"
+#include "qemu_domain.h"
+#include "qemu_process.h"
+#include "qemu_tpm_volume.h"
+#include "qemu_validate.h"
+#include "storage_conf.h"
+#include "storage_conf_tpm.h"
+#include "viralloc.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+#include "virtpm.h"
+#include "virtpmsecret.h"
+#include "virtpmstate.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_QEMU
+
+VIR_LOG_INIT("qemu.qemu_tpm_volume");
+
+/* How much of swtpm's log, from where this start began, is looked at. */
+#define QEMU_TPM_VOLUME_LOG_MAX (64 * 1024)
+
+struct _qemuTPMVolume {
+    int fd;         /* the volume's file, with its lock */
+    int identityfd; /* the lock on the TPM's identity; -1 if that is not known */
+    bool encrypted;
+};
+
+
+void
+qemuTPMVolumeFree(qemuTPMVolume *volume)
+{
+    if (!volume)
+        return;
+
+    VIR_FORCE_CLOSE(volume->fd);
+    VIR_FORCE_CLOSE(volume->identityfd);
+    g_free(volume);
+}
+
+
+static virStoragePoolPtr
+qemuTPMVolumeLookupPool(virConnectPtr conn,
+                        const virStorageSourcePoolDef *src)
+{
+    g_autoptr(virStoragePool) pool = virStoragePoolLookupByName(conn, src->pool);
+    int active;
+
+    if (!pool) {
+        if (virGetLastErrorCode() == VIR_ERR_NO_STORAGE_POOL)
+            virReportError(VIR_ERR_NO_STORAGE_POOL,
+                           _("storage pool '%1$s' of TPM volume '%2$s' not found"),
+                           src->pool, src->volume);
+        return NULL;
+    }
+
+    if ((active = virStoragePoolIsActive(pool)) < 0)
+        return NULL;
+
+    if (active == 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("storage pool '%1$s' of TPM volume '%2$s' is not active: start it with pool-start"),
+                       src->pool, src->volume);
+        return NULL;
+    }
+
+    return g_steal_pointer(&pool);
+}
+
+
+static virStoragePoolDef *
+qemuTPMVolumeGetPoolDef(virStoragePoolPtr pool,
+                        const virStorageSourcePoolDef *src)
+{
+    g_autoptr(virStoragePoolDef) def = NULL;
+    g_autofree char *xml = virStoragePoolGetXMLDesc(pool, 0);
+
+    if (!xml || !(def = virStoragePoolDefParse(xml, NULL, 0)))
+        return NULL;
+
+    if (def->type != VIR_STORAGE_POOL_TPM) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("storage pool '%1$s' of TPM volume '%2$s' is of type '%3$s': it must be of type 'tpm'"),
+                       src->pool, src->volume,
+                       virStoragePoolTypeToString(def->type));
+        return NULL;
+    }
+
+    return g_steal_pointer(&def);
+}
+
+
+static virStorageVolPtr
+qemuTPMVolumeLookup(virStoragePoolPtr pool,
+                    const virStorageSourcePoolDef *src)
+{
+    virStorageVolPtr vol = virStorageVolLookupByName(pool, src->volume);
+
+    if (vol || virGetLastErrorCode() != VIR_ERR_NO_STORAGE_VOL)
+        return vol;
+
+    /* it may have come into the directory by other ways than the pool's */
+    if (virStoragePoolRefresh(pool, 0) == 0 &&
+        (vol = virStorageVolLookupByName(pool, src->volume)))
+        return vol;
+
+    virReportError(VIR_ERR_NO_STORAGE_VOL,
+                   _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create, or run pool-refresh if it was put there otherwise"),
+                   src->volume, src->pool);
+    return NULL;
+}
+
+
+static virStorageVolDef *
+qemuTPMVolumeGetDef(virConnectPtr conn,
+                    const virStorageSourcePoolDef *src)
+{
+    g_autoptr(virStoragePool) pool = NULL;
+    g_autoptr(virStoragePoolDef) pooldef = NULL;
+    g_autoptr(virStorageVol) vol = NULL;
+    g_autofree char *xml = NULL;
+
+    if (!(pool = qemuTPMVolumeLookupPool(conn, src)) ||
+        !(pooldef = qemuTPMVolumeGetPoolDef(pool, src)) ||
+        !(vol = qemuTPMVolumeLookup(pool, src)) ||
+        !(xml = virStorageVolGetXMLDesc(vol, 0)))
+        return NULL;
+
+    return virStorageVolDefParse(pooldef, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY);
+}
+
+
+static int
+qemuTPMVolumeCheckFormat(const virStorageSourcePoolDef *src,
+                         const virStorageVolDef *vol)
+{
+    const virStorageEncryption *encryption = vol->target.encryption;
+
+    if (vol->target.format != VIR_STORAGE_FILE_RAW) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has format '%3$s', on which a guest can't be started yet"),
+                       src->volume, src->pool,
+                       virStorageFileFormatTypeToString(vol->target.format));
+        return -1;
+    }
+
+    if (encryption && encryption->format != VIR_STORAGE_ENCRYPTION_FORMAT_VTPM) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has encryption format '%3$s', with which a guest can't be started yet"),
+                       src->volume, src->pool,
+                       virStorageEncryptionFormatTypeToString(encryption->format));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Both the volume and the domain may be silent about the version. */
+static int
+qemuTPMVolumeSetVersion(virDomainTPMEmulatorDef *emulator,
+                        virDomainTPMVersion version)
+{
+    if (version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        return 0;
+
+    if (emulator->version != VIR_DOMAIN_TPM_VERSION_DEFAULT &&
+        emulator->version != version) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' holds a TPM of version %3$s, but the domain asks for version %4$s"),
+                       emulator->srcpool->volume, emulator->srcpool->pool,
+                       virDomainTPMVersionTypeToString(version),
+                       virDomainTPMVersionTypeToString(emulator->version));
+        return -1;
+    }
+
+    emulator->version = version;
+    return 0;
+}
+
+
+/* A guest whose memory is restored has to find the TPM that it was saved with.
+ * One that boots takes what is there. */
+static int
+qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
+                         const virStorageVolTPMDef *vol,
+                         bool boots)
+{
+    char found[VIR_UUID_STRING_BUFLEN];
+    char expected[VIR_UUID_STRING_BUFLEN];
+
+    if (boots)
+        emulator->hasidentity = false;
+
+    if (!vol || !vol->hasuuid)
+        return 0;
+
+    if (emulator->hasidentity &&
+        memcmp(emulator->identity, vol->uuid, VIR_UUID_BUFLEN) != 0) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' holds another TPM, with uuid '%3$s', than the one with uuid '%4$s' that the guest was running with"),
+                       emulator->srcpool->volume, emulator->srcpool->pool,
+                       virUUIDFormat(vol->uuid, found),
+                       virUUIDFormat(emulator->identity, expected));
+        return -1;
+    }
+
+    memcpy(emulator->identity, vol->uuid, VIR_UUID_BUFLEN);
+    emulator->hasidentity = true;
+    return 0;
+}
+
+
+static void
+qemuTPMVolumeSetSecret(virDomainTPMDef *tpm,
+                       const virStorageEncryption *encryption)
+{
+    qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(tpm);
+
+    virSecretLookupDefClear(&priv->volume.secret);
+
+    if (encryption && encryption->nsecrets > 0)
+        virSecretLookupDefCopy(&priv->volume.secret,
+                               &encryption->secrets[0]->seclookupdef);
+}
+
+
+static int
+qemuTPMVolumeResolve(virConnectPtr conn,
+                     virDomainTPMDef *tpm,
+                     bool boots)
+{
+    virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    g_autoptr(virStorageVolDef) vol = NULL;
+
+    if (!(vol = qemuTPMVolumeGetDef(conn, emulator->srcpool)) ||
+        qemuTPMVolumeCheckFormat(emulator->srcpool, vol) < 0 ||
+        qemuTPMVolumeSetIdentity(emulator, vol->tpm, boots) < 0)
+        return -1;
+
+    if (vol->tpm && qemuTPMVolumeSetVersion(emulator, vol->tpm->version) < 0)
+        return -1;
+
+    g_free(emulator->source_path);
+    emulator->source_path = g_strdup(vol->target.path);
+    qemuTPMVolumeSetSecret(tpm, vol->target.encryption);
+
+    return 0;
+}
+
+
+int
+qemuTPMVolumePrepareDomain(virDomainObj *vm,
+                           unsigned int flags)
+{
+    g_autoptr(virConnect) conn = NULL;
+    size_t i;
+
+    for (i = 0; i < vm->def->ntpms; i++) {
+        virDomainTPMDef *tpm = vm->def->tpms[i];
+
+        if (!virDomainTPMDefHasVolume(tpm))
+            continue;
+
+        if (!conn && !(conn = virGetConnectStorage()))
+            return -1;
+
+        if (qemuTPMVolumeResolve(conn, tpm, flags & VIR_QEMU_PROCESS_START_NEW) < 0)
+            return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
+                        bool encrypted)
+{
+    g_autofree char *swtpm = virTPMGetSwtpm();
+
+    if (!swtpm)
+        return -1;
+
+    if (!virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_NVRAM_BACKEND_FILE)) {
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
+                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s': it can't keep its state in a file"),
+                       swtpm, src->volume, src->pool);
+        return -1;
+    }
+
+    if (encrypted && !virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_PWD_FD)) {
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
+                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s', which is encrypted: it can't be given a passphrase"),
+                       swtpm, src->volume, src->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeCheckEncryption(virDomainTPMDef *tpm,
+                             const virTPMState *state)
+{
+    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    bool secret = QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type != VIR_SECRET_LOOKUP_TYPE_NONE;
+
+    if (state->encrypted && !secret) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is encrypted, but no secret is known for it: define one of usage type 'vtpm' whose usage name is '%3$s'"),
+                       src->volume, src->pool, tpm->data.emulator.source_path);
+        return -1;
+    }
+
+    if (!state->encrypted && secret) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted: it was replaced, or the secret is not meant for it"),
+                       src->volume, src->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static virDomainTPMVersion
+qemuTPMVolumeStateVersion(const virTPMState *state)
+{
+    switch (state->version) {
+    case VIR_TPM_STATE_VERSION_1_2:
+        return VIR_DOMAIN_TPM_VERSION_1_2;
+    case VIR_TPM_STATE_VERSION_2_0:
+        return VIR_DOMAIN_TPM_VERSION_2_0;
+    case VIR_TPM_STATE_VERSION_UNKNOWN:
+    case VIR_TPM_STATE_VERSION_LAST:
+        break;
+    }
+
+    return VIR_DOMAIN_TPM_VERSION_DEFAULT;
+}
+
+
+/* Only now is it known for sure, so that the model can be checked against it. */
+static int
+qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
+                           virDomainObj *vm,
+                           virDomainTPMDef *tpm,
+                           const virTPMState *state)
+{
+    qemuDomainObjPrivate *priv = vm->privateData;
+    virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    virDomainDeviceDef dev = { .type = VIR_DOMAIN_DEVICE_TPM, .data.tpm = tpm };
+
+    if (qemuTPMVolumeSetVersion(emulator, qemuTPMVolumeStateVersion(state)) < 0)
+        return -1;
+
+    if (emulator->version == VIR_DOMAIN_TPM_VERSION_DEFAULT) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' does not tell its version: give it as 'version' of the domain's TPM <backend>"),
+                       emulator->srcpool->volume, emulator->srcpool->pool);
+        return -1;
+    }
+
+    return qemuValidateDomainDeviceDef(&dev, vm->def, driver, priv->qemuCaps);
+}
+
+
+static int
+qemuTPMVolumeSetOwner(int fd,
+                      const char *path,
+                      const virQEMUDriverConfig *cfg)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        virReportSystemError(errno, _("cannot stat TPM volume '%1$s'"), path);
+        return -1;
+    }
+
+    if ((st.st_uid != cfg->swtpm_user || st.st_gid != cfg->swtpm_group) &&
+        fchown(fd, cfg->swtpm_user, cfg->swtpm_group) < 0) {
+        virReportSystemError(errno,
+                             _("cannot change the owner of TPM volume '%1$s' to %2$u:%3$u"),
+                             path, cfg->swtpm_user, cfg->swtpm_group);
+        return -1;
+    }
+
+    if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0) {
+        virReportSystemError(errno,
+                             _("cannot change the mode of TPM volume '%1$s' to 0600"),
+                             path);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* A copy of the volume, under another name, must not run at the same time. */
+static int
+qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
+                          const char *swtpmStateDir)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    g_autofree char *path = NULL;
+    VIR_AUTOCLOSE fd = -1;
+    int rc;
+    int ret;
+
+    virUUIDFormat(emulator->identity, uuid);
+    path = g_strdup_printf("%s/%s.lock", swtpmStateDir, uuid);
+
+    if ((fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0) {
+        virReportSystemError(errno, _("cannot open '%1$s'"), path);
+        return -1;
+    }
+
+    if ((rc = virTPMStateLock(fd)) == -EAGAIN) {
+        g_autofree char *holder = virTPMStateLockHolder(fd);
+
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume, in %4$s"),
+                       uuid, emulator->srcpool->volume, emulator->srcpool->pool,
+                       holder ? holder : _("another process"));
+        return -1;
+    }
+
+    if (rc < 0) {
+        virReportSystemError(-rc, _("cannot lock '%1$s'"), path);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+/* Remembers where in swtpm's log this start begins. */
+static void
+qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
+{
+    struct stat st;
+
+    if (stat(tpm->data.emulator.logfile, &st) < 0)
+        return;
+
+    QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.logOffset = st.st_size;
+    QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.starting = true;
+}
+
+
+int
+qemuTPMVolumeOpen(virQEMUDriver *driver,
+                  virDomainObj *vm,
+                  virDomainTPMDef *tpm,
+                  qemuTPMVolume **volume)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    g_autoptr(qemuTPMVolume) ret = NULL;
+    virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    virTPMState state;
+
+    if (!virDomainTPMDefHasVolume(tpm))
+        return 0;
+
+    ret = g_new0(qemuTPMVolume, 1);
+    ret->fd = -1;
+    ret->identityfd = -1;
+
+    if ((ret->fd = virTPMStateOpen(emulator->source_path, src->pool, src->volume)) < 0 ||
+        virTPMStateProbe(ret->fd, emulator->source_path, &state) < 0 ||
+        virTPMStateRequire(&state, src->pool, src->volume) < 0)
+        return -1;
+
+    ret->encrypted = state.encrypted;
+
+    if (qemuTPMVolumeCheckEncryption(tpm, &state) < 0 ||
+        qemuTPMVolumeCheckSwtpm(src, state.encrypted) < 0 ||
+        qemuTPMVolumeSettleVersion(driver, vm, tpm, &state) < 0)
+        return -1;
+
+    if (emulator->hasidentity &&
+        (ret->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg->swtpmStateDir)) < 0)
+        return -1;
+
+    if (driver->privileged &&
+        qemuTPMVolumeSetOwner(ret->fd, emulator->source_path, cfg) < 0)
+        return -1;
+
+    qemuTPMVolumeMarkLog(tpm);
+    *volume = g_steal_pointer(&ret);
+    return 0;
+}
+
+
+/* Adds @option with the passphrase, as
+ *   --key pwdfd=25,mode=aes-256-cbc */
+static int
+qemuTPMVolumeAddKey(virCommand *cmd,
+                    const char *option,
+                    virDomainTPMDef *tpm)
+{
+    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    int fd;
+
+    if ((fd = virTPMSecretPass(cmd, &QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
+                               src->pool, src->volume)) < 0)
+        return -1;
+
+    virCommandAddArg(cmd, option);
+    virCommandAddArgFormat(cmd, "pwdfd=%d,mode=aes-256-cbc", fd);
+    return 0;
+}
+
+
+static void
+qemuTPMVolumePassFD(virCommand *cmd,
+                    int *fd)
+{
+    if (*fd < 0)
+        return;
+
+    virCommandPassFD(cmd, *fd, VIR_COMMAND_PASS_FD_CLOSE_PARENT);
+    *fd = -1;
+}
+
+
+int
+qemuTPMVolumePass(qemuTPMVolume *volume,
+                  virDomainTPMDef *tpm,
+                  virCommand *cmd)
+{
+    if (!volume)
+        return 0;
+
+    /* with the second one the TPM is encrypted in a migration stream, too */
+    if (volume->encrypted &&
+        (qemuTPMVolumeAddKey(cmd, "--key", tpm) < 0 ||
+         qemuTPMVolumeAddKey(cmd, "--migration-key", tpm) < 0))
+        return -1;
+
+    qemuTPMVolumePassFD(cmd, &volume->fd);
+    qemuTPMVolumePassFD(cmd, &volume->identityfd);
+    return 0;
+}
+
+
+/* Returns what swtpm has written to its log since the start began, or NULL. */
+static char *
+qemuTPMVolumeReadLog(virDomainTPMDef *tpm)
+{
+    g_autofree char *log = NULL;
+    VIR_AUTOCLOSE fd = open(tpm->data.emulator.logfile, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 ||
+        lseek(fd, QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.logOffset, SEEK_SET) < 0 ||
+        virFileReadHeaderFD(fd, QEMU_TPM_VOLUME_LOG_MAX, &log) < 0)
+        return NULL;
+
+    return g_steal_pointer(&log);
+}
+
+
+/* Returns the lines of the log in one, without the one that says no more than
+ * that QEMU is gone. */
+static char *
+qemuTPMVolumeJoinLog(const char *log)
+{
+    g_auto(GStrv) lines = g_strsplit(log, "\n", 0);
+    g_autoptr(GString) joined = g_string_new(NULL);
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        if (!*lines[i] || STREQ(lines[i], "Data client disconnected"))
+            continue;
+
+        g_string_append_printf(joined, "%s%s", joined->len ? "; " : "", lines[i]);
+    }
+
+    return g_strdup(joined->str);
+}
+
+
+static void
+qemuTPMVolumeReportLog(virDomainTPMDef *tpm,
+                       const char *log)
+{
+    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    g_autofree char *reason = NULL;
+
+    if (strstr(log, "Verification of HMAC failed")) {
+        virReportError(VIR_ERR_AUTH_FAILED,
+                       _("wrong passphrase for TPM volume '%1$s' of pool '%2$s', or its content was tampered with"),
+                       src->volume, src->pool);
+        return;
+    }
+
+    reason = qemuTPMVolumeJoinLog(log);
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("cannot start the TPM on volume '%1$s' of pool '%2$s': %3$s"),
+                   src->volume, src->pool,
+                   *reason ? reason : virGetLastErrorMessage());
+}
+
+
+/* Whether the last error is about the TPM: QEMU's driver for it or swtpm. */
+static bool
+qemuTPMVolumeErrorIsTPM(void)
+{
+    const char *message = virGetLastErrorMessage();
+
+    return strstr(message, "tpm-emulator") || strstr(message, "swtpm");
+}
+
+
+void
+qemuTPMVolumeReportStartError(virDomainObj *vm)
+{
+    size_t i;
+
+    for (i = 0; i < vm->def->ntpms; i++) {
+        virDomainTPMDef *tpm = vm->def->tpms[i];
+        g_autofree char *log = NULL;
+
+        if (!virDomainTPMDefHasVolume(tpm) ||
+            !QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.starting)
+            continue;
+
+        if ((log = qemuTPMVolumeReadLog(tpm)) && *log && qemuTPMVolumeErrorIsTPM())
+            qemuTPMVolumeReportLog(tpm, log);
+    }
+}
