@@ -156,6 +156,11 @@ class Host:
         assert done.returncode == 0, f"{path}: {output}{done.stderr}"
 
     @staticmethod
+    def wait_for_end(pid):
+        """Wait until a process is gone."""
+        wait_for(f"process {pid} is gone", lambda: not Path(f"/proc/{pid}").exists(), timeout=10)
+
+    @staticmethod
     def lock(file):
         """Take the lock of a volume, as whoever uses it does, until file is closed."""
         whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -29,6 +29,18 @@ def test_life(host):
     assert not host.path(POOL).exists()
 
 
+def test_autostart(host):
+    """At the first start of the daemon after the machine's."""
+    host.define_pool()
+    host.create_volume("one")
+    host.virsh("pool-autostart", "tpm")
+    host.virsh("pool-destroy", "tpm")
+    host.daemon("stop", "virtstoraged")
+    host.path("/run/libvirt/storage/autostarted").unlink()
+    host.daemon("start", "virtstoraged")
+    assert host.virsh("vol-list", "tpm").split()[0] == "one"
+
+
 def test_transient_pool_with_build(host):
     host.virsh("pool-create", "/dev/stdin", "--build", input=xmls.pool("brief", target="/var/lib/libvirt/tpm"))
     host.create_volume("one", "brief")

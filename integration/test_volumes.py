@@ -11,6 +11,7 @@ import xml.etree.ElementTree as etree
 import pytest
 
 import xmls
+from host import wait_for
 
 POOL = "/var/lib/libvirt/tpm"
 MAGIC = b"nilmptws"
@@ -193,14 +194,14 @@ def test_download(host, tmp_path):
 
 
 @pytest.mark.parametrize("name, fault", [
-    ("a,b", "contains a slash, comma or backslash"),
-    ("a\\b", "contains a slash, comma or backslash"),
+    ("a,b", "contains a slash, comma, backslash"),
+    ("a\\b", "contains a slash, comma, backslash"),
     ("../b", "begins with a dot"),
     (".b", "begins with a dot"),
     ("a/b", "cannot contain '/'|contains a slash"),
     ("b.tpm.xml", "ends in '.tpm.xml'"),
     ("b" * 231, "is longer than 230 bytes"),
-    ("a\tb", "contains a control character"),
+    ("a\tb", "backslash or control character"),
 ])
 def test_names_that_are_refused(host, name, fault):
     host.define_pool()
@@ -262,6 +263,23 @@ def test_volume_that_exists_is_not_replaced(host):
     message = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("by-hand"))
     assert "already exists" in message
     host.path(f"{POOL}/by-hand").unlink()
+    assert host.contents(POOL) == before
+
+
+def test_volume_that_comes_meanwhile_keeps_its_sidecar(host):
+    """Somebody puts a volume there by hand while one of its name is made."""
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    with subprocess.Popen(["virsh", "-q", "vol-create", "tpm", "/dev/stdin"], text=True,
+                          stdin=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        client.stdin.write(xmls.volume("two"))
+        client.stdin.close()
+        wait_for("the TPM is being made", lambda: list(
+            host.path("/run/libvirt/storage").glob("tpm-setup.*")), timeout=10)
+        for suffix in ("", ".tpm.xml"):
+            host.run("cp", f"{path}{suffix}", f"{POOL}/two{suffix}")
+        before = host.contents(POOL)
+        assert "storage volume 'two' exists already" in client.stderr.read()
     assert host.contents(POOL) == before
 
 

@@ -160,8 +160,8 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 }
 
 
-/* The identity goes wherever the TPM's memory may go: into everything but the
- * definition of a domain that is off. */
+/* The identity goes wherever the guest's memory may go, but not into what a
+ * running domain will be when it starts again. */
 static bool
 virDomainTPMVolumeFormatsIdentity(const virDomainTPMEmulatorDef *emulator,
                                   unsigned int flags)
@@ -208,4 +208,53 @@ virDomainTPMVolumeFormatStorage(virBuffer *buf,
     virBufferEscapeString(&attrBuf, " volume='%s'", def->data.emulator.srcpool->volume);
 
     virXMLFormatElement(buf, "storage", &attrBuf, NULL);
+}
+
+
+bool
+virDomainTPMVolumeCheckIdentity(const virDomainTPMDef *src,
+                                const virDomainTPMDef *dst)
+{
+    if (!virDomainTPMDefHasVolume(src) || !virDomainTPMDefHasVolume(dst) ||
+        !src->data.emulator.hasidentity || !dst->data.emulator.hasidentity ||
+        memcmp(src->data.emulator.identity, dst->data.emulator.identity,
+               VIR_UUID_BUFLEN) == 0)
+        return true;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                   _("Target TPM on a storage volume is another one than the source"));
+    return false;
+}
+
+
+void
+virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
+                                  const virDomainDef *src)
+{
+    size_t i;
+
+    for (i = 0; i < MIN(dst->ntpms, src->ntpms); i++) {
+        virDomainTPMEmulatorDef *to = &dst->tpms[i]->data.emulator;
+        const virDomainTPMEmulatorDef *from = &src->tpms[i]->data.emulator;
+
+        if (!virDomainTPMDefHasVolume(dst->tpms[i]) ||
+            !virDomainTPMDefHasVolume(src->tpms[i]) ||
+            to->hasidentity || !from->hasidentity)
+            continue;
+
+        memcpy(to->identity, from->identity, VIR_UUID_BUFLEN);
+        to->hasidentity = true;
+    }
+}
+
+
+void
+virDomainTPMVolumeForgetIdentity(virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        if (virDomainTPMDefHasVolume(def->tpms[i]))
+            def->tpms[i]->data.emulator.hasidentity = false;
+    }
 }

@@ -67,3 +67,36 @@ void virDomainTPMVolumeFormatSource(virBuffer *buf,
 void virDomainTPMVolumeFormatStorage(virBuffer *buf,
                                      const virDomainTPMDef *def)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virDomainTPMVolumeCheckIdentity:
+ * @src: TPM of a domain
+ * @dst: the same TPM in what is to replace the domain's definition
+ *
+ * Returns false, with an error reported, if both are on a volume and are known
+ * to be different TPMs.
+ */
+bool virDomainTPMVolumeCheckIdentity(const virDomainTPMDef *src,
+                                     const virDomainTPMDef *dst)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virDomainTPMVolumeInheritIdentity:
+ * @dst: domain definition that a user gave, for memory to be restored with it
+ * @src: domain definition that belongs to the memory
+ *
+ * Lets @dst know which TPM the memory needs if the user left that out.
+ */
+void virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
+                                       const virDomainDef *src)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virDomainTPMVolumeForgetIdentity:
+ * @def: domain definition that becomes persistent
+ *
+ * Forgets which TPM is on a volume: a domain that boots takes the one that it
+ * finds.
+ */
+void virDomainTPMVolumeForgetIdentity(virDomainDef *def)
+    ATTRIBUTE_NONNULL(1);

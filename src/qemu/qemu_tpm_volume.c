@@ -412,6 +412,27 @@ qemuTPMVolumeSetOwner(int fd,
 }
 
 
+static void
+qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
+                                const char *uuid,
+                                int fd)
+{
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    g_autofree char *holder = virTPMStateLockHolder(fd);
+
+    if (holder) {
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume, in %4$s"),
+                       uuid, src->volume, src->pool, holder);
+        return;
+    }
+
+    virReportError(VIR_ERR_RESOURCE_BUSY,
+                   _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume"),
+                   uuid, src->volume, src->pool);
+}
+
+
 /* A copy of the volume, under another name, must not run at the same time. */
 static int
 qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
@@ -432,12 +453,7 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
     }
 
     if ((rc = virTPMStateLock(fd)) == -EAGAIN) {
-        g_autofree char *holder = virTPMStateLockHolder(fd);
-
-        virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume, in %4$s"),
-                       uuid, emulator->srcpool->volume, emulator->srcpool->pool,
-                       holder ? holder : _("another process"));
+        qemuTPMVolumeReportIdentityBusy(emulator, uuid, fd);
         return -1;
     }
 
@@ -501,10 +517,6 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
         (ret->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg->swtpmStateDir)) < 0)
         return -1;
 
-    if (driver->privileged &&
-        qemuTPMVolumeSetOwner(ret->fd, emulator->source_path, cfg) < 0)
-        return -1;
-
     qemuTPMVolumeMarkLog(tpm);
     *volume = g_steal_pointer(&ret);
     return 0;
@@ -544,10 +556,13 @@ qemuTPMVolumePassFD(virCommand *cmd,
 
 
 int
-qemuTPMVolumePass(qemuTPMVolume *volume,
+qemuTPMVolumePass(virQEMUDriver *driver,
+                  qemuTPMVolume *volume,
                   virDomainTPMDef *tpm,
                   virCommand *cmd)
 {
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+
     if (!volume)
         return 0;
 
@@ -555,6 +570,10 @@ qemuTPMVolumePass(qemuTPMVolume *volume,
     if (volume->encrypted &&
         (qemuTPMVolumeAddKey(cmd, "--key", tpm) < 0 ||
          qemuTPMVolumeAddKey(cmd, "--migration-key", tpm) < 0))
+        return -1;
+
+    if (driver->privileged &&
+        qemuTPMVolumeSetOwner(volume->fd, tpm->data.emulator.source_path, cfg) < 0)
         return -1;
 
     qemuTPMVolumePassFD(cmd, &volume->fd);
@@ -605,6 +624,14 @@ qemuTPMVolumeReportLog(virDomainTPMDef *tpm,
 {
     const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
     g_autofree char *reason = NULL;
+
+    /* the passphrase encrypts the TPM in the guest's saved memory, too */
+    if (strstr(virGetLastErrorMessage(), "stateblob") && strstr(log, "HMAC")) {
+        virReportError(VIR_ERR_AUTH_FAILED,
+                       _("the TPM on volume '%1$s' of pool '%2$s' can't be restored: the guest was saved when the volume had another passphrase"),
+                       src->volume, src->pool);
+        return;
+    }
 
     if (strstr(log, "Verification of HMAC failed")) {
         virReportError(VIR_ERR_AUTH_FAILED,

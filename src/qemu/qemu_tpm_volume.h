@@ -37,9 +37,8 @@ int qemuTPMVolumePrepareDomain(virDomainObj *vm,
  * @volume: the volume, or NULL if @tpm is not on one
  *
  * Takes the lock on the volume that @tpm is on, makes sure that it holds what
- * swtpm may be run on, settles the TPM's version, and lets the account that
- * swtpm runs as access it. The lock is gone when @volume is freed, unless it
- * was passed on.
+ * swtpm may be run on, and settles the TPM's version. The lock is gone when
+ * @volume is freed, unless it was passed on.
  *
  * Returns 0 on success, -1 with an error reported.
  */
@@ -52,19 +51,22 @@ int qemuTPMVolumeOpen(virQEMUDriver *driver,
 
 /**
  * qemuTPMVolumePass:
+ * @driver: QEMU driver
  * @volume: an open volume, or NULL for nothing to do
  * @tpm: the TPM it belongs to
  * @cmd: command line of swtpm
  *
- * Hands the lock over to swtpm, which then holds it for as long as it lives,
- * and gives it the passphrase of an encrypted volume.
+ * Gives the passphrase of an encrypted volume to swtpm, lets the account that
+ * it runs as access the volume, and hands the lock over: swtpm then holds it
+ * for as long as it lives.
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumePass(qemuTPMVolume *volume,
+int qemuTPMVolumePass(virQEMUDriver *driver,
+                      qemuTPMVolume *volume,
                       virDomainTPMDef *tpm,
                       virCommand *cmd)
-    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumeReportStartError:

@@ -384,14 +384,13 @@ virStorageBackendTPMPublishVol(virStoragePoolDef *def,
                                const virStorageTPMBytes *bytes)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+    const uint8_t *data = bytes ? bytes->data : NULL;
+    size_t len = bytes ? bytes->len : 0;
 
-    if (!(temp = virStorageTPMTempNew(def->target.path, vol->name, vol->target.perms)))
-        return -1;
-
-    if (bytes && virStorageTPMTempWrite(temp, bytes->data, bytes->len) < 0)
-        return -1;
-
-    if (virStorageTPMSidecarWrite(def, vol) < 0)
+    if (!(temp = virStorageTPMTempNew(def->target.path, vol->name, vol->target.perms)) ||
+        virStorageTPMTempWrite(temp, data, len) < 0 ||
+        !(sidecar = virStorageTPMSidecarPlace(def, vol)))
         return -1;
 
     if (virStorageTPMTempPublish(temp, vol->target.path) < 0) {
@@ -441,11 +440,12 @@ virStorageBackendTPMBuildVol(virStoragePoolObj *pool,
 static virStorageEncryption *
 virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
 {
-    g_autoptr(virConnect) conn = virGetConnectSecret();
+    g_autoptr(virConnect) conn = NULL;
     g_autoptr(virSecret) secret = NULL;
     virStorageEncryption *enc = NULL;
+    VIR_IDENTITY_AUTORESTORE virIdentity *oldident = virIdentityElevateCurrent();
 
-    if (!conn ||
+    if (!oldident || !(conn = virGetConnectSecret()) ||
         !(secret = virSecretLookupByUsage(conn, VIR_SECRET_USAGE_TYPE_VTPM,
                                           vol->target.path))) {
         virResetLastError();
@@ -472,13 +472,15 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
                                virStorageVolDef *vol,
                                const virTPMState *state)
 {
-    g_autoptr(virStorageVolDef) sidecar = virStorageTPMSidecarRead(def, vol->name);
+    g_autoptr(virStorageVolDef) sidecar = NULL;
     virStorageEncryption *enc = NULL;
 
-    if (state->kind != VIR_TPM_STATE_LINEAR && state->kind != VIR_TPM_STATE_BLANK)
+    if (state->kind != VIR_TPM_STATE_LINEAR &&
+        state->kind != VIR_TPM_STATE_BLANK &&
+        state->kind != VIR_TPM_STATE_DAMAGED)
         return;
 
-    if (sidecar) {
+    if ((sidecar = virStorageTPMSidecarRead(def, vol->name))) {
         vol->tpm = g_steal_pointer(&sidecar->tpm);
         vol->target.capacity = sidecar->target.capacity;
     }
@@ -494,12 +496,11 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     if (state->kind == VIR_TPM_STATE_BLANK)
         vol->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
 
-    /* no secret is tried on a clear volume */
-    if (state->kind == VIR_TPM_STATE_LINEAR && !state->encrypted)
-        return;
-
+    /* Where a secret is expected and the state is clear, somebody has replaced
+     * it: that is for whoever is about to use it to refuse. */
     if (sidecar && sidecar->target.encryption &&
-        sidecar->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM)
+        sidecar->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM &&
+        sidecar->target.encryption->nsecrets > 0)
         enc = g_steal_pointer(&sidecar->target.encryption);
     else if (state->encrypted)
         enc = virStorageBackendTPMFindSecret(vol);
@@ -539,13 +540,12 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     VIR_AUTOCLOSE lock = -1;
+    struct stat sb;
 
     virCheckFlags(0, -1);
 
-    if (!virFileExists(vol->target.path)) {
-        virStorageTPMSidecarRemove(def, vol->name);
-        return 0;
-    }
+    if (g_lstat(vol->target.path, &sb) < 0 && errno == ENOENT)
+        return virStorageTPMFileRemove(def, vol);
 
     if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;

@@ -42,38 +42,71 @@ virStorageTPMFileHasControlChars(const char *name)
 }
 
 
-/* Returns NULL if a volume may have that name, else why not. */
-static const char *
-virStorageTPMFileNameFault(const char *name)
+typedef enum {
+    VIR_STORAGE_TPM_NAME_GOOD,
+    VIR_STORAGE_TPM_NAME_EMPTY,
+    VIR_STORAGE_TPM_NAME_DOT,
+    VIR_STORAGE_TPM_NAME_LONG,
+    VIR_STORAGE_TPM_NAME_CHARACTER,
+    VIR_STORAGE_TPM_NAME_SIDECAR,
+} virStorageTPMName;
+
+
+static virStorageTPMName
+virStorageTPMFileJudgeName(const char *name)
 {
     if (*name == '\0')
-        return N_("is empty");
+        return VIR_STORAGE_TPM_NAME_EMPTY;
     if (*name == '.')
-        return N_("begins with a dot");
+        return VIR_STORAGE_TPM_NAME_DOT;
     if (strlen(name) > VIR_STORAGE_TPM_NAME_MAX)
-        return N_("is longer than 230 bytes");
-    if (strpbrk(name, "/,\\"))
-        return N_("contains a slash, comma or backslash");
-    if (virStorageTPMFileHasControlChars(name))
-        return N_("contains a control character");
+        return VIR_STORAGE_TPM_NAME_LONG;
+    if (strpbrk(name, "/,\\") || virStorageTPMFileHasControlChars(name))
+        return VIR_STORAGE_TPM_NAME_CHARACTER;
     if (virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
-        return N_("ends in '.tpm.xml'");
+        return VIR_STORAGE_TPM_NAME_SIDECAR;
 
-    return NULL;
+    return VIR_STORAGE_TPM_NAME_GOOD;
 }
 
 
 int
 virStorageTPMFileCheckName(const char *name)
 {
-    const char *fault = virStorageTPMFileNameFault(name);
-
-    if (!fault)
+    switch (virStorageTPMFileJudgeName(name)) {
+    case VIR_STORAGE_TPM_NAME_GOOD:
         return 0;
 
-    virReportError(VIR_ERR_INVALID_ARG,
-                   _("a TPM volume cannot be named '%1$s': the name %2$s"),
-                   name, _(fault));
+    case VIR_STORAGE_TPM_NAME_EMPTY:
+        virReportError(VIR_ERR_INVALID_ARG, "%s",
+                       _("the name of a TPM volume cannot be empty"));
+        return -1;
+
+    case VIR_STORAGE_TPM_NAME_DOT:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name begins with a dot"),
+                       name);
+        return -1;
+
+    case VIR_STORAGE_TPM_NAME_LONG:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name is longer than %2$d bytes"),
+                       name, VIR_STORAGE_TPM_NAME_MAX);
+        return -1;
+
+    case VIR_STORAGE_TPM_NAME_CHARACTER:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name contains a slash, comma, backslash or control character"),
+                       name);
+        return -1;
+
+    case VIR_STORAGE_TPM_NAME_SIDECAR:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name ends in '%2$s'"),
+                       name, VIR_STORAGE_TPM_SIDECAR_SUFFIX);
+        return -1;
+    }
+
     return -1;
 }
 
@@ -81,13 +114,20 @@ virStorageTPMFileCheckName(const char *name)
 bool
 virStorageTPMFileIsVolume(const char *name)
 {
-    const char *fault = virStorageTPMFileNameFault(name);
-
-    if (!fault)
+    switch (virStorageTPMFileJudgeName(name)) {
+    case VIR_STORAGE_TPM_NAME_GOOD:
         return true;
 
-    if (*name != '.' && !virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
-        VIR_WARN("ignoring file '%s' in a tpm pool: its name %s", name, fault);
+    case VIR_STORAGE_TPM_NAME_LONG:
+    case VIR_STORAGE_TPM_NAME_CHARACTER:
+        VIR_WARN("ignoring file '%s' in a tpm pool: a volume cannot have that name", name);
+        return false;
+
+    case VIR_STORAGE_TPM_NAME_EMPTY:
+    case VIR_STORAGE_TPM_NAME_DOT:
+    case VIR_STORAGE_TPM_NAME_SIDECAR:
+        break;
+    }
 
     return false;
 }
@@ -228,13 +268,21 @@ virStorageTPMFileRenameNew(const char *from,
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
         return 0;
 
-    if (errno != EINVAL && errno != ENOSYS)
+    if ((errno != EINVAL && errno != ENOSYS) || link(from, to) < 0)
         return -1;
 
-    if (link(from, to) < 0)
-        return -1;
+    /* the new name counts; the old one is swept one day */
+    ignore_value(unlink(from));
+    return 0;
+}
 
-    return unlink(from);
+
+static void
+virStorageTPMFileReportExists(const char *path)
+{
+    g_autofree char *name = g_path_get_basename(path);
+
+    virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), name);
 }
 
 
@@ -246,17 +294,22 @@ virStorageTPMTempPublish(virStorageTPMTemp *temp,
 
     if (virStorageTPMFileRenameNew(temp->path, path) < 0) {
         if (errno == EEXIST)
-            virReportError(VIR_ERR_STORAGE_VOL_EXIST,
-                           _("'%1$s' has come into being meanwhile; nothing was changed"),
-                           path);
+            virStorageTPMFileReportExists(path);
         else
             virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
                                  temp->path, path);
         return -1;
     }
-    g_clear_pointer(&temp->path, g_free);
 
-    return virStorageTPMFileSyncDir(dir);
+    /* from now on it is that name which goes if this fails */
+    g_free(temp->path);
+    temp->path = g_strdup(path);
+
+    if (virStorageTPMFileSyncDir(dir) < 0)
+        return -1;
+
+    g_clear_pointer(&temp->path, g_free);
+    return 0;
 }
 
 
@@ -264,23 +317,64 @@ int
 virStorageTPMFileRemove(const virStoragePoolDef *pool,
                         const virStorageVolDef *vol)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
-
-    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, NULL)))
-        return -1;
-
-    /* What has the temporary's name now is locked by the caller, so that
-     * nobody sweeps it; temp removes it. */
-    if (rename(vol->target.path, temp->path) < 0 && errno != ENOENT) {
+    if (unlink(vol->target.path) < 0 && errno != ENOENT) {
         virReportSystemError(errno, _("cannot remove volume '%1$s'"),
                              vol->target.path);
         return -1;
     }
 
     virStorageTPMSidecarRemove(pool, vol->name);
-
-    g_clear_pointer(&temp, virStorageTPMTempFree);
     return virStorageTPMFileSyncDir(pool->target.path);
+}
+
+
+/* .NAME.XXXXXX.tmptpm, where X is a letter or digit */
+static bool
+virStorageTPMFileIsTemp(const char *name)
+{
+    size_t len = strlen(name);
+    size_t suffix = strlen(VIR_STORAGE_TPM_TEMP_SUFFIX);
+    const char *random;
+    size_t i;
+
+    if (*name != '.' || len < suffix + strlen(".N.XXXXXX") ||
+        !virStringHasSuffix(name, VIR_STORAGE_TPM_TEMP_SUFFIX))
+        return false;
+
+    random = name + len - suffix - strlen("XXXXXX");
+    for (i = 0; i < strlen("XXXXXX"); i++) {
+        if (!g_ascii_isalnum(random[i]))
+            return false;
+    }
+
+    return random[-1] == '.';
+}
+
+
+/* Opens a file and takes its lock, if nobody holds it; -1 with errno else. */
+static int
+virStorageTPMFileOpenForgotten(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat sb;
+    int ret;
+
+    if (fd < 0 || fstat(fd, &sb) < 0)
+        return -1;
+
+    if (!S_ISREG(sb.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+
+    if ((ret = virTPMStateLock(fd)) < 0) {
+        errno = -ret;
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
 }
 
 
@@ -290,16 +384,13 @@ virStorageTPMFileSweep(const char *dir,
 {
     g_autofree char *path = NULL;
     VIR_AUTOCLOSE fd = -1;
-    struct stat sb;
 
-    if (*name != '.' || !virStringHasSuffix(name, VIR_STORAGE_TPM_TEMP_SUFFIX))
+    if (!virStorageTPMFileIsTemp(name))
         return;
 
     path = g_strdup_printf("%s/%s", dir, name);
 
-    if ((fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0 ||
-        fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode) ||
-        virTPMStateLock(fd) < 0)
+    if ((fd = virStorageTPMFileOpenForgotten(path)) < 0)
         return;
 
     VIR_INFO("removing temporary file '%s', which nobody is making", path);
@@ -337,41 +428,60 @@ virStorageTPMSidecarFormat(virStoragePoolDef *pool,
 }
 
 
-int
-virStorageTPMSidecarWrite(virStoragePoolDef *pool,
+/* Gives a sidecar its name, in place of one that has no volume. */
+static int
+virStorageTPMSidecarRename(virStorageTPMTemp *temp,
+                           const char *path,
+                           const virStorageVolDef *vol)
+{
+    VIR_AUTOCLOSE orphan = -1;
+
+    if (virStorageTPMFileRenameNew(temp->path, path) == 0)
+        return 0;
+
+    if (errno == EEXIST) {
+        /* whoever makes a volume holds the lock of its sidecar until the
+         * volume is there */
+        orphan = virStorageTPMFileOpenForgotten(path);
+        if ((orphan < 0 && errno == EAGAIN) || virFileExists(vol->target.path)) {
+            virStorageTPMFileReportExists(vol->target.path);
+            return -1;
+        }
+        if (rename(temp->path, path) == 0)
+            return 0;
+    }
+
+    virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                         temp->path, path);
+    return -1;
+}
+
+
+virStorageTPMTemp *
+virStorageTPMSidecarPlace(virStoragePoolDef *pool,
                           const virStorageVolDef *vol)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
     g_autofree char *xml = virStorageTPMSidecarFormat(pool, vol);
-    virStoragePerms perms = { .mode = 0600, .uid = -1, .gid = -1 };
-    struct stat sb;
 
     if (!xml)
-        return -1;
+        return NULL;
 
-    if (stat(pool->target.path, &sb) < 0) {
-        virReportSystemError(errno, _("cannot stat directory '%1$s'"),
-                             pool->target.path);
-        return -1;
+    if (strlen(xml) > VIR_STORAGE_TPM_SIDECAR_MAX) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the description of TPM volume '%1$s' has %2$zu bytes: at most %3$d are possible"),
+                       vol->name, strlen(xml), VIR_STORAGE_TPM_SIDECAR_MAX);
+        return NULL;
     }
 
-    /* the reader takes it only from the directory's owner */
-    if (geteuid() == 0)
-        perms.uid = sb.st_uid;
+    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, NULL)) ||
+        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0 ||
+        virStorageTPMSidecarRename(temp, path, vol) < 0)
+        return NULL;
 
-    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
-        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0)
-        return -1;
-
-    if (rename(temp->path, path) < 0) {
-        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
-                             temp->path, path);
-        return -1;
-    }
     g_clear_pointer(&temp->path, g_free);
-
-    return virStorageTPMFileSyncDir(pool->target.path);
+    return g_steal_pointer(&temp);
 }
 
 
@@ -389,7 +499,7 @@ virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
         stat(pool->target.path, &dir) < 0)
         return NULL;
 
-    if (sb.st_uid != dir.st_uid) {
+    if (sb.st_uid != dir.st_uid && sb.st_uid != geteuid()) {
         errno = EPERM;
         return NULL;
     }

@@ -14,8 +14,8 @@
  *
  *   NAME                 the volume: the state of one TPM
  *   NAME.tpm.xml         its sidecar: what the bytes can't tell
- *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made or
- *                        removed; whoever does that holds its lock
+ *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made;
+ *                        whoever does that holds its lock
  *
  * A volume or sidecar is visible only when it is complete.
  */
@@ -117,8 +117,8 @@ int virStorageTPMTempWrite(virStorageTPMTemp *temp,
  *
  * Gives the file its final name, which must not exist.
  *
- * Returns 0 once that is on the disk, -1 with an error reported;
- * VIR_ERR_STORAGE_VOL_EXIST if there is such a file.
+ * Returns 0 once that is on the disk, -1 with an error reported and no file of
+ * that name made; VIR_ERR_STORAGE_VOL_EXIST if there is one.
  */
 int virStorageTPMTempPublish(virStorageTPMTemp *temp,
                              const char *path)
@@ -129,8 +129,8 @@ int virStorageTPMTempPublish(virStorageTPMTemp *temp,
  * @pool: definition of the pool
  * @vol: a volume of it, whose lock the caller holds
  *
- * Removes a volume and its sidecar, so that a crash at any moment leaves both
- * or neither, or a sidecar without a volume.
+ * Removes a volume and then its sidecar: a crash in between leaves a sidecar
+ * without a volume, which does no harm.
  *
  * Returns 0 on success, also if there is no such volume; -1 with an error
  * reported.
@@ -151,17 +151,20 @@ void virStorageTPMFileSweep(const char *dir,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
- * virStorageTPMSidecarWrite:
+ * virStorageTPMSidecarPlace:
  * @pool: definition of the pool
- * @vol: a volume of it
+ * @vol: a volume that is about to be published
  *
- * Writes or replaces the sidecar of a volume. It has the form of the volume's
- * XML, but no path, and of the secret only its uuid or usage.
+ * Writes the sidecar of a volume. It has the form of the volume's XML, but no
+ * path, and of the secret only its uuid or usage. One that is there already
+ * is replaced only if it has no volume and nobody is making one.
  *
- * Returns 0 once it is on the disk, -1 with an error reported.
+ * Returns the sidecar, with its name and its lock, which keeps others from
+ * making a volume of that name: to be freed once the volume is there. NULL
+ * with an error reported; VIR_ERR_STORAGE_VOL_EXIST if there is such a volume.
  */
-int virStorageTPMSidecarWrite(virStoragePoolDef *pool,
-                              const virStorageVolDef *vol)
+virStorageTPMTemp *virStorageTPMSidecarPlace(virStoragePoolDef *pool,
+                                             const virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -170,7 +173,7 @@ int virStorageTPMSidecarWrite(virStoragePoolDef *pool,
  * @name: name of a volume
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
- * of at most 64 KiB is taken.
+ * or the daemon's, of at most 64 KiB, is taken.
  *
  * Returns its capacity, encryption and TPM, or NULL if there is none, or none
  * that can be used; that is no error, but a warning in the log.

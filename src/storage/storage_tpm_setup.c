@@ -26,6 +26,8 @@
 #include "virtpmstate.h"
 #include "virutil.h"
 #include "viruuid.h"
+#define LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW
+#include "storage_tpm_setuppriv.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -53,14 +55,32 @@ virStorageTPMBytesFree(virStorageTPMBytes *bytes)
 /* A private directory that goes with everything in it. */
 typedef char virStorageTPMScratch;
 
+/* Whoever runs swtpm_setup owns the directory, and may not be trusted: nothing
+ * below it is entered. */
+static void
+virStorageTPMScratchRemove(const char *path)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, path) < 0)
+        return;
+
+    while (virDirRead(dir, &ent, NULL) > 0)
+        ignore_value(unlinkat(dirfd(dir), ent->d_name, 0));
+
+    if (rmdir(path) < 0)
+        VIR_WARN("cannot remove directory '%s': %s", path, g_strerror(errno));
+}
+
+
 static void
 virStorageTPMScratchFree(virStorageTPMScratch *scratch)
 {
     if (!scratch)
         return;
 
-    if (virFileDeleteTree(scratch) < 0)
-        VIR_WARN("cannot remove directory '%s': %s", scratch, virGetLastErrorMessage());
+    virStorageTPMScratchRemove(scratch);
     g_free(scratch);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
@@ -108,7 +128,7 @@ virStorageTPMSetupSweep(const char *rundir)
 
         path = g_strdup_printf("%s/%s", rundir, ent->d_name);
         VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
-        ignore_value(virFileDeleteTree(path));
+        virStorageTPMScratchRemove(path);
     }
 }
 
@@ -183,7 +203,7 @@ virStorageTPMSetupAddPassphrase(virCommand *cmd,
  *
  * The certificates' subject is the identity of the TPM, not the volume's name.
  */
-static virCommand *
+virCommand *
 virStorageTPMSetupBuildCommand(const virStoragePoolDef *pool,
                                const virStorageVolDef *vol,
                                const char *swtpm_setup,
@@ -230,10 +250,10 @@ virStorageTPMSetupLastWords(const char *errors,
     const char *said = errors && *errors ? errors : NULLSTR_EMPTY(output);
     const size_t most = 400;
     size_t len = strlen(said);
-    char *words = g_strdup(len > most ? said + len - most : said);
+    g_autofree char *words = g_strdup(len > most ? said + len - most : said);
 
     g_strchomp(g_strdelimit(words, "\r\n", ' '));
-    return words;
+    return g_utf8_make_valid(words, -1);
 }
 
 
@@ -268,10 +288,27 @@ virStorageTPMSetupRun(virCommand *cmd,
 }
 
 
+static bool
+virStorageTPMSetupIsAsAsked(const virStorageVolDef *vol,
+                            const virTPMState *state)
+{
+    virDomainTPMVersion version = vol->tpm->version;
+
+    /* an encrypted state does not tell its version */
+    if (state->version == VIR_TPM_STATE_VERSION_1_2)
+        version = VIR_DOMAIN_TPM_VERSION_1_2;
+    else if (state->version == VIR_TPM_STATE_VERSION_2_0)
+        version = VIR_DOMAIN_TPM_VERSION_2_0;
+
+    return state->kind == VIR_TPM_STATE_LINEAR &&
+        state->encrypted == !!vol->target.encryption &&
+        version == vol->tpm->version;
+}
+
+
 /* swtpm_setup says what it has made; trust only what the bytes say. */
 static virStorageTPMBytes *
-virStorageTPMSetupReadState(const virStoragePoolDef *pool,
-                            const virStorageVolDef *vol,
+virStorageTPMSetupReadState(const virStorageVolDef *vol,
                             const char *scratch)
 {
     g_autofree char *path = g_strdup_printf("%s/state", scratch);
@@ -279,6 +316,7 @@ virStorageTPMSetupReadState(const virStoragePoolDef *pool,
     virTPMState state;
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
+    char *data = NULL;
     int len;
 
     if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
@@ -286,21 +324,21 @@ virStorageTPMSetupReadState(const virStoragePoolDef *pool,
         return NULL;
     }
 
-    if (virTPMStateProbe(fd, path, &state) < 0 ||
-        virTPMStateRequire(&state, pool->name, vol->name) < 0)
+    if (virTPMStateProbe(fd, path, &state) < 0)
         return NULL;
 
-    if (state.encrypted != !!vol->target.encryption) {
+    if (!virStorageTPMSetupIsAsAsked(vol, &state)) {
         virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("swtpm_setup has not encrypted the TPM of volume '%1$s' as it was told"),
+                       _("what swtpm_setup has made for volume '%1$s' is not the TPM that it was asked for"),
                        vol->name);
         return NULL;
     }
 
-    if ((len = virFileReadLimFD(fd, VIR_TPM_STATE_MAX_SIZE, (char **)&bytes->data)) < 0) {
+    if ((len = virFileReadLimFD(fd, VIR_TPM_STATE_MAX_SIZE, &data)) < 0) {
         virReportSystemError(errno, _("cannot read '%1$s'"), path);
         return NULL;
     }
+    bytes->data = (uint8_t *)data;
     bytes->len = len;
 
     return g_steal_pointer(&bytes);
@@ -389,7 +427,8 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
 
 static int
 virStorageTPMSetupCompareEndorsements(const void *a,
-                                      const void *b)
+                                      const void *b,
+                                      void *opaque G_GNUC_UNUSED)
 {
     const virStorageVolTPMEndorsement *left = a;
     const virStorageVolTPMEndorsement *right = b;
@@ -398,7 +437,7 @@ virStorageTPMSetupCompareEndorsements(const void *a,
 }
 
 
-static int
+int
 virStorageTPMSetupReadEndorsements(virStorageVolTPMDef *tpm,
                                    const char *scratch)
 {
@@ -413,8 +452,9 @@ virStorageTPMSetupReadEndorsements(virStorageVolTPMDef *tpm,
         virStorageTPMSetupAddEndorsement(tpm, scratch, ent->d_name);
 
     if (tpm->nendorsements > 1)
-        qsort(tpm->endorsements, tpm->nendorsements, sizeof(*tpm->endorsements),
-              virStorageTPMSetupCompareEndorsements);
+        g_qsort_with_data(tpm->endorsements, tpm->nendorsements,
+                          sizeof(*tpm->endorsements),
+                          virStorageTPMSetupCompareEndorsements, NULL);
 
     return rc;
 }
@@ -422,7 +462,7 @@ virStorageTPMSetupReadEndorsements(virStorageVolTPMDef *tpm,
 
 /* Where the PCR banks were left to swtpm_setup's configuration, it says which
  * it has taken: "... activated PCR banks sha256,sha384 among ...". */
-static void
+void
 virStorageTPMSetupLearnPcrBanks(virStorageVolTPMDef *tpm,
                                 const char *output)
 {
@@ -477,7 +517,7 @@ virStorageTPMManufacture(const char *rundir,
         virStorageTPMSetupRun(cmd, vol, uid, gid, &output) < 0)
         return NULL;
 
-    if (!(bytes = virStorageTPMSetupReadState(pool, vol, scratch)) ||
+    if (!(bytes = virStorageTPMSetupReadState(vol, scratch)) ||
         virStorageTPMSetupReadEndorsements(vol->tpm, scratch) < 0)
         return NULL;
 

@@ -171,10 +171,28 @@ virTPMStateHasMagic(virTPMStateReader *reader,
 }
 
 
+/* A large sparse file need not be read to be seen empty. */
+static bool
+virTPMStateIsHole(const virTPMStateReader *reader)
+{
+#ifdef SEEK_DATA
+    off_t here = lseek(reader->fd, 0, SEEK_CUR);
+    bool hole = lseek(reader->fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+
+    return lseek(reader->fd, here, SEEK_SET) >= 0 && hole;
+#else /* !SEEK_DATA */
+    return false;
+#endif /* !SEEK_DATA */
+}
+
+
 static bool
 virTPMStateIsZero(virTPMStateReader *reader)
 {
     uint64_t offset = 0;
+
+    if (virTPMStateIsHole(reader))
+        return true;
 
     while (offset < reader->size) {
         size_t len = MIN(sizeof(reader->buf), reader->size - offset);

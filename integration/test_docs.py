@@ -1,0 +1,73 @@
+"""What the documents tell a reader to run works as it stands there."""
+
+import html
+import re
+from pathlib import Path
+
+from host import TOP
+
+
+def run_script(host, tmp_path, script):
+    done = host.run("bash", "-euo", "pipefail", "-c", f"cd {tmp_path}\n{script}")
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_readme_tour(host, tmp_path):
+    readme = (TOP / "README.md").read_text(encoding="utf-8")
+    tour = re.search(r"## A tour by hand\n.*?```\n(.*?)```", readme, re.S).group(1)
+    printed = run_script(host, tmp_path, tour)
+    assert "<tpm version='2.0'>" in printed
+    assert "guest1.tpm.xml" in printed
+
+
+def sections(page):
+    """The examples of the documentation's page, each under its section's id."""
+    text = (TOP / "docs" / page).read_text(encoding="utf-8")
+    parts = re.split(r'<h2 id="([a-z-]+)">', text)
+    return {parts[i]: [html.unescape(pre) for pre in re.findall(r"<pre>\n(.*?)</pre>", parts[i + 1], re.S)]
+            for i in range(1, len(parts), 2)}
+
+
+def as_script(example):
+    """A terminal's text as a script: what 'cat FILE' prints is what FILE holds."""
+    script = []
+    for block in re.split(r"^\$ ", example, flags=re.M)[1:]:
+        command, _, printed = block.partition("\n")
+        if command.startswith("cat "):
+            command = f"{command.replace('cat ', 'cat > ')} <<'END'\n{printed}END"
+        script.append(command)
+    return "\n".join(script)
+
+
+def test_page_example(host, tmp_path):
+    *commands, domain = sections("formatstorage-tpm.html.in")["example"]
+    (tmp_path / "key.base64").write_text("c2VjcmV0")
+    script = "\n".join(as_script(example) for example in commands)
+    script = script.replace("virsh secret-define secret.xml",
+                            "UUID=$(virsh secret-define secret.xml | grep -o '[0-9a-f-]\\{36\\}')")
+    printed = run_script(host, tmp_path, script)
+    assert "<encryption format='vtpm'>" in printed
+    guest = host.define_guest(tpm=domain)
+    guest.start()
+    assert guest.state() == "running"
+
+
+def test_page_xml(host):
+    """The XML of the sections is accepted as it stands."""
+    host.define_pool()
+    page = sections("formatstorage-tpm.html.in")
+    volume, = page["volume"]
+    secret = re.search("uuid='(.*?)'", volume).group(1)
+    other = host.define_secret("open sesame", "tpm-key")
+    host.virsh("vol-create", "tpm", "/dev/stdin", "--validate", input=volume.replace(secret, other))
+    domain, = page["domain"]
+    host.define_guest(tpm=domain).start()
+
+
+def test_page_is_built_and_linked():
+    docs = Path(TOP, "build/subprojects/libvirt/docs")
+    page = (docs / "formatstorage-tpm.html").read_text(encoding="utf-8")
+    assert "TPM storage pools" in page
+    for name in ("formatstorage.html", "storage.html", "formatdomain.html", "docs.html"):
+        assert "formatstorage-tpm.html" in (docs / name).read_text(encoding="utf-8"), name

@@ -1,0 +1,385 @@
+"""Domains whose TPM is a volume: what makes a guest start, and what must not."""
+
+import concurrent.futures
+import os
+import random
+import re
+import subprocess
+import xml.etree.ElementTree as etree
+
+import pytest
+
+import xmls
+
+POOL = "/var/lib/libvirt/tpm"
+IMPLICIT = "/var/lib/libvirt/swtpm"
+
+
+@pytest.fixture
+def tpm_host(host):
+    """A host with an active tpm pool."""
+    host.define_pool()
+    return host
+
+
+def identity(host, name="one"):
+    """The identity uuid of a volume."""
+    return etree.fromstring(host.virsh("vol-dumpxml", name, "--pool", "tpm")).findtext("tpm/uuid")
+
+
+def live_tpm(host, name="guest", *options):
+    """The <tpm> of a domain's XML, which is valid."""
+    text = host.virsh("dumpxml", name, *options)
+    host.validate(text, "domain")
+    return etree.fromstring(text).find("devices/tpm")
+
+
+def swtpm_of(host, name="guest"):
+    """The process that serves a running guest's TPM."""
+    return int(host.run("pgrep", "-f", f"swtpm socket.*{name}-swtpm.sock").stdout)
+
+
+# The reference in XML
+
+def test_reference_survives(tpm_host):
+    """Inactive XML has the marker that an older libvirt refuses, and no identity or version."""
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm = live_tpm(tpm_host, "guest", "--inactive")
+    assert tpm.find("storage").attrib == {"pool": "tpm", "volume": "one"}
+    assert tpm.find("backend").attrib == {"type": "emulator"}
+    assert tpm.find("backend/source").attrib == {"type": "volume"}
+
+
+@pytest.mark.parametrize("inner, message", [
+    ("<backend type='emulator'><encryption secret='11111111-2222-3333-4444-555555555555'/></backend>"
+     "<storage volume='one'/>", "<encryption> is not for a TPM that is on a storage volume"),
+    ("<backend type='emulator' version='2.0'><active_pcr_banks><sha1/></active_pcr_banks></backend>"
+     "<storage volume='one'/>", "<active_pcr_banks> is not for a TPM"),
+    ("<backend type='emulator' version='2.0'><profile source='null'/></backend>"
+     "<storage volume='one'/>", "<profile> is not for a TPM"),
+    ("<backend type='emulator' persistent_state='yes'/><storage volume='one'/>",
+     "persistent_state is not for a TPM"),
+    ("<backend type='emulator'><source type='file' path='/x'/></backend><storage volume='one'/>",
+     "can't have both <storage> and <source type='file'>"),
+    ("<backend type='passthrough'/><storage volume='one'/>", "only for a TPM with backend type 'emulator'"),
+    ("<storage pool='tpm'/>", "names no volume"),
+    ("<backend type='emulator'><source type='volume'/></backend>", "needs a <storage>"),
+])
+def test_refused_definitions(tpm_host, inner, message):
+    text = xmls.domain("guest", "11111111-2222-3333-4444-555555555555",
+                       f"<tpm model='tpm-crb'>{inner}</tpm>", "info", "/")
+    assert message in tpm_host.virsh_fails("define", "/dev/stdin", input=text)
+
+
+def test_define_needs_no_pool(host):
+    """The pool may be off, or not be there yet."""
+    host.define_guest(tpm=xmls.tpm_volume("one", "nowhere"))
+
+
+def test_disk_with_vtpm_encryption_is_refused(tpm_host):
+    secret = tpm_host.define_secret("key", "tpm-key")
+    disk = (f"<disk type='file'><source file='/x'><encryption format='vtpm'>"
+            f"<secret type='passphrase' uuid='{secret}'/></encryption></source>"
+            f"<target dev='vda' bus='virtio'/></disk>")
+    text = xmls.domain("guest", "11111111-2222-3333-4444-555555555555", disk, "info", "/")
+    assert "'vtpm' is for volumes of a tpm storage pool" in tpm_host.virsh_fails(
+        "define", "/dev/stdin", input=text)
+
+
+# A guest that runs
+
+def test_live_xml_and_lock(tpm_host):
+    """The live XML has version and identity; the lock lives as long as swtpm."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    tpm = live_tpm(tpm_host)
+    assert tpm.find("backend").get("version") == "2.0"
+    assert tpm.find("backend/source").attrib == {"type": "volume", "uuid": identity(tpm_host)}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.owner() == "tss"
+
+    swtpm = swtpm_of(tpm_host)
+    assert f"process {swtpm} (swtpm)" in tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+    command = tpm_host.run("cat", f"/proc/{swtpm}/cmdline").stdout.split("\0")
+    assert f"backend-uri=file://{POOL}/one" in command
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+
+
+def test_lock_goes_with_killed_swtpm(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    swtpm = swtpm_of(tpm_host)
+    tpm_host.daemon("kill", "virtqemud")
+    assert "in use by process" in tpm_host.virsh_fails("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
+    os.kill(swtpm, 9)
+    tpm_host.wait_for_end(swtpm)
+    tpm_host.virsh("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
+    tpm_host.daemon("start", "virtqemud")
+
+
+def test_daemon_restart_finds_everything(tpm_host):
+    """Without the storage driver, for the guest runs already."""
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    before = etree.tostring(live_tpm(tpm_host))
+    tpm_host.daemon("stop", "virtstoraged")
+    tpm_host.daemon("kill", "virtqemud")
+    tpm_host.daemon("start", "virtqemud")
+    assert tpm_host.virsh("domstate", "guest") == "running"
+    assert etree.tostring(live_tpm(tpm_host)) == before
+    tpm_host.virsh("destroy", "guest")
+    assert tpm_host.path(f"{POOL}/one").exists()
+
+
+def test_volume_outlives_the_domain(tpm_host):
+    """Whatever is said of the TPM: only the storage API removes a volume."""
+    tpm_host.create_volume("one")
+    facts = tpm_host.contents(POOL)
+    for flags in ([], ["--tpm"], ["--keep-tpm"], ["--tpm", "--nvram"]):
+        tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+        tpm_host.virsh("undefine", "guest", *flags)
+        assert tpm_host.contents(POOL) == facts
+
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("undefine", "guest")
+    tpm_host.virsh("create", "/dev/stdin", input=guest.xml("idle"))
+    tpm_host.virsh("destroy", "guest")
+    assert tpm_host.contents(POOL).keys() == facts.keys()
+    tpm_host.opens_in_swtpm(f"{POOL}/one")
+    assert tpm_host.contents(IMPLICIT) == {}
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("model", ["tpm-crb", "tpm-tis"])
+def test_guest_unseals_after_restart(tpm_host, encrypted, model):
+    what = {}
+    if encrypted:
+        what = {"encryption": "vtpm", "secret": tpm_host.define_secret("open sesame", "tpm-key")}
+    tpm_host.create_volume("one", **what)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one", model=model))
+    sealed = guest.boot("info,seal")
+    assert sealed["tpm"].startswith("2")
+    tpm_host.daemon("restart", "virtstoraged")
+    assert guest.boot("unseal")["unsealed"] == sealed["sealed"]
+    assert tpm_host.contents(IMPLICIT) == {}
+
+
+@pytest.mark.guest
+def test_guest_sees_what_vol_dumpxml_tells(tpm_host):
+    """PCR banks, and the very EK certificate."""
+    banks = "<tpm><active_pcr_banks><sha1/><sha384/></active_pcr_banks></tpm>"
+    tpm_host.create_volume("one", tpm=banks)
+    volume = etree.fromstring(tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm"))
+    seen = tpm_host.define_guest(tpm=xmls.tpm_volume("one")).boot("pcrs,ek")
+    assert sorted(seen["pcrs"].split()) == ["sha1", "sha384"]
+    pem = volume.findtext("tpm/endorsement[@key='rsa2048']")
+    assert seen["ek-cert"] == "".join(pem.split("-----")[2].split())
+
+
+@pytest.mark.guest
+def test_guest_with_tpm_1_2(tpm_host):
+    tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
+    seen = tpm_host.define_guest(tpm=xmls.tpm_volume("one", model="tpm-tis")).boot("info")
+    assert seen["tpm"].startswith("1")
+
+
+# A guest that must not start
+
+def does_not_start(host, message):
+    """The guest does not start, the message names the cause, nothing on disk changes."""
+    before = host.contents(POOL, IMPLICIT)
+    said = host.virsh_fails("start", "guest")
+    assert re.search(message, said), said
+    assert "CMD_INIT" not in said, said
+    assert host.contents(POOL, IMPLICIT) == before
+    assert host.virsh("domstate", "guest") == "shut off"
+    assert host.run("pgrep", "-x", "swtpm").stdout == ""
+
+
+def qemu_img(path, *options):
+    path.unlink()
+    subprocess.run(["qemu-img", "create", "-q", *options, path, "1M"], check=True)
+
+
+def make_luks(path):
+    qemu_img(path, "-f", "luks", "--object", "secret,id=key,data=secret", "-o", "key-secret=key,iter-time=10")
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize("harm, message", [
+    (lambda path: path.unlink(), "TPM volume 'one'.*not found|no storage vol"),
+    (lambda path: path.write_bytes(b""), "TPM volume 'one' of pool 'tpm' is blank"),
+    (lambda path: path.write_bytes(bytes(1 << 20)), "TPM volume 'one' of pool 'tpm' is blank"),
+    (lambda path: qemu_img(path, "-f", "qcow2"), "TPM volume 'one' of pool 'tpm' has format 'qcow2'.*yet"),
+    (make_luks, "TPM volume 'one' of pool 'tpm' has encryption format 'luks'.*yet"),
+    (lambda path: path.write_bytes(random.Random(1).randbytes(1 << 16)),
+     "TPM volume 'one' of pool 'tpm' .*(unknown|not .*TPM state)"),
+    (cut_short, "TPM volume 'one' of pool 'tpm' .*(truncated|cut short|damaged)"),
+], ids=["missing", "empty", "zeros", "qcow2", "luks", "random", "cut-short"])
+@pytest.mark.parametrize("refreshed", [True, False])
+def test_bad_volume(tpm_host, harm, message, refreshed):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    harm(path)
+    if refreshed:
+        tpm_host.virsh("pool-refresh", "tpm")
+    does_not_start(tpm_host, message)
+
+
+def test_volume_never_made(tpm_host):
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
+
+
+def test_volume_put_there_by_hand_is_found(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.rename(path.with_name("two"))
+    tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
+    assert tpm_host.virsh("domstate", "guest") == "running"
+
+
+def test_pool_stopped(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("pool-destroy", "tpm")
+    does_not_start(tpm_host, "storage pool 'tpm' of TPM volume 'one' is not active: start it with pool-start")
+
+
+def test_pool_not_there(host):
+    host.define_guest(tpm=xmls.tpm_volume("one"))
+    does_not_start(host, "storage pool 'tpm' of TPM volume 'one' not found")
+
+
+def test_pool_of_another_type(host):
+    host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    host.create_volume("one", "plain", capacity=4096)
+    host.define_guest(tpm=xmls.tpm_volume("one", "plain"))
+    does_not_start(host, "storage pool 'plain' of TPM volume 'one' is of type 'dir': it must be of type 'tpm'")
+
+
+def test_secret_undefined(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("secret-undefine", secret)
+    does_not_start(tpm_host, f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' is not defined")
+
+
+def test_secret_of_another_usage_type(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("secret-undefine", secret)
+    tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, "disk", "volume"))
+    does_not_start(tpm_host, f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' has usage type 'volume'")
+
+
+def test_wrong_passphrase(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="wrong")
+    # A file gets its owner when swtpm is about to use it.
+    tpm_host.virsh_fails("start", "guest")
+    does_not_start(tpm_host, "wrong passphrase for TPM volume 'one' of pool 'tpm'")
+    tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="open sesame")
+    tpm_host.virsh("start", "guest")
+
+
+def test_encrypted_without_secret(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    path = tpm_host.path(tpm_host.create_volume("one", encryption="vtpm", secret=secret))
+    path.with_name("one.tpm.xml").unlink()
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one", version="2.0"))
+    does_not_start(tpm_host, "TPM volume 'one' of pool 'tpm' is encrypted, but no secret is known")
+
+
+def test_clear_state_in_place_of_an_encrypted_one(tpm_host):
+    """Its sidecar says that it has a secret: somebody has replaced it."""
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.create_volume("two")
+    tpm_host.path(f"{POOL}/one").write_bytes(tpm_host.path(f"{POOL}/two").read_bytes())
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    does_not_start(tpm_host, "TPM volume 'one' of pool 'tpm' has a secret, but its content is not encrypted")
+
+
+@pytest.mark.parametrize("asked, has", [("1.2", "2.0"), ("2.0", "1.2")])
+def test_version_mismatch(tpm_host, asked, has):
+    tpm_host.create_volume("one", tpm=f"<tpm version='{has}'/>")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one", version=asked, model="tpm-tis"))
+    does_not_start(tpm_host, f"TPM volume 'one' of pool 'tpm' holds a TPM of version {has}, "
+                             f"but the domain asks for version {asked}")
+
+
+def test_model_that_the_version_has_not(tpm_host):
+    """Known only when the volume is: a TPM 1.2 has no CRB."""
+    tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one", model="tpm-crb"))
+    does_not_start(tpm_host, "tpm-crb")
+
+
+def test_symbolic_link_is_not_followed(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    path.rename("/var/lib/libvirt/elsewhere")
+    path.symlink_to("/var/lib/libvirt/elsewhere")
+    does_not_start(tpm_host, "one")
+    os.unlink("/var/lib/libvirt/elsewhere")
+
+
+def test_read_only_file_system(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.run("mount", "--bind", POOL, POOL)
+    tpm_host.run("mount", "-o", "remount,bind,ro", POOL)
+    try:
+        does_not_start(tpm_host, "Read-only file system")
+    finally:
+        tpm_host.run("umount", POOL)
+
+
+# Two on one volume
+
+def test_another_guest_runs_on_it(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest("first", xmls.tpm_volume("one")).start()
+    before = tpm_host.contents(IMPLICIT).keys()
+    tpm_host.define_guest("guest", xmls.tpm_volume("one"))
+    said = tpm_host.virsh_fails("start", "guest")
+    assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+    assert tpm_host.contents(IMPLICIT).keys() == before
+    assert tpm_host.virsh("domstate", "first") == "running"
+
+
+def test_copy_of_a_running_tpm(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    for suffix in ("", ".tpm.xml"):
+        tpm_host.run("cp", f"{path}{suffix}", path.with_name(f"two{suffix}"))
+    tpm_host.define_guest("first", xmls.tpm_volume("one")).start()
+    tpm_host.define_guest("guest", xmls.tpm_volume("two"))
+    said = tpm_host.virsh_fails("start", "guest")
+    assert f"the TPM with uuid '{identity(tpm_host)}' on volume 'two' of pool 'tpm' is running already" in said
+
+
+def test_two_at_the_same_moment(tpm_host):
+    """20 times, exactly one of them runs."""
+    tpm_host.create_volume("one")
+    for name in ("first", "second"):
+        tpm_host.define_guest(name, xmls.tpm_volume("one")).define("idle")
+    with concurrent.futures.ThreadPoolExecutor() as both:
+        for _ in range(20):
+            done = list(both.map(lambda name: tpm_host.run("virsh", "-q", "start", name), ["first", "second"]))
+            assert sorted(one.returncode for one in done) == [0, 1], [one.stderr for one in done]
+            loser = next(one for one in done if one.returncode)
+            assert "in use by process" in loser.stderr
+            running = tpm_host.virsh("list", "--name").split()
+            assert len(running) == 1
+            tpm_host.virsh("destroy", running[0])

@@ -1,0 +1,1443 @@
+/*
+ * storagetpmtest.c: the files of a tpm storage pool, manufacture of TPM state
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "testutils.h"
+
+#include "datatypes.h"
+#include "storage/storage_tpm_files.h"
+#include "storage/storage_tpm_setup.h"
+#include "vircommand.h"
+#include "viridentity.h"
+#include "virstring.h"
+#include "virtpm.h"
+#include "virtpmstate.h"
+#include "virutil.h"
+#define LIBVIRT_VIRCOMMANDPRIV_H_ALLOW
+#include "vircommandpriv.h"
+#define LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW
+#include "storage/storage_tpm_setuppriv.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+#ifdef F_OFD_SETLK
+
+# define SIDECAR_MAX (64 * 1024)
+# define PASSPHRASE "not a secret"
+# define FINGERPRINT_RSA \
+    "sha256:1f7e3197d229c9695ec47c2aec83e64f5ea132da875a19779b600b738d6a3951"
+# define FINGERPRINT_EC \
+    "sha256:d3069dab8eb968cf6f153dc8f3b8d4b2f7c8682fa3def11c680120654cc6458f"
+# define CAP(name) (1U << VIR_TPM_SWTPM_SETUP_FEATURE_ ## name)
+
+static const unsigned char testUUID[VIR_UUID_BUFLEN] = {
+    0x0a, 0x81, 0xf5, 0xb2, 0x84, 0x03, 0x7b, 0x23,
+    0xc8, 0xd6, 0x21, 0xcc, 0xc2, 0xf8, 0x0d, 0x6f,
+};
+
+
+/* What the code under test finds on this host. */
+
+static unsigned int testCaps;
+
+bool
+virTPMSwtpmSetupCapsGet(virTPMSwtpmSetupFeature cap)
+{
+    return testCaps & (1U << cap);
+}
+
+
+char *
+virTPMGetSwtpmSetup(void)
+{
+    return g_strdup("/usr/bin/swtpm_setup");
+}
+
+
+int
+virGetUserID(const char *name G_GNUC_UNUSED,
+             uid_t *uid)
+{
+    *uid = geteuid();
+    return 0;
+}
+
+
+int
+virGetGroupID(const char *name G_GNUC_UNUSED,
+              gid_t *gid)
+{
+    *gid = getegid();
+    return 0;
+}
+
+
+/* The real ones keep a token in the host's run directory. */
+
+virIdentity *
+virIdentityElevateCurrent(void)
+{
+    return virIdentityNew();
+}
+
+
+void
+virIdentityRestoreHelper(virIdentity **identptr)
+{
+    g_clear_object(identptr);
+}
+
+
+typedef enum {
+    TEST_SECRET_GOOD,
+    TEST_SECRET_MISSING,
+    TEST_SECRET_NO_VALUE,
+    TEST_SECRET_EMPTY,
+    TEST_SECRET_UNTYPED,
+    TEST_SECRET_OF_VOLUME,
+} testSecretKind;
+
+static testSecretKind testSecret;
+
+static virSecretPtr
+testSecretFind(virConnectPtr conn,
+               const unsigned char *uuid)
+{
+    int usage = VIR_SECRET_USAGE_TYPE_VTPM;
+
+    if (testSecret == TEST_SECRET_MISSING) {
+        virReportError(VIR_ERR_NO_SECRET, "%s", "test has no such secret");
+        return NULL;
+    }
+
+    if (testSecret == TEST_SECRET_UNTYPED)
+        usage = VIR_SECRET_USAGE_TYPE_NONE;
+    else if (testSecret == TEST_SECRET_OF_VOLUME)
+        usage = VIR_SECRET_USAGE_TYPE_VOLUME;
+
+    return virGetSecret(conn, uuid, usage, "tpm-key");
+}
+
+
+static virSecretPtr
+testSecretLookupByUUID(virConnectPtr conn,
+                       const unsigned char *uuid)
+{
+    return testSecretFind(conn, uuid);
+}
+
+
+static virSecretPtr
+testSecretLookupByUsage(virConnectPtr conn,
+                        int usageType,
+                        const char *usageID)
+{
+    if (usageType != VIR_SECRET_USAGE_TYPE_VTPM || STRNEQ(usageID, "tpm-key"))
+        abort();
+
+    return testSecretFind(conn, testUUID);
+}
+
+
+static unsigned char *
+testSecretGetValue(virSecretPtr secret G_GNUC_UNUSED,
+                   size_t *len,
+                   unsigned int fakeflags G_GNUC_UNUSED)
+{
+    const char *value = testSecret == TEST_SECRET_EMPTY ? "" : PASSPHRASE;
+
+    if (testSecret == TEST_SECRET_NO_VALUE) {
+        virReportError(VIR_ERR_NO_SECRET, "%s", "test has no such value");
+        return NULL;
+    }
+
+    *len = strlen(value);
+    return (unsigned char *)g_strdup(value);
+}
+
+
+static virSecretDriver testSecretDriver = {
+    .secretLookupByUUID = testSecretLookupByUUID,
+    .secretLookupByUsage = testSecretLookupByUsage,
+    .secretGetValue = testSecretGetValue,
+};
+
+
+/* Takes the error: the next test begins without one. */
+static int
+testExpectError(int code,
+                const char *part)
+{
+    g_autofree char *message = g_strdup(virGetLastErrorMessage());
+    int actual = virGetLastErrorCode();
+
+    virResetLastError();
+
+    if (actual == code && strstr(message, part))
+        return 0;
+
+    VIR_TEST_VERBOSE("expected error %d with '%s', got %d: %s",
+                     code, part, actual, message);
+    return -1;
+}
+
+
+static int
+testExpectNoError(void)
+{
+    if (virGetLastErrorCode() == VIR_ERR_OK)
+        return 0;
+
+    VIR_TEST_VERBOSE("unexpected error: %s", virGetLastErrorMessage());
+    virResetLastError();
+    return -1;
+}
+
+
+/* A test of files gets a pool with an empty directory of its own. */
+typedef struct _testPoolData testPoolData;
+struct _testPoolData {
+    int (*func)(virStoragePoolDef *pool, const char *arg);
+    const char *arg;
+};
+
+
+static virStoragePoolDef *
+testPoolNew(const char *dir)
+{
+    g_autofree char *xml = g_strdup_printf("<pool type='tpm'>"
+                                           "  <name>tpmpool</name>"
+                                           "  <target><path>%s</path></target>"
+                                           "</pool>", dir);
+
+    return virStoragePoolDefParse(xml, NULL, 0);
+}
+
+
+static int
+testPool(const void *opaque)
+{
+    const testPoolData *data = opaque;
+    char dir[] = abs_builddir "/storagetpmtest-XXXXXX";
+    g_autoptr(virStoragePoolDef) pool = NULL;
+    int ret = -1;
+
+    if (!g_mkdtemp(dir))
+        return -1;
+
+    if ((pool = testPoolNew(dir)))
+        ret = data->func(pool, data->arg);
+
+    virFileDeleteTree(dir);
+    return ret;
+}
+
+
+static char *
+testPath(const virStoragePoolDef *pool,
+         const char *name)
+{
+    return g_strdup_printf("%s/%s", pool->target.path, name);
+}
+
+
+static void
+testFile(const virStoragePoolDef *pool,
+         const char *name,
+         const char *text)
+{
+    g_autofree char *path = testPath(pool, name);
+
+    if (virFileWriteStr(path, text, 0600) < 0)
+        abort();
+}
+
+
+static int
+testExpectText(const virStoragePoolDef *pool,
+               const char *name,
+               const char *expect)
+{
+    g_autofree char *path = testPath(pool, name);
+    g_autofree char *text = NULL;
+
+    if (virFileReadAll(path, 2 * SIDECAR_MAX, &text) < 0)
+        return -1;
+
+    return virTestCompareToString(expect, text);
+}
+
+
+static int
+testCompareNames(const void *a,
+                 const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+
+/* Everything in the pool's directory, sorted, is @expect. */
+static int
+testExpectFiles(const virStoragePoolDef *pool,
+                const char *expect)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(DIR) dir = NULL;
+    g_autofree char *list = NULL;
+    struct dirent *ent;
+
+    if (virDirOpen(&dir, pool->target.path) < 0)
+        return -1;
+
+    while (virDirRead(dir, &ent, NULL) > 0)
+        g_ptr_array_add(names, g_strdup(ent->d_name));
+
+    g_ptr_array_sort(names, testCompareNames);
+    g_ptr_array_add(names, NULL);
+    list = g_strjoinv(" ", (char **)names->pdata);
+
+    return virTestCompareToString(expect, list);
+}
+
+
+/* Whether somebody holds the lock of the file. */
+static bool
+testIsLocked(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDWR | O_CLOEXEC);
+
+    return virTPMStateLock(fd) == -EAGAIN;
+}
+
+
+/* What becomes of names. */
+
+typedef struct _testNameData testNameData;
+struct _testNameData {
+    const char *name;
+    const char *fault; /* NULL: a good name */
+};
+
+
+static int
+testName(const void *opaque)
+{
+    const testNameData *data = opaque;
+    int rc = virStorageTPMFileCheckName(data->name);
+
+    if (virStorageTPMFileIsVolume(data->name) != !data->fault)
+        return -1;
+
+    if (!data->fault)
+        return rc == 0 ? testExpectNoError() : -1;
+
+    return rc < 0 ? testExpectError(VIR_ERR_INVALID_ARG, data->fault) : -1;
+}
+
+
+# define DO_NAME(name, fault) \
+    do { \
+        const testNameData data = { name, fault }; \
+        if (virTestRun("name " name, testName, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+static int
+testNames(void)
+{
+    g_autofree char *longest = g_strnfill(230, 'n');
+    g_autofree char *tooLong = g_strnfill(231, 'n');
+    const testNameData longestData = { longest, NULL };
+    const testNameData tooLongData = { tooLong, "is longer than 230 bytes" };
+    int ret = 0;
+
+    DO_NAME("guest1", NULL);
+    DO_NAME("guest 1", NULL);
+    DO_NAME("g\xc3\xa4st", NULL);
+    DO_NAME("guest1.tpm.xml.old", NULL);
+    DO_NAME("guest1.abcdef.tmptpm", NULL);
+    DO_NAME("", "cannot be empty");
+    DO_NAME(".guest1", "begins with a dot");
+    DO_NAME("..", "begins with a dot");
+    DO_NAME("guests/guest1", "contains a slash, comma, backslash or control");
+    DO_NAME("guest,1", "contains a slash, comma, backslash or control");
+    DO_NAME("guest\\1", "contains a slash, comma, backslash or control");
+    DO_NAME("guest\n1", "backslash or control character");
+    DO_NAME("guest\t1", "backslash or control character");
+    DO_NAME("guest\x7f", "backslash or control character");
+    DO_NAME("guest1.tpm.xml", "ends in '.tpm.xml'");
+
+    if (virTestRun("longest name", testName, &longestData) < 0)
+        ret = -1;
+    if (virTestRun("name too long", testName, &tooLongData) < 0)
+        ret = -1;
+
+    return ret;
+}
+
+
+/* Temporaries. */
+
+static int
+testTempLocked(virStoragePoolDef *pool,
+               const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *prefix = testPath(pool, ".guest1.");
+    struct stat sb;
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)))
+        return -1;
+
+    if (!STRPREFIX(temp->path, prefix) ||
+        !virStringHasSuffix(temp->path, ".tmptpm") ||
+        !testIsLocked(temp->path) ||
+        stat(temp->path, &sb) < 0 ||
+        sb.st_size != 0 || (sb.st_mode & 07777) != 0600)
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    return testExpectFiles(pool, "");
+}
+
+
+static int
+testTempPerms(virStoragePoolDef *pool,
+              const char *arg G_GNUC_UNUSED)
+{
+    virStoragePerms perms = { .mode = 0640, .uid = geteuid(), .gid = getegid() };
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    struct stat sb;
+
+    if (geteuid() == 0) {
+        perms.uid = 1234;
+        perms.gid = 2345;
+    }
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", &perms)) ||
+        stat(temp->path, &sb) < 0)
+        return -1;
+
+    return (sb.st_mode & 07777) == 0640 &&
+           sb.st_uid == perms.uid && sb.st_gid == perms.gid ? 0 : -1;
+}
+
+
+static int
+testTempNoDirectory(virStoragePoolDef *pool,
+                    const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *missing = testPath(pool, "missing");
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNew(missing, "guest1", NULL);
+
+    return temp ? -1 : testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
+}
+
+
+static int
+testTempWriteFull(virStoragePoolDef *pool,
+                  const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)))
+        return -1;
+
+    VIR_FORCE_CLOSE(temp->fd);
+    if ((temp->fd = open("/dev/full", O_WRONLY | O_CLOEXEC)) < 0)
+        return -1;
+
+    if (virStorageTPMTempWrite(temp, "state", 5) == 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "No space left on device");
+}
+
+
+static int
+testTempPublish(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempWrite(temp, "first ", 6) < 0 ||
+        virStorageTPMTempWrite(temp, "second", 6) < 0 ||
+        virStorageTPMTempPublish(temp, path) < 0)
+        return -1;
+
+    if (temp->path || !testIsLocked(path))
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    if (testIsLocked(path) || testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "first second");
+}
+
+
+static int
+testTempPublishExisting(virStoragePoolDef *pool,
+                        const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+
+    testFile(pool, "guest1", "old");
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempWrite(temp, "new", 3) < 0 ||
+        virStorageTPMTempPublish(temp, path) == 0)
+        return -1;
+
+    if (testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0)
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    if (testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "old");
+}
+
+
+static int
+testTempPublishNowhere(virStoragePoolDef *pool,
+                       const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = testPath(pool, "missing/guest1");
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempPublish(temp, path) == 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot rename '") < 0)
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    return testExpectFiles(pool, "");
+}
+
+
+static void
+testSweepAll(const virStoragePoolDef *pool,
+             const char *const *names)
+{
+    for (; *names; names++)
+        virStorageTPMFileSweep(pool->target.path, *names);
+}
+
+
+/* Only a temporary goes that nobody holds, and only a regular file. */
+static int
+testSweep(virStoragePoolDef *pool,
+          const char *arg G_GNUC_UNUSED)
+{
+    const char *const names[] = {
+        ".guest1.aaaaaa.tmptpm", ".guest1.bbbbbb.tmptpm", ".dir.cccccc.tmptpm",
+        ".link.dddddd.tmptpm", ".fifo.eeeeee.tmptpm", ".guest1.ffffff", ".hidden",
+        ".guest1.tpm.xml", "guest1", "guest1.gggggg.tmptpm", "guest1.tpm.xml",
+        ".backup.tmptpm", ".missing.hhhhhh.tmptpm", NULL
+    };
+    g_autofree char *held = testPath(pool, names[1]);
+    g_autofree char *dir = testPath(pool, names[2]);
+    g_autofree char *link = testPath(pool, names[3]);
+    g_autofree char *fifo = testPath(pool, names[4]);
+    VIR_AUTOCLOSE lock = -1;
+    size_t i;
+
+    testFile(pool, names[0], "");
+    testFile(pool, names[1], "");
+    for (i = 5; i < 12; i++)
+        testFile(pool, names[i], "");
+
+    if ((lock = open(held, O_RDWR | O_CLOEXEC)) < 0 ||
+        virTPMStateLock(lock) < 0 ||
+        mkdir(dir, 0700) < 0 ||
+        symlink("guest1", link) < 0 ||
+        mkfifo(fifo, 0600) < 0)
+        return -1;
+
+    testSweepAll(pool, names);
+
+    return testExpectFiles(pool,
+                           ".backup.tmptpm .dir.cccccc.tmptpm .fifo.eeeeee.tmptpm .guest1.bbbbbb.tmptpm"
+                           " .guest1.ffffff .guest1.tpm.xml .hidden .link.dddddd.tmptpm"
+                           " guest1 guest1.gggggg.tmptpm guest1.tpm.xml");
+}
+
+
+static int
+testRemove(virStoragePoolDef *pool,
+           const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1");
+    const virStorageVolDef vol = {
+        .name = (char *)"guest1",
+        .target = { .path = path },
+    };
+    size_t i;
+
+    testFile(pool, "guest1", "state");
+    testFile(pool, "guest1.tpm.xml", "sidecar");
+    testFile(pool, "guest10", "another state");
+    testFile(pool, "guest10.tpm.xml", "another sidecar");
+
+    /* what is gone is removed again without an error */
+    for (i = 0; i < 2; i++) {
+        if (virStorageTPMFileRemove(pool, &vol) < 0 ||
+            testExpectFiles(pool, "guest10 guest10.tpm.xml") < 0)
+            return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+testRemoveOrphan(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1");
+    const virStorageVolDef vol = {
+        .name = (char *)"guest1",
+        .target = { .path = path },
+    };
+
+    testFile(pool, "guest1.tpm.xml", "sidecar");
+
+    if (virStorageTPMFileRemove(pool, &vol) < 0)
+        return -1;
+
+    return testExpectFiles(pool, "");
+}
+
+
+static int
+testOpen(virStoragePoolDef *pool,
+         const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1");
+    g_autofree char *link = testPath(pool, "link");
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+
+    testFile(pool, "guest1", "state");
+
+    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 || sb.st_size != 5)
+        return -1;
+
+    if (virStorageTPMFileOpen(pool->target.path, &sb) >= 0 || errno != EINVAL)
+        return -1;
+
+    if (symlink("guest1", link) < 0 ||
+        virStorageTPMFileOpen(link, &sb) >= 0 || errno != ELOOP)
+        return -1;
+
+    return testExpectNoError();
+}
+
+
+/* Sidecars. */
+
+static virStorageVolDef *
+testVol(virStoragePoolDef *pool,
+        const char *name)
+{
+    g_autofree char *file = g_strdup_printf("%s/storagetpmdata/%s.xml",
+                                            abs_srcdir, name);
+    virStorageVolDef *vol = virStorageVolDefParse(pool, NULL, file, 0);
+
+    if (!vol)
+        abort();
+
+    return vol;
+}
+
+
+/* Its text is as expected, and so is what is read from it. */
+static int
+testSidecar(virStoragePoolDef *pool,
+            const char *arg)
+{
+    g_autofree char *expect = g_strdup_printf("%s/storagetpmdata/%s-written.xml",
+                                              abs_srcdir, arg);
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+    g_autoptr(virStorageVolDef) vol = testVol(pool, arg);
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+    g_autoptr(virStorageVolDef) back = NULL;
+    g_autofree char *written = NULL;
+    g_autofree char *again = NULL;
+    struct stat sb;
+
+    g_free(vol->target.path);
+    vol->target.path = testPath(pool, "guest1");
+    testFile(pool, "guest1.tpm.xml", "an orphan");
+
+    if (!(sidecar = virStorageTPMSidecarPlace(pool, vol)) ||
+        testExpectFiles(pool, "guest1.tpm.xml") < 0 ||
+        stat(path, &sb) < 0 ||
+        virFileReadAll(path, SIDECAR_MAX, &written) < 0 ||
+        virTestCompareToFile(written, expect) < 0)
+        return -1;
+
+    if ((sb.st_mode & 07777) != 0600 ||
+        strstr(written, pool->target.path) || strstr(written, "<path>"))
+        return -1;
+
+    if (!(back = virStorageTPMSidecarRead(pool, "guest1")) ||
+        !(again = virStorageVolDefFormat(pool, back)))
+        return -1;
+
+    return virTestCompareToString(written, again);
+}
+
+
+/* A directory that changes hands loses no identities. */
+static int
+testSidecarOwner(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+    g_autoptr(virStorageVolDef) back = NULL;
+
+    if (geteuid() != 0)
+        return EXIT_AM_SKIP;
+
+    if (!(sidecar = virStorageTPMSidecarPlace(pool, vol)) ||
+        chown(pool->target.path, 1234, 2345) < 0 ||
+        !(back = virStorageTPMSidecarRead(pool, "guest1")))
+        return -1;
+
+    return 0;
+}
+
+
+/* Not while there is a volume, nor while another one is made. */
+static int
+testSidecarTaken(virStoragePoolDef *pool,
+                 const char *arg)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageTPMTemp) first = NULL;
+    g_autoptr(virStorageTPMTemp) second = NULL;
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+
+    g_free(vol->target.path);
+    vol->target.path = testPath(pool, "guest1");
+
+    if (!(first = virStorageTPMSidecarPlace(pool, vol)))
+        return -1;
+
+    if (STREQ(arg, "volume")) {
+        testFile(pool, "guest1", "state");
+        g_clear_pointer(&first, virStorageTPMTempFree);
+    }
+
+    if (virFileReadAll(path, SIDECAR_MAX, &before) < 0 ||
+        (second = virStorageTPMSidecarPlace(pool, vol)) ||
+        testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0 ||
+        virFileReadAll(path, SIDECAR_MAX, &after) < 0)
+        return -1;
+
+    return virTestCompareToString(before, after);
+}
+
+
+static int
+testSidecarTooLarge(virStoragePoolDef *pool,
+                    const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+
+    g_free(vol->tpm->profile.source);
+    vol->tpm->profile.source = g_strnfill(SIDECAR_MAX, 'x');
+
+    if ((sidecar = virStorageTPMSidecarPlace(pool, vol)) ||
+        testExpectFiles(pool, "") < 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_CONFIG_UNSUPPORTED, "at most 65536");
+}
+
+
+static int
+testSidecarNoDirectory(virStoragePoolDef *pool,
+                       const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+
+    if (virFileDeleteTree(pool->target.path) < 0 ||
+        (sidecar = virStorageTPMSidecarPlace(pool, vol)))
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
+}
+
+
+/* Good text up to @size bytes. */
+static void
+testSidecarPad(const virStoragePoolDef *pool,
+               size_t size)
+{
+    const char *text = "<volume><name>guest1</name></volume>";
+    g_autofree char *fill = g_strnfill(size - strlen(text), '\n');
+    g_autofree char *padded = g_strdup_printf("%s%s", text, fill);
+
+    testFile(pool, "guest1.tpm.xml", padded);
+}
+
+
+static int
+testSidecarRefused(virStoragePoolDef *pool)
+{
+    g_autoptr(virStorageVolDef) back = virStorageTPMSidecarRead(pool, "guest1");
+
+    if (back) {
+        VIR_TEST_VERBOSE("a sidecar was taken that must not be");
+        return -1;
+    }
+
+    return testExpectNoError();
+}
+
+
+static int
+testSidecarSize(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) back = NULL;
+
+    testSidecarPad(pool, SIDECAR_MAX);
+    if (!(back = virStorageTPMSidecarRead(pool, "guest1")))
+        return -1;
+
+    testSidecarPad(pool, SIDECAR_MAX + 1);
+    return testSidecarRefused(pool);
+}
+
+
+static int
+testSidecarText(virStoragePoolDef *pool,
+                const char *arg)
+{
+    if (arg)
+        testFile(pool, "guest1.tpm.xml", arg);
+
+    return testSidecarRefused(pool);
+}
+
+
+static int
+testSidecarLink(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+
+    testFile(pool, "good", "<volume><name>guest1</name></volume>");
+
+    if (symlink("good", path) < 0)
+        return -1;
+
+    return testSidecarRefused(pool);
+}
+
+
+/* Nobody ever opens its other end. */
+static int
+testSidecarFifo(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+
+    if (mkfifo(path, 0600) < 0)
+        return -1;
+
+    return testSidecarRefused(pool);
+}
+
+
+static int
+testSidecarForeign(virStoragePoolDef *pool,
+                   const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+
+    if (geteuid() != 0)
+        return EXIT_AM_SKIP;
+
+    testFile(pool, "guest1.tpm.xml", "<volume><name>guest1</name></volume>");
+
+    if (chown(path, 1234, -1) < 0)
+        return -1;
+
+    return testSidecarRefused(pool);
+}
+
+
+# define DO_POOL_ARG(name, func, arg) \
+    do { \
+        const testPoolData data = { func, arg }; \
+        if (virTestRun(name, testPool, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+# define DO_POOL(name, func) DO_POOL_ARG(name, func, NULL)
+
+static int
+testFiles(void)
+{
+    int ret = 0;
+
+    DO_POOL("temporary is locked, and goes", testTempLocked);
+    DO_POOL("temporary has owner and mode", testTempPerms);
+    DO_POOL("temporary without a directory", testTempNoDirectory);
+    DO_POOL("temporary on a full disk", testTempWriteFull);
+    DO_POOL("publish", testTempPublish);
+    DO_POOL("publish replaces nothing", testTempPublishExisting);
+    DO_POOL("publish to nowhere", testTempPublishNowhere);
+    DO_POOL("sweep", testSweep);
+    DO_POOL("remove", testRemove);
+    DO_POOL("remove an orphan sidecar", testRemoveOrphan);
+    DO_POOL("open", testOpen);
+
+    return ret;
+}
+
+
+static int
+testSidecars(void)
+{
+    int ret = 0;
+
+    DO_POOL_ARG("sidecar with secret by uuid", testSidecar, "sidecar-uuid");
+    DO_POOL_ARG("sidecar with secret by usage", testSidecar, "sidecar-usage");
+    DO_POOL("sidecar in a directory that changes hands", testSidecarOwner);
+    DO_POOL_ARG("sidecar of a volume that is there", testSidecarTaken, "volume");
+    DO_POOL_ARG("sidecar of a volume that is made", testSidecarTaken, "sidecar");
+    DO_POOL("sidecar that is too large", testSidecarTooLarge);
+    DO_POOL("sidecar without a directory", testSidecarNoDirectory);
+    DO_POOL("sidecar of 64 KiB, and one byte more", testSidecarSize);
+    DO_POOL("sidecar missing", testSidecarText);
+    DO_POOL_ARG("sidecar empty", testSidecarText, "");
+    DO_POOL_ARG("sidecar cut short", testSidecarText, "<volume><name>guest1</na");
+    DO_POOL_ARG("sidecar with another root", testSidecarText,
+                "<pool type='tpm'><name>guest1</name></pool>");
+    DO_POOL_ARG("sidecar with a bad uuid", testSidecarText,
+                "<volume><name>guest1</name><tpm><uuid>1</uuid></tpm></volume>");
+    DO_POOL("sidecar is a link", testSidecarLink);
+    DO_POOL("sidecar is a pipe", testSidecarFifo);
+    DO_POOL("sidecar of another owner", testSidecarForeign);
+
+    return ret;
+}
+
+
+/* Command lines of swtpm_setup. */
+
+typedef struct _testArgsData testArgsData;
+struct _testArgsData {
+    const char *vol;   /* storagetpmdata/setup-VOL.xml */
+    const char *args;  /* storagetpmdata/setup-ARGS.args; NULL: fails */
+    unsigned int caps;
+    testSecretKind secret;
+    int code;
+    const char *error;
+};
+
+
+/* The number of the passphrase's descriptor differs from run to run. */
+static char *
+testHideDescriptor(const char *args)
+{
+    g_autoptr(GRegex) regex = g_regex_new("(--pwdfile-fd) [0-9]+", 0, 0, NULL);
+
+    return g_regex_replace(regex, args, -1, 0, "\\1 FD", 0, NULL);
+}
+
+
+/* The passphrase is what the command can read, and nowhere else. */
+static int
+testExpectPassphrase(virCommand *cmd,
+                     const char *args,
+                     bool encrypted)
+{
+    virCommandSendBuffer *buffers = NULL;
+    int nbuffers = 0;
+
+    virCommandPeekSendBuffers(cmd, &buffers, &nbuffers);
+
+    if (strstr(args, PASSPHRASE) || nbuffers != encrypted)
+        return -1;
+
+    if (encrypted && (buffers[0].buflen != strlen(PASSPHRASE) ||
+                      memcmp(buffers[0].buffer, PASSPHRASE, buffers[0].buflen) != 0))
+        return -1;
+
+    return 0;
+}
+
+
+static int
+testArgs(const void *opaque)
+{
+    const testArgsData *data = opaque;
+    g_autofree char *file = g_strdup_printf("setup-%s", data->vol);
+    g_autofree char *expect = g_strdup_printf("%s/storagetpmdata/setup-%s.args",
+                                              abs_srcdir, NULLSTR(data->args));
+    g_autoptr(virStoragePoolDef) pool = testPoolNew("/var/lib/libvirt/tpm");
+    g_autoptr(virStorageVolDef) vol = testVol(pool, file);
+    g_autoptr(virCommand) cmd = NULL;
+    g_autofree char *args = NULL;
+    g_autofree char *hidden = NULL;
+
+    memcpy(vol->tpm->uuid, testUUID, sizeof(testUUID));
+    testCaps = data->caps;
+    testSecret = data->secret;
+
+    cmd = virStorageTPMSetupBuildCommand(pool, vol, "/usr/bin/swtpm_setup",
+                                         "/run/libvirt/storage/tpm-setup.abcdef");
+
+    if (!data->args)
+        return cmd ? -1 : testExpectError(data->code, data->error);
+
+    if (!cmd || !(args = virCommandToString(cmd, true)) ||
+        testExpectPassphrase(cmd, args, !!vol->target.encryption) < 0)
+        return -1;
+
+    hidden = testHideDescriptor(args);
+    return virTestCompareToFileFull(hidden, expect, false);
+}
+
+
+# define DO_ARGS(args, vol, caps) \
+    do { \
+        const testArgsData data = { vol, args, caps, TEST_SECRET_GOOD, 0, NULL }; \
+        if (virTestRun("swtpm_setup for " args, testArgs, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+# define DO_ARGS_ERROR(name, vol, caps, secret, code, error) \
+    do { \
+        const testArgsData data = { vol, NULL, caps, secret, code, error }; \
+        if (virTestRun("no swtpm_setup, " name, testArgs, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+static int
+testCommands(void)
+{
+    const unsigned int pwd = CAP(CMDARG_PWDFILE_FD);
+    int ret = 0;
+
+    DO_ARGS("2.0", "2.0", 0);
+    DO_ARGS("2.0-cert-files", "2.0", CAP(CMDARG_WRITE_EK_CERT_FILES));
+    DO_ARGS("1.2", "1.2", 0);
+    DO_ARGS("banks", "banks", 0);
+    DO_ARGS("profile", "profile", CAP(CMDARG_PROFILE));
+    DO_ARGS("encrypted", "encrypted", pwd);
+    DO_ARGS("encrypted-usage", "encrypted-usage", pwd);
+
+    DO_ARGS_ERROR("no profiles", "profile", 0, TEST_SECRET_GOOD,
+                  VIR_ERR_ARGUMENT_UNSUPPORTED, "no support for profiles");
+    DO_ARGS_ERROR("no passphrases", "encrypted", 0, TEST_SECRET_GOOD,
+                  VIR_ERR_ARGUMENT_UNSUPPORTED, "passphrase using a file descriptor");
+    DO_ARGS_ERROR("secret missing", "encrypted", pwd, TEST_SECRET_MISSING,
+                  VIR_ERR_NO_SECRET, "secret uuid='22a88862-6d6e-4e4c-8d0a-8a8c2e4b1a11' of TPM volume 'guest1' in pool 'tpmpool' is not defined");
+    DO_ARGS_ERROR("secret of that usage missing", "encrypted-usage", pwd,
+                  TEST_SECRET_MISSING, VIR_ERR_NO_SECRET, "secret usage='tpm-key'");
+    DO_ARGS_ERROR("secret without a value", "encrypted", pwd, TEST_SECRET_NO_VALUE,
+                  VIR_ERR_NO_SECRET, "has no value");
+    DO_ARGS_ERROR("secret empty", "encrypted", pwd, TEST_SECRET_EMPTY,
+                  VIR_ERR_CONFIG_UNSUPPORTED, "is empty");
+    DO_ARGS_ERROR("secret of another type", "encrypted", pwd, TEST_SECRET_OF_VOLUME,
+                  VIR_ERR_CONFIG_UNSUPPORTED, "has usage type 'volume'");
+
+    return ret;
+}
+
+
+/* A secret without a usage type serves TPMs, too. */
+static int
+testUntypedSecret(const void *opaque G_GNUC_UNUSED)
+{
+    const testArgsData data = {
+        "encrypted", "encrypted", CAP(CMDARG_PWDFILE_FD), TEST_SECRET_UNTYPED, 0, NULL
+    };
+
+    return testArgs(&data);
+}
+
+
+/* What swtpm_setup has made. */
+
+static char *
+testFixture(const char *file)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", abs_srcdir, file);
+    char *text = NULL;
+
+    if (virFileReadAll(path, SIDECAR_MAX, &text) < 0)
+        abort();
+
+    return text;
+}
+
+
+static GByteArray *
+testDecode(const char *text)
+{
+    gsize len;
+    guchar *bytes = g_base64_decode(text, &len);
+
+    return g_byte_array_new_take(bytes, len);
+}
+
+
+static GByteArray *
+testState(const char *fixture)
+{
+    g_autofree char *file = g_strdup_printf("virtpmstatedata/%s.base64", fixture);
+    g_autofree char *text = NULL;
+
+    if (*fixture == '\0')
+        return g_byte_array_new();
+
+    text = testFixture(file);
+    return testDecode(text);
+}
+
+
+/* Saves the certificate @fixture in DER, as swtpm_setup does. */
+static void
+testCertificate(const char *dir,
+                const char *name,
+                const char *fixture)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
+    g_autofree char *file = g_strdup_printf("storagetpmdata/%s", fixture);
+    g_autofree char *text = testFixture(file);
+    g_autoptr(GByteArray) der = NULL;
+
+    /* base64 between two lines of dashes */
+    *strstr(text, "-----END") = '\0';
+    der = testDecode(strchr(text, '\n'));
+
+    if (!g_file_set_contents(path, (char *)der->data, der->len, NULL))
+        abort();
+}
+
+
+static int
+testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
+                      const char *key,
+                      const char *fingerprint)
+{
+    g_autofree char *pem = g_strdup_printf("%s/storagetpmdata/ek-%s.pem",
+                                           abs_srcdir, key);
+
+    if (virTestCompareToString(key, endorsement->key) < 0 ||
+        virTestCompareToString(fingerprint, endorsement->fingerprint) < 0)
+        return -1;
+
+    return virTestCompareToFile(endorsement->certificate, pem);
+}
+
+
+static int
+testEndorsements(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+    g_autofree char *link = testPath(pool, "ek-link.crt");
+    g_autofree char *fifo = testPath(pool, "ek-fifo.crt");
+    const char *dir = pool->target.path;
+
+    testCertificate(dir, "ek-secp384r1.crt", "ek-secp384r1.pem");
+    testCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
+    testCertificate(dir, "platform.crt", "ek-rsa2048.pem");
+    testCertificate(dir, "ek-rsa2048.key", "ek-rsa2048.pem");
+    testFile(pool, "ek-junk.crt", "junk");
+    testFile(pool, "ek-empty.crt", "");
+
+    if (symlink("ek-rsa2048.crt", link) < 0 || mkfifo(fifo, 0600) < 0 ||
+        virStorageTPMSetupReadEndorsements(tpm, dir) < 0 ||
+        testExpectNoError() < 0 ||
+        tpm->nendorsements != 2)
+        return -1;
+
+    if (testExpectEndorsement(&tpm->endorsements[0], "rsa2048", FINGERPRINT_RSA) < 0)
+        return -1;
+
+    return testExpectEndorsement(&tpm->endorsements[1], "secp384r1", FINGERPRINT_EC);
+}
+
+
+typedef struct _testBanksData testBanksData;
+struct _testBanksData {
+    const char *output;
+    const char *asked;
+    const char *learned;
+};
+
+
+static int
+testBanks(const void *opaque)
+{
+    const testBanksData *data = opaque;
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+    g_autofree char *banks = NULL;
+
+    if (data->asked) {
+        tpm->activePcrBanks = virBitmapNew(0);
+        virBitmapSetBitExpand(tpm->activePcrBanks,
+                              virDomainTPMPcrBankTypeFromString(data->asked));
+    }
+
+    virStorageTPMSetupLearnPcrBanks(tpm, data->output);
+    banks = virDomainTPMPcrBanksToString(tpm->activePcrBanks);
+
+    return virTestCompareToString(data->learned, NULLSTR(banks));
+}
+
+
+# define DO_BANKS(name, output, asked, learned) \
+    do { \
+        const testBanksData data = { output, asked, learned }; \
+        if (virTestRun("PCR banks " name, testBanks, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+static int
+testBanksAll(void)
+{
+    int ret = 0;
+
+    DO_BANKS("that were made",
+             "Successfully activated PCR banks sha256,sha384 among sha1,sha256,sha384.\n",
+             NULL, "sha256,sha384");
+    DO_BANKS("that were asked for", "activated PCR banks sha1 among sha1.\n",
+             "sha512", "sha512");
+    DO_BANKS("that are not known", "activated PCR banks sm3-256,sha1 among sha1.\n",
+             NULL, "sha1");
+    DO_BANKS("that are at the end", "activated PCR banks sha256", NULL, "sha256");
+    DO_BANKS("that nobody names", "Ending vTPM manufacturing\n", NULL, "<null>");
+
+    return ret;
+}
+
+
+/* Manufacture, with a swtpm_setup that only writes a state. */
+
+typedef struct _testSetupData testSetupData;
+struct _testSetupData {
+    const char *vol;      /* storagetpmdata/setup-VOL.xml */
+    const char *fixture;  /* virtpmstatedata/FIXTURE.base64; "": makes an empty file;
+                           * NULL: makes nothing */
+    int status;
+    int code;             /* VIR_ERR_OK: a TPM is made */
+    const char *error;
+};
+
+
+static void
+testSetupCommand(const char *const *args,
+                 const char *const *env G_GNUC_UNUSED,
+                 const char *input G_GNUC_UNUSED,
+                 char **output,
+                 char **error,
+                 int *status,
+                 void *opaque)
+{
+    const testSetupData *data = opaque;
+    g_autoptr(GByteArray) state = NULL;
+    g_autofree char *dir = NULL;
+    const char *path;
+
+    *output = g_strdup("activated PCR banks sha256 among sha1,sha256.\n");
+    *error = g_strdup(data->status ? "no CA\r\ntried twice\n" : "");
+    *status = data->status;
+
+    while (*args && !STRPREFIX(*args, "file://"))
+        args++;
+    if (!*args || !data->fixture)
+        return;
+
+    path = *args + strlen("file://");
+    dir = g_path_get_dirname(path);
+    state = testState(data->fixture);
+
+    if (!g_file_set_contents(path, (char *)state->data, state->len, NULL))
+        abort();
+    testCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
+}
+
+
+static int
+testExpectManufactured(const virStorageTPMBytes *bytes,
+                       const virStorageVolTPMDef *tpm,
+                       const testSetupData *data)
+{
+    g_autoptr(GByteArray) state = testState(data->fixture);
+    g_autofree char *banks = virDomainTPMPcrBanksToString(tpm->activePcrBanks);
+
+    if (bytes->len != state->len ||
+        memcmp(bytes->data, state->data, state->len) != 0 ||
+        tpm->nendorsements != 1)
+        return -1;
+
+    return virTestCompareToString("sha256", NULLSTR(banks));
+}
+
+
+/* Whatever comes of it, nothing is left in the run directory. */
+static int
+testSetup(virStoragePoolDef *pool,
+          const testSetupData *data)
+{
+    g_autofree char *file = g_strdup_printf("setup-%s", data->vol);
+    g_autoptr(virStorageVolDef) vol = testVol(pool, file);
+    g_autoptr(virCommandDryRunToken) token = virCommandDryRunTokenNew();
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+
+    testCaps = CAP(TPM_2_0) | CAP(CMDARG_PWDFILE_FD) | CAP(CMDARG_WRITE_EK_CERT_FILES);
+    testSecret = TEST_SECRET_GOOD;
+    virCommandSetDryRun(token, NULL, false, false, testSetupCommand, (void *)data);
+
+    bytes = virStorageTPMManufacture(pool->target.path, pool, vol);
+
+    if (testExpectFiles(pool, "") < 0)
+        return -1;
+
+    if (data->code != VIR_ERR_OK)
+        return bytes ? -1 : testExpectError(data->code, data->error);
+
+    return bytes ? testExpectManufactured(bytes, vol->tpm, data) : -1;
+}
+
+
+static int
+testSetupRun(const void *opaque)
+{
+    char dir[] = abs_builddir "/storagetpmtest-XXXXXX";
+    g_autoptr(virStoragePoolDef) pool = NULL;
+    int ret = -1;
+
+    if (!g_mkdtemp(dir))
+        return -1;
+
+    if ((pool = testPoolNew(dir)))
+        ret = testSetup(pool, opaque);
+
+    virFileDeleteTree(dir);
+    return ret;
+}
+
+
+static int
+testSetupSweep(virStoragePoolDef *pool,
+               const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *scratch = testPath(pool, "tpm-setup.abcdef");
+    g_autofree char *other = testPath(pool, "other.abcdef");
+
+    if (mkdir(scratch, 0700) < 0 || mkdir(other, 0700) < 0)
+        return -1;
+
+    testFile(pool, "tpm-setup.abcdef/state", "state");
+    testFile(pool, "tpmpool.guest1.secret.abcdef", "of somebody else");
+    virStorageTPMSetupSweep(pool->target.path);
+
+    return testExpectFiles(pool, "other.abcdef tpmpool.guest1.secret.abcdef");
+}
+
+
+# define DO_SETUP(name, ...) \
+    do { \
+        const testSetupData data = { __VA_ARGS__ }; \
+        if (virTestRun("manufacture " name, testSetupRun, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+static int
+testManufacture(void)
+{
+    int ret = 0;
+
+    DO_SETUP("clear", "2.0", "tpm2", 0, VIR_ERR_OK, NULL);
+    DO_SETUP("encrypted", "encrypted", "tpm2-encrypted", 0, VIR_ERR_OK, NULL);
+    DO_SETUP("clear, though told to encrypt", "encrypted", "tpm2", 0,
+             VIR_ERR_INTERNAL_ERROR, "is not the TPM that it was asked for");
+    DO_SETUP("encrypted, though not told to", "2.0", "tpm2-encrypted", 0,
+             VIR_ERR_INTERNAL_ERROR, "volume 'guest1'");
+    DO_SETUP("fails", "2.0", "tpm2", 1, VIR_ERR_OPERATION_FAILED,
+             "could not make the TPM of volume 'guest1', exit status 1: no CA  tried twice");
+    DO_SETUP("makes a blank state", "2.0", "", 0,
+             VIR_ERR_INTERNAL_ERROR, "is not the TPM that it was asked for");
+    DO_SETUP("makes nothing", "2.0", NULL, 0,
+             VIR_ERR_SYSTEM_ERROR, "which swtpm_setup has made");
+    DO_SETUP("of no such version", "1.2", "tpm12", 0, VIR_ERR_OPERATION_UNSUPPORTED,
+             "cannot make a TPM of version 1.2 for volume 'guest1'");
+    DO_POOL("sweep of the run directory", testSetupSweep);
+
+    return ret;
+}
+
+
+static int
+mymain(void)
+{
+    g_autoptr(virConnect) conn = virGetConnect();
+    int ret = 0;
+
+    if (!conn)
+        return EXIT_FAILURE;
+
+    conn->secretDriver = &testSecretDriver;
+    virSetConnectSecret(conn);
+
+    if (testNames() < 0)
+        ret = -1;
+    if (testFiles() < 0)
+        ret = -1;
+    if (testSidecars() < 0)
+        ret = -1;
+    if (testCommands() < 0)
+        ret = -1;
+    if (virTestRun("swtpm_setup, secret without usage", testUntypedSecret, NULL) < 0)
+        ret = -1;
+    DO_POOL("endorsements", testEndorsements);
+    if (testBanksAll() < 0)
+        ret = -1;
+    if (testManufacture() < 0)
+        ret = -1;
+
+    virSetConnectSecret(NULL);
+    return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+VIR_TEST_MAIN(mymain)
+
+#else /* ! F_OFD_SETLK */
+
+int
+main(void)
+{
+    return EXIT_AM_SKIP;
+}
+
+#endif /* ! F_OFD_SETLK */
