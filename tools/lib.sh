@@ -6,7 +6,25 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tree=$top/subprojects/libvirt
 build=$top/build
+
+# A checkout stays its owner's also when a tool runs as root: as_owner runs what
+# fetches and builds, and the cache is the owner's.
+owner=$(stat -c %u "$top")
+if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
+    HOME=$(getent passwd "$owner" | cut -d: -f6)
+    unset XDG_CACHE_HOME
+    # or else git refuses to look at what is somebody else's
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/libvirt-tpm-pool
+
+as_owner() {
+    if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
+        HOME=$HOME setpriv --reuid "$owner" --regid "$(stat -c %g "$top")" --init-groups "$@"
+    else
+        "$@"
+    fi
+}
 
 # The distribution's programs first, above all its Python: tools/setup gives that
 # one the modules it needs.
