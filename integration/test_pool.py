@@ -1,11 +1,13 @@
 """Pools of type tpm, as a user of virsh sees them."""
 
+import shutil
 import stat
 import xml.etree.ElementTree as etree
 
 import pytest
 
 import xmls
+from host import TOP
 
 POOL = "/var/lib/libvirt/tpm"
 
@@ -134,3 +136,30 @@ def test_bad_sidecar_does_no_harm(host, content):
     assert described.find("tpm").get("version") == "2.0"
     assert described.find("tpm/uuid") is None
     assert "one.tpm.xml" in host.log("virtstoraged")
+
+
+def test_session_of_an_unprivileged_user(host):
+    """Its pool is in the user's data directory, and the user makes the TPMs."""
+    home = host.path("/var/lib/libvirt/home")
+    daemons = TOP / "build/subprojects/libvirt/src"
+    script = f"""
+set -e
+export HOME={home} XDG_RUNTIME_DIR={home}/run LIBVIRT_DEFAULT_URI=storage:///session
+{daemons}/virtsecretd --daemon
+{daemons}/virtstoraged --daemon
+trap 'pkill -u games virt' EXIT
+virsh pool-define {home}/pool.xml
+virsh pool-build tpm
+virsh pool-start tpm
+virsh vol-create-as tpm one 1M
+virsh vol-dumpxml one tpm
+"""
+    (home / "run").mkdir(parents=True)
+    (home / "pool.xml").write_text(xmls.pool())
+    host.run("chown", "-R", "games", home)
+    done = host.run("setpriv", "--reuid=games", "--regid=games", "--clear-groups",
+                    "bash", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert f"<path>{home}/.local/share/libvirt/tpm/one</path>" in done.stdout
+    assert (home / ".local/share/libvirt/tpm/one").owner() == "games"
+    shutil.rmtree(home)
