@@ -210,7 +210,7 @@ class OtherHost(Host):
         assert self._sandbox.stdout.readline() == "ready\n", "the other host did not start"
         init = self._child(self._child(self._sandbox.pid))
         self.root = Path(f"/proc/{init}/root")
-        self.enter = ("nsenter", "--target", init, "--mount", "--pid", "--uts", "--")
+        self.enter = ("nsenter", "--target", init, "--mount", "--root", "--pid", "--uts", "--")
         return self
 
     def __exit__(self, *_):

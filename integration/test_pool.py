@@ -142,6 +142,8 @@ def test_session_of_an_unprivileged_user(host):
     """Its pool is in the user's data directory, and the user makes the TPMs."""
     home = host.path("/var/lib/libvirt/home")
     daemons = TOP / "build/subprojects/libvirt/src"
+    if host.run("setpriv", "--reuid=games", "--clear-groups", "test", "-x", daemons / "virtstoraged").returncode:
+        pytest.skip("other users can't reach this checkout")
     script = f"""
 set -e
 export HOME={home} XDG_RUNTIME_DIR={home}/run LIBVIRT_DEFAULT_URI=storage:///session
