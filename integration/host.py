@@ -22,14 +22,15 @@ GUEST_DIR = "/var/lib/libvirt/guest"
 PATIENCE = 120
 
 
-def wait_for(what, condition, timeout=PATIENCE):
-    """Wait until condition() is true, and return what it returned."""
+def wait_for(what, condition, timeout=PATIENCE, every=0.1):
+    """Wait until condition() is true, and return what it returned; looks every so many
+    seconds."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         result = condition()
         if result:
             return result
-        time.sleep(0.1)
+        time.sleep(every)
     raise AssertionError(f"not within {timeout} s: {what}")
 
 

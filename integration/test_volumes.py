@@ -275,7 +275,7 @@ def test_volume_that_comes_meanwhile_keeps_its_sidecar(host):
         client.stdin.write(xmls.volume("two"))
         client.stdin.close()
         wait_for("the TPM is being made", lambda: list(
-            host.path("/run/libvirt/storage").glob("tpm-setup.*")), timeout=10)
+            host.path("/run/libvirt/storage").glob("tpm-setup.*")), timeout=10, every=0.005)
         for suffix in ("", ".tpm.xml"):
             host.run("cp", f"{path}{suffix}", f"{POOL}/two{suffix}")
         before = {path: facts for path, facts in host.contents(POOL).items() if "tmptpm" not in path}
@@ -356,13 +356,16 @@ def test_killed_while_volumes_are_made(host):
     host.virsh("pool-autostart", "tpm")
     secret = host.define_secret("open sesame", "tpm-key")
     pool = host.path(POOL)
+    begin = time.monotonic()
+    host.create_volume("first", encryption="vtpm", secret=secret)
+    takes = time.monotonic() - begin
     for number in range(50):
         text = xmls.volume(f"volume{number}", encryption="vtpm", secret=secret)
         with subprocess.Popen(["virsh", "-q", "vol-create", "tpm", "/dev/stdin"], text=True,
                               stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
             client.stdin.write(text)
             client.stdin.close()
-            time.sleep(random.uniform(0, 0.25))
+            time.sleep(random.uniform(0, 1.5 * takes))
             host.daemon("kill", "virtstoraged")
         for file in [*pool.iterdir(), *host.path("/run/libvirt/storage").rglob("*")]:
             assert not file.is_file() or CLEAR not in file.read_bytes(), file
@@ -370,7 +373,7 @@ def test_killed_while_volumes_are_made(host):
         host.virsh("pool-refresh", "tpm")
 
     listed = {line.split()[0] for line in host.virsh("vol-list", "tpm").splitlines()}
-    assert 0 < len(listed) < 50, "the kills did not hit: change their moments"
+    assert 1 < len(listed) < 51, "the kills did not hit: change their moments"
     files = {file.name for file in pool.iterdir()}
     assert listed == {name for name in files if not name.endswith(".tpm.xml")}
     assert not list(host.path("/run/libvirt/storage").glob("tpm-setup.*"))
