@@ -14,7 +14,9 @@ POOL = "/var/lib/libvirt/tpm"
 
 def test_life(host):
     host.virsh("pool-define", "/dev/stdin", input=xmls.pool())
-    described = etree.fromstring(host.virsh("pool-dumpxml", "tpm"))
+    text = host.virsh("pool-dumpxml", "tpm")
+    host.validate(text, "storagepool")
+    described = etree.fromstring(text)
     assert described.get("type") == "tpm"
     assert described.findtext("target/path") == POOL
     host.virsh("pool-build", "tpm")
@@ -23,6 +25,7 @@ def test_life(host):
     host.virsh("pool-start", "tpm")
     host.virsh("pool-autostart", "tpm")
     host.virsh("pool-refresh", "tpm")
+    host.validate(host.virsh("pool-dumpxml", "tpm"), "storagepool")
     assert "running" in host.virsh("pool-info", "tpm")
     host.daemon("restart", "virtstoraged")
     assert "running" in host.virsh("pool-info", "tpm")
