@@ -40,6 +40,23 @@ virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
 }
 
 
+virDomainTPMVersion
+virStorageVolTPMVersionFromState(virTPMStateVersion version)
+{
+    switch (version) {
+    case VIR_TPM_STATE_VERSION_1_2:
+        return VIR_DOMAIN_TPM_VERSION_1_2;
+    case VIR_TPM_STATE_VERSION_2_0:
+        return VIR_DOMAIN_TPM_VERSION_2_0;
+    case VIR_TPM_STATE_VERSION_UNKNOWN:
+    case VIR_TPM_STATE_VERSION_LAST:
+        break;
+    }
+
+    return VIR_DOMAIN_TPM_VERSION_DEFAULT;
+}
+
+
 static void
 virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
 {

@@ -9,6 +9,7 @@
 #include "internal.h"
 #include "domain_conf.h"
 #include "storage_conf.h"
+#include "virtpmstate.h"
 
 /* Capacity of a volume whose definition has none, and the largest, in bytes. */
 #define VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT (1024ULL * 1024)
@@ -61,6 +62,14 @@ struct _virStorageVolTPMDef {
  */
 void virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
     ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageVolTPMVersionFromState:
+ * @version: what the bytes of a TPM's state tell
+ *
+ * Returns the version as XML names it; DEFAULT if the bytes don't tell.
+ */
+virDomainTPMVersion virStorageVolTPMVersionFromState(virTPMStateVersion version);
 
 /**
  * virStorageVolTPMDefFree:

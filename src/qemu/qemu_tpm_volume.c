@@ -339,23 +339,6 @@ qemuTPMVolumeCheckEncryption(virDomainTPMDef *tpm,
 }
 
 
-static virDomainTPMVersion
-qemuTPMVolumeStateVersion(const virTPMState *state)
-{
-    switch (state->version) {
-    case VIR_TPM_STATE_VERSION_1_2:
-        return VIR_DOMAIN_TPM_VERSION_1_2;
-    case VIR_TPM_STATE_VERSION_2_0:
-        return VIR_DOMAIN_TPM_VERSION_2_0;
-    case VIR_TPM_STATE_VERSION_UNKNOWN:
-    case VIR_TPM_STATE_VERSION_LAST:
-        break;
-    }
-
-    return VIR_DOMAIN_TPM_VERSION_DEFAULT;
-}
-
-
 /* Only now is it known for sure, so that the model can be checked against it. */
 static int
 qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
@@ -367,7 +350,7 @@ qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
     virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     virDomainDeviceDef dev = { .type = VIR_DOMAIN_DEVICE_TPM, .data.tpm = tpm };
 
-    if (qemuTPMVolumeSetVersion(emulator, qemuTPMVolumeStateVersion(state)) < 0)
+    if (qemuTPMVolumeSetVersion(emulator, virStorageVolTPMVersionFromState(state->version)) < 0)
         return -1;
 
     if (emulator->version == VIR_DOMAIN_TPM_VERSION_DEFAULT) {

@@ -472,6 +472,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
                                virStorageVolDef *vol,
                                const virTPMState *state)
 {
+    virDomainTPMVersion version = virStorageVolTPMVersionFromState(state->version);
     g_autoptr(virStorageVolDef) sidecar = NULL;
     virStorageEncryption *enc = NULL;
 
@@ -487,10 +488,8 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
 
-    if (state->version == VIR_TPM_STATE_VERSION_1_2)
-        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_1_2;
-    else if (state->version == VIR_TPM_STATE_VERSION_2_0)
-        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+    if (version != VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        vol->tpm->version = version;
 
     vol->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
     if (state->kind == VIR_TPM_STATE_BLANK)

@@ -168,14 +168,6 @@ virStorageTPMFileSyncDir(const char *dir)
 }
 
 
-static char *
-virStorageTPMTempTemplate(const char *dir,
-                          const char *name)
-{
-    return g_strdup_printf("%s/.%s.XXXXXX" VIR_STORAGE_TPM_TEMP_SUFFIX, dir, name);
-}
-
-
 void
 virStorageTPMTempFree(virStorageTPMTemp *temp)
 {
@@ -224,8 +216,10 @@ virStorageTPMTempNew(const char *dir,
                      const virStoragePerms *perms)
 {
     g_autoptr(virStorageTPMTemp) temp = g_new0(virStorageTPMTemp, 1);
-    g_autofree char *path = virStorageTPMTempTemplate(dir, name);
+    g_autofree char *path = NULL;
     int rc;
+
+    path = g_strdup_printf("%s/.%s.XXXXXX" VIR_STORAGE_TPM_TEMP_SUFFIX, dir, name);
 
     if ((temp->fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600)) < 0) {
         virReportSystemError(errno, _("cannot create file '%1$s'"), path);

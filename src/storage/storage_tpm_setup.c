@@ -292,17 +292,12 @@ static bool
 virStorageTPMSetupIsAsAsked(const virStorageVolDef *vol,
                             const virTPMState *state)
 {
-    virDomainTPMVersion version = vol->tpm->version;
+    virDomainTPMVersion version = virStorageVolTPMVersionFromState(state->version);
 
     /* an encrypted state does not tell its version */
-    if (state->version == VIR_TPM_STATE_VERSION_1_2)
-        version = VIR_DOMAIN_TPM_VERSION_1_2;
-    else if (state->version == VIR_TPM_STATE_VERSION_2_0)
-        version = VIR_DOMAIN_TPM_VERSION_2_0;
-
     return state->kind == VIR_TPM_STATE_LINEAR &&
         state->encrypted == !!vol->target.encryption &&
-        version == vol->tpm->version;
+        (version == VIR_DOMAIN_TPM_VERSION_DEFAULT || version == vol->tpm->version);
 }
 
 
