@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import struct
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+import xml.etree.ElementTree as etree
 from pathlib import Path
 
 import xmls
@@ -18,6 +20,14 @@ TOP = Path(__file__).resolve().parent.parent
 DAEMONS = ("virtsecretd", "virtstoraged", "virtqemud")
 # The kernel, the initramfs and what the guests print on their consoles.
 GUEST_DIR = "/var/lib/libvirt/guest"
+# Where a tpm pool is that has no other target, and where libvirt keeps the TPMs that it
+# makes by itself.
+POOL = "/var/lib/libvirt/tpm"
+IMPLICIT = "/var/lib/libvirt/swtpm"
+# What only a clear state has: libtpms' magic of a TPM 2.0; swtpm's blob header with no flag
+# of encryption, then the tag of clear data.
+CLEAR = [re.compile(rb"\xab\x36\x47\x23"),
+         re.compile(rb"\x02\x01\x00\x0a\x00\x00....\x00\x01", re.S)]
 # For a boot; generous, because the guest's CPU is emulated.
 PATIENCE = 120
 
@@ -32,6 +42,12 @@ def wait_for(what, condition, timeout=PATIENCE, every=0.1):
             return result
         time.sleep(every)
     raise AssertionError(f"not within {timeout} s: {what}")
+
+
+def permanent_blob(linear):
+    """The blob of permanent state in a linear file, as swtpm keeps it in a directory."""
+    offset, length = struct.unpack_from("<II", linear, 12)
+    return linear[offset:offset + length]
 
 
 class Host:
@@ -88,6 +104,20 @@ class Host:
         self.virsh("vol-create", pool, "/dev/stdin", input=xmls.volume(name, **what))
         return self.virsh("vol-path", name, "--pool", pool)
 
+    def copy_volume(self, source, name, pool="tpm", inputpool="tpm", **what):
+        """Create a volume from another, described as for xmls.volume(); returns its path."""
+        self.virsh(*self._copy(source, pool, inputpool), input=xmls.volume(name, **what))
+        return self.virsh("vol-path", name, "--pool", pool)
+
+    def copy_fails(self, source, name, pool="tpm", inputpool="tpm", **what):
+        """Creating a volume from another must fail; returns the error message."""
+        return self.virsh_fails(*self._copy(source, pool, inputpool),
+                                input=xmls.volume(name, **what))
+
+    @staticmethod
+    def _copy(source, pool, inputpool):
+        return "vol-create-from", pool, "/dev/stdin", source, "--inputpool", inputpool
+
     def define_guest(self, name="guest", tpm=xmls.tpm_emulator()):
         """Define a domain that can boot the Linux guest; returns a Guest."""
         self.install_guest()
@@ -107,6 +137,36 @@ class Host:
             shutil.copy(Path(made.stdout.strip()) / name, target)
 
     # What can be seen
+
+    def describe(self, name, pool="tpm"):
+        """What vol-dumpxml says, parsed; and it is what the schema says."""
+        text = self.virsh("vol-dumpxml", name, "--pool", pool)
+        self.validate(text, "storagevol")
+        return etree.fromstring(text)
+
+    def identity(self, name, pool="tpm"):
+        """The identity uuid of a volume, or None."""
+        return self.describe(name, pool).findtext("tpm/uuid")
+
+    def endorsements(self, name, pool="tpm"):
+        """The endorsement keys of a volume: {"rsa2048": (fingerprint, certificate), ...}."""
+        return {key.get("key"): (key.get("fingerprint"), key.text)
+                for key in self.describe(name, pool).findall("tpm/endorsement")}
+
+    def clear_files(self, *folders):
+        """Files that hold a clear state. Files may vanish meanwhile."""
+        found = []
+        for folder in folders:
+            for where, _, names in os.walk(self.path(folder)):
+                for name in names:
+                    path = Path(where, name)
+                    try:
+                        content = path.read_bytes() if path.is_file() else b""
+                    except FileNotFoundError:
+                        continue
+                    if any(mark.search(content) for mark in CLEAR):
+                        found.append(path)
+        return found
 
     def path(self, path):
         """A file of this host, as it is seen from here."""

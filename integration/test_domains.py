@@ -11,9 +11,8 @@ import xml.etree.ElementTree as etree
 import pytest
 
 import xmls
+from host import IMPLICIT, POOL
 
-POOL = "/var/lib/libvirt/tpm"
-IMPLICIT = "/var/lib/libvirt/swtpm"
 
 
 @pytest.fixture
@@ -21,11 +20,6 @@ def tpm_host(host):
     """A host with an active tpm pool."""
     host.define_pool()
     return host
-
-
-def identity(host, name="one"):
-    """The identity uuid of a volume."""
-    return etree.fromstring(host.virsh("vol-dumpxml", name, "--pool", "tpm")).findtext("tpm/uuid")
 
 
 def live_tpm(host, name="guest", *options):
@@ -96,7 +90,7 @@ def test_live_xml_and_lock(tpm_host):
     guest.start()
     tpm = live_tpm(tpm_host)
     assert tpm.find("backend").get("version") == "2.0"
-    assert tpm.find("backend/source").attrib == {"type": "volume", "uuid": identity(tpm_host)}
+    assert tpm.find("backend/source").attrib == {"type": "volume", "uuid": tpm_host.identity("one")}
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.owner() == "tss"
 
@@ -389,7 +383,8 @@ def test_copy_of_a_running_tpm(tpm_host):
     tpm_host.define_guest("first", xmls.tpm_volume("one")).start()
     tpm_host.define_guest("guest", xmls.tpm_volume("two"))
     said = tpm_host.virsh_fails("start", "guest")
-    assert f"the TPM with uuid '{identity(tpm_host)}' on volume 'two' of pool 'tpm' is running already" in said
+    one = tpm_host.identity("one")
+    assert f"the TPM with uuid '{one}' on volume 'two' of pool 'tpm' is running already" in said
 
 
 def test_two_at_the_same_moment(tpm_host):

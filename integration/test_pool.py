@@ -7,9 +7,8 @@ import xml.etree.ElementTree as etree
 import pytest
 
 import xmls
-from host import TOP
+from host import POOL, TOP
 
-POOL = "/var/lib/libvirt/tpm"
 
 
 def test_life(host):

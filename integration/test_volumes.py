@@ -2,48 +2,18 @@
 
 import base64
 import hashlib
-import os
 import random
 import re
 import subprocess
 import time
 import xml.etree.ElementTree as etree
-from pathlib import Path
 
 import pytest
 
 import xmls
-from host import wait_for
+from host import CLEAR, POOL, wait_for
 
-POOL = "/var/lib/libvirt/tpm"
 MAGIC = b"nilmptws"
-# What only a clear state has: libtpms' magic of a TPM 2.0; swtpm's blob header with no flag
-# of encryption, then the tag of clear data.
-CLEAR = [re.compile(rb"\xab\x36\x47\x23"),
-         re.compile(rb"\x02\x01\x00\x0a\x00\x00....\x00\x01", re.S)]
-
-
-def clear_files(host, *folders):
-    """Files that hold a clear state. Files may vanish meanwhile."""
-    found = []
-    for folder in folders:
-        for where, _, names in os.walk(host.path(folder)):
-            for name in names:
-                path = Path(where, name)
-                try:
-                    content = path.read_bytes() if path.is_file() else b""
-                except FileNotFoundError:
-                    continue
-                if any(mark.search(content) for mark in CLEAR):
-                    found.append(path)
-    return found
-
-
-def describe(host, name, pool="tpm"):
-    """What vol-dumpxml says, parsed; and it is what the schema says."""
-    text = host.virsh("vol-dumpxml", name, "--pool", pool)
-    host.validate(text, "storagevol")
-    return etree.fromstring(text)
 
 
 def fingerprint(pem):
@@ -60,10 +30,10 @@ def test_clear_volume(host):
     path = host.path(host.create_volume("one"))
     bytes_ = path.read_bytes()
     assert bytes_.startswith(MAGIC) and all(mark.search(bytes_) for mark in CLEAR)
-    assert clear_files(host, POOL) == [path]
+    assert host.clear_files(POOL) == [path]
     assert path.stat().st_mode & 0o777 == 0o600
 
-    volume = describe(host, "one")
+    volume = host.describe("one")
     assert volume.get("type") == "file"
     assert volume.findtext("name") == "one"
     assert volume.findtext("capacity") == str(1024 * 1024)
@@ -81,7 +51,7 @@ def test_endorsement_keys(host):
     """Their certificates are of this TPM, from swtpm's CA, with the right fingerprint."""
     host.define_pool()
     host.create_volume("one")
-    tpm = describe(host, "one").find("tpm")
+    tpm = host.describe("one").find("tpm")
     keys = tpm.findall("endorsement")
     assert [key.get("key") for key in keys] == ["rsa2048", "secp384r1"]
     for key in keys:
@@ -97,7 +67,7 @@ def test_every_volume_is_another_tpm(host):
     host.create_volume("one")
     again = host.virsh("vol-dumpxml", "one", "--pool", "tpm").replace(">one<", ">two<")
     host.virsh("vol-create", "tpm", "/dev/stdin", "--validate", input=again)
-    one, two = describe(host, "one").find("tpm"), describe(host, "two").find("tpm")
+    one, two = host.describe("one").find("tpm"), host.describe("two").find("tpm")
     assert one.findtext("uuid") != two.findtext("uuid")
     assert one.find("endorsement").get("fingerprint") != two.find("endorsement").get("fingerprint")
 
@@ -113,13 +83,13 @@ def test_encrypted_volume(host, by, format):
     host.virsh("vol-create", "tpm", "/dev/stdin", input=text)
     bytes_ = host.path(f"{POOL}/one").read_bytes()
     assert bytes_.startswith(MAGIC)
-    assert not clear_files(host, POOL)
+    assert not host.clear_files(POOL)
 
-    encryption = describe(host, "one").find("target/encryption")
+    encryption = host.describe("one").find("target/encryption")
     assert encryption.get("format") == "vtpm"
     assert encryption.find("secret").get(by) == (secret if by == "uuid" else "tpm-key")
     host.daemon("restart", "virtstoraged")
-    encryption = describe(host, "one").find("target/encryption")
+    encryption = host.describe("one").find("target/encryption")
     assert encryption.find("secret").get(by) == (secret if by == "uuid" else "tpm-key")
 
 
@@ -135,13 +105,13 @@ def test_lost_sidecar_finds_secret_by_path(host):
     host.create_volume("one", encryption="vtpm", secret=secret)
     host.path(f"{POOL}/one.tpm.xml").unlink()
     host.virsh("pool-refresh", "tpm")
-    assert describe(host, "one").find("target/encryption/secret").get("uuid") == secret
+    assert host.describe("one").find("target/encryption/secret").get("uuid") == secret
 
 
 def test_version_1_2(host):
     host.define_pool()
     host.create_volume("one", tpm="<tpm version='1.2'/>")
-    tpm = describe(host, "one").find("tpm")
+    tpm = host.describe("one").find("tpm")
     assert tpm.get("version") == "1.2"
     assert tpm.find("endorsement").get("fingerprint") == fingerprint(tpm.findtext("endorsement"))
 
@@ -149,7 +119,7 @@ def test_version_1_2(host):
 def test_pcr_banks(host):
     host.define_pool()
     host.create_volume("one", tpm="<tpm><active_pcr_banks><sha1/><sha384/></active_pcr_banks></tpm>")
-    assert [bank.tag for bank in describe(host, "one").find("tpm/active_pcr_banks")] == ["sha1", "sha384"]
+    assert [bank.tag for bank in host.describe("one").find("tpm/active_pcr_banks")] == ["sha1", "sha384"]
 
 
 def test_profile_needs_swtpm_that_has_them(host):
@@ -168,7 +138,7 @@ def test_blank_volume(host):
     identity = "0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f"
     path = host.create_volume("one", tpm=f"<tpm manufacture='no'><uuid>{identity}</uuid></tpm>")
     assert host.path(path).read_bytes() == b""
-    tpm = describe(host, "one").find("tpm")
+    tpm = host.describe("one").find("tpm")
     assert tpm.get("manufacture") == "no"
     assert tpm.findtext("uuid") == identity
     assert tpm.find("endorsement") is None
@@ -177,7 +147,7 @@ def test_blank_volume(host):
 def test_vol_create_as(host):
     host.define_pool()
     host.virsh("vol-create-as", "tpm", "one", "2M")
-    assert describe(host, "one").findtext("capacity") == str(2 * 1024 * 1024)
+    assert host.describe("one").findtext("capacity") == str(2 * 1024 * 1024)
 
 
 def test_delete(host):
@@ -235,7 +205,7 @@ def test_names_that_are_refused(host, name, fault):
 def test_longest_name(host):
     host.define_pool()
     host.create_volume("b" * 230)
-    assert describe(host, "b" * 230).find("tpm/uuid") is not None
+    assert host.describe("b" * 230).find("tpm/uuid") is not None
 
 
 def refused(host, message, **what):
@@ -389,7 +359,7 @@ def test_killed_while_volumes_are_made(host):
             client.stdin.close()
             time.sleep(random.uniform(0, 1.5 * takes))
             host.daemon("kill", "virtstoraged")
-        assert not clear_files(host, POOL, "/run/libvirt", "/var/log/libvirt",
+        assert not host.clear_files(POOL, "/run/libvirt", "/var/log/libvirt",
                                *host.path("/tmp").glob("swtpm*"))
         host.daemon("start", "virtstoraged")
         host.virsh("pool-refresh", "tpm")
@@ -400,5 +370,5 @@ def test_killed_while_volumes_are_made(host):
     assert listed == {name for name in files if not name.endswith(".tpm.xml")}
     assert not list(host.path("/run/libvirt/storage").glob("tpm-setup.*"))
     for name in listed:
-        assert describe(host, name).find("tpm/uuid") is not None
+        assert host.describe(name).find("tpm/uuid") is not None
         host.opens_in_swtpm(pool / name, "open sesame")

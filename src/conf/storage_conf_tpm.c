@@ -57,7 +57,7 @@ virStorageVolTPMVersionFromState(virTPMStateVersion version)
 }
 
 
-static void
+void
 virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
 {
     g_free(endorsement->key);
@@ -81,6 +81,19 @@ virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 }
 
 
+static void
+virStorageVolTPMSourceFree(virStorageVolTPMSource *source)
+{
+    if (!source)
+        return;
+
+    g_free(source->pool);
+    virStorageVolTPMDefFree(source->tpm);
+    virStorageEncryptionFree(source->encryption);
+    g_free(source);
+}
+
+
 void
 virStorageVolTPMDefFree(virStorageVolTPMDef *def)
 {
@@ -88,6 +101,7 @@ virStorageVolTPMDefFree(virStorageVolTPMDef *def)
         return;
 
     virStorageVolTPMDefClearLearned(def);
+    virStorageVolTPMSourceFree(def->source);
     virBitmapFree(def->activePcrBanks);
     g_free(def->profile.source);
     g_free(def);
@@ -98,6 +112,7 @@ virStorageVolTPMDef *
 virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
 {
     virStorageVolTPMDef *copy = g_new0(virStorageVolTPMDef, 1);
+    size_t i;
 
     copy->version = def->version;
     copy->manufacture = def->manufacture;
@@ -109,7 +124,31 @@ virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
     copy->profile.source = g_strdup(def->profile.source);
     copy->profile.removeDisabled = def->profile.removeDisabled;
 
+    copy->nendorsements = def->nendorsements;
+    copy->endorsements = g_new0(virStorageVolTPMEndorsement, def->nendorsements);
+    for (i = 0; i < def->nendorsements; i++) {
+        copy->endorsements[i].key = g_strdup(def->endorsements[i].key);
+        copy->endorsements[i].fingerprint = g_strdup(def->endorsements[i].fingerprint);
+        copy->endorsements[i].certificate = g_strdup(def->endorsements[i].certificate);
+    }
+
     return copy;
+}
+
+
+void
+virStorageVolTPMDefSetSource(virStorageVolTPMDef *def,
+                             const char *pool,
+                             const virStorageVolDef *source)
+{
+    g_clear_pointer(&def->source, virStorageVolTPMSourceFree);
+
+    def->source = g_new0(virStorageVolTPMSource, 1);
+    def->source->pool = g_strdup(pool);
+    def->source->tpm = source->tpm ? virStorageVolTPMDefCopy(source->tpm) :
+        g_new0(virStorageVolTPMDef, 1);
+    if (source->target.encryption)
+        def->source->encryption = virStorageEncryptionCopy(source->target.encryption);
 }
 
 

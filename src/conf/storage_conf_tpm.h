@@ -34,6 +34,15 @@ struct _virStorageVolTPMEndorsement {
     char *certificate;  /* PEM */
 };
 
+/* The volume that vol-create-from copies, as it was described when it was asked
+ * for: the volume itself is looked at by others meanwhile. */
+typedef struct _virStorageVolTPMSource virStorageVolTPMSource;
+struct _virStorageVolTPMSource {
+    char *pool;
+    virStorageVolTPMDef *tpm;
+    virStorageEncryption *encryption; /* NULL for none */
+};
+
 struct _virStorageVolTPMDef {
     virDomainTPMVersion version;  /* DEFAULT when not given */
     virTristateBool manufacture;  /* NO: make a blank volume */
@@ -50,6 +59,10 @@ struct _virStorageVolTPMDef {
 
     size_t nendorsements;
     virStorageVolTPMEndorsement *endorsements;
+
+    /* While the volume is made; not in XML. */
+    virStorageVolTPMSource *source; /* NULL unless it is a copy of a TPM volume */
+    bool unpublished;               /* no file of its name is this volume */
 };
 
 /**
@@ -79,11 +92,30 @@ void virStorageVolTPMDefFree(virStorageVolTPMDef *def);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVolTPMDef, virStorageVolTPMDefFree);
 
 /**
+ * virStorageVolTPMEndorsementClear:
+ * @endorsement: its strings are freed
+ */
+void virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageVolTPMDefSetSource:
+ * @def: what is said of the TPM of a volume that is to be made
+ * @pool: name of the pool of @source
+ * @source: the volume that is to be copied
+ *
+ * Remembers how @source is described.
+ */
+void virStorageVolTPMDefSetSource(virStorageVolTPMDef *def,
+                                  const char *pool,
+                                  const virStorageVolDef *source)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3);
+
+/**
  * virStorageVolTPMDefCopy:
  * @def: what a volume says of its TPM
  *
- * Returns a copy of what was asked for and of the identity; what else was
- * learned is left out.
+ * Returns a copy of all that stands in XML.
  */
 virStorageVolTPMDef *virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
     ATTRIBUTE_NONNULL(1);

@@ -314,31 +314,6 @@ qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
 }
 
 
-static int
-qemuTPMVolumeCheckEncryption(virDomainTPMDef *tpm,
-                             const virTPMState *state)
-{
-    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
-    bool secret = QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type != VIR_SECRET_LOOKUP_TYPE_NONE;
-
-    if (state->encrypted && !secret) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is encrypted, but no secret is known for it: define one of usage type 'vtpm' whose usage name is '%3$s'"),
-                       src->volume, src->pool, tpm->data.emulator.source_path);
-        return -1;
-    }
-
-    if (!state->encrypted && secret) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted: it was replaced, or the secret is not meant for it"),
-                       src->volume, src->pool);
-        return -1;
-    }
-
-    return 0;
-}
-
-
 /* Only now is it known for sure, so that the model can be checked against it. */
 static int
 qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
@@ -476,6 +451,7 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
     virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     const virStorageSourcePoolDef *src = emulator->srcpool;
     virTPMState state;
+    bool secret;
 
     if (!virDomainTPMDefHasVolume(tpm))
         return 0;
@@ -491,7 +467,10 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
 
     ret->encrypted = state.encrypted;
 
-    if (qemuTPMVolumeCheckEncryption(tpm, &state) < 0 ||
+    secret = QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type != VIR_SECRET_LOOKUP_TYPE_NONE;
+
+    if (virTPMStateRequireSecret(&state, secret, emulator->source_path,
+                                 src->pool, src->volume) < 0 ||
         qemuTPMVolumeCheckSwtpm(src, state.encrypted) < 0 ||
         qemuTPMVolumeSettleVersion(driver, vm, tpm, &state) < 0)
         return -1;
@@ -581,32 +560,11 @@ qemuTPMVolumeReadLog(virDomainTPMDef *tpm)
 }
 
 
-/* Returns the lines of the log in one, without the one that says no more than
- * that QEMU is gone. */
-static char *
-qemuTPMVolumeJoinLog(const char *log)
-{
-    g_auto(GStrv) lines = g_strsplit(log, "\n", 0);
-    g_autoptr(GString) joined = g_string_new(NULL);
-    size_t i;
-
-    for (i = 0; lines[i]; i++) {
-        if (!*lines[i] || STREQ(lines[i], "Data client disconnected"))
-            continue;
-
-        g_string_append_printf(joined, "%s%s", joined->len ? "; " : "", lines[i]);
-    }
-
-    return g_strdup(joined->str);
-}
-
-
 static void
 qemuTPMVolumeReportLog(virDomainTPMDef *tpm,
                        const char *log)
 {
     const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
-    g_autofree char *reason = NULL;
 
     /* the passphrase encrypts the TPM in the guest's saved memory, too */
     if (strstr(virGetLastErrorMessage(), "stateblob") && strstr(log, "HMAC")) {
@@ -616,18 +574,7 @@ qemuTPMVolumeReportLog(virDomainTPMDef *tpm,
         return;
     }
 
-    if (strstr(log, "Verification of HMAC failed")) {
-        virReportError(VIR_ERR_AUTH_FAILED,
-                       _("wrong passphrase for TPM volume '%1$s' of pool '%2$s', or its content was tampered with"),
-                       src->volume, src->pool);
-        return;
-    }
-
-    reason = qemuTPMVolumeJoinLog(log);
-    virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("cannot start the TPM on volume '%1$s' of pool '%2$s': %3$s"),
-                   src->volume, src->pool,
-                   *reason ? reason : virGetLastErrorMessage());
+    virTPMStateReportSwtpm(log, src->pool, src->volume);
 }
 
 

@@ -13,8 +13,11 @@
 #include "driver.h"
 #include "storage_backend_tpm.h"
 #include "storage_conf_tpm.h"
+#include "storage_tpm_copy.h"
+#include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_setup.h"
+#include "storage_tpm_transfer.h"
 #include "storage_util.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -333,31 +336,25 @@ virStorageBackendTPMCheckTarget(const virStorageVolDef *vol)
 }
 
 
-/* What is learned when a TPM is made is not taken from the user, but for the
- * identity of a blank volume, which a state is to be brought to. */
+/* What is learned when a TPM is made is not taken from the user, but for a
+ * blank volume, which a state is to be brought to. */
 static int
 virStorageBackendTPMSettleTPM(virStorageVolDef *vol)
 {
-    unsigned char uuid[VIR_UUID_BUFLEN];
-    bool keep;
+    virStorageVolTPMDef *tpm;
 
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
+    tpm = vol->tpm;
 
-    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
-        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+    if (tpm->manufacture != VIR_TRISTATE_BOOL_NO)
+        virStorageVolTPMDefClearLearned(tpm);
 
-    keep = vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO && vol->tpm->hasuuid;
-
-    if (keep)
-        memcpy(uuid, vol->tpm->uuid, sizeof(uuid));
-    else if (virUUIDGenerate(uuid) < 0)
+    if (!tpm->hasuuid && virUUIDGenerate(tpm->uuid) < 0)
         return -1;
 
-    virStorageVolTPMDefClearLearned(vol->tpm);
-    memcpy(vol->tpm->uuid, uuid, sizeof(uuid));
-    vol->tpm->hasuuid = true;
-
+    tpm->hasuuid = true;
+    tpm->unpublished = true;
     return 0;
 }
 
@@ -402,19 +399,69 @@ virStorageBackendTPMPublishVol(virStoragePoolDef *def,
 }
 
 
-/* @vol shares its pointers with the pool's own definition, which others may
- * look at meanwhile: what is learned goes into a copy, and from there by the
- * sidecar. */
+/* Sets @bytes to what @vol is to hold, NULL for a blank one. */
+static int
+virStorageBackendTPMMakeBytes(virStoragePoolObj *pool,
+                              virStorageVolDef *vol,
+                              const virStorageVolDef *origvol,
+                              virStorageTPMBytes **bytes)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
+
+    if (origvol && vol->tpm->identity != VIR_STORAGE_VOL_TPM_IDENTITY_NEW) {
+        *bytes = virStorageTPMCopy(def, vol, origvol);
+        return *bytes ? 0 : -1;
+    }
+
+    if (origvol && virStorageTPMCopyParameters(vol, origvol) < 0)
+        return -1;
+
+    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+
+    if (vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO)
+        return 0;
+
+    *bytes = virStorageTPMManufacture(rundir, def, vol);
+    return *bytes ? 0 : -1;
+}
+
+
+/* Makes @vol of @origvol, or a new TPM if that is NULL. @vol shares its
+ * pointers with the pool's own definition, which others may look at meanwhile:
+ * what is learned goes into a copy, and from there by the sidecar. */
+static int
+virStorageBackendTPMMakeVol(virStoragePoolObj *pool,
+                            virStorageVolDef *vol,
+                            const virStorageVolDef *origvol)
+{
+    virStorageVolTPMDef *asked = vol->tpm;
+    g_autoptr(virStorageVolTPMDef) tpm = virStorageVolTPMDefCopy(asked);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+
+    vol->tpm = tpm;
+    tpm->source = g_steal_pointer(&asked->source);
+
+    if (virStorageBackendTPMMakeBytes(pool, vol, origvol, &bytes) < 0)
+        return -1;
+
+    /* it has been heeded, and is no property of the volume */
+    tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT;
+
+    if (virStorageBackendTPMPublishVol(virStoragePoolObjGetDef(pool), vol, bytes) < 0)
+        return -1;
+
+    asked->unpublished = false;
+    return 0;
+}
+
+
 static int
 virStorageBackendTPMBuildVol(virStoragePoolObj *pool,
                              virStorageVolDef *vol,
                              unsigned int flags)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
-    g_autoptr(virStorageVolTPMDef) tpm = NULL;
-    g_autoptr(virStorageTPMBytes) bytes = NULL;
-
     /* virt-manager asks for preallocated metadata where it can */
     virCheckFlags(VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA, -1);
 
@@ -425,14 +472,70 @@ virStorageBackendTPMBuildVol(virStoragePoolObj *pool,
         return -1;
     }
 
-    tpm = virStorageVolTPMDefCopy(vol->tpm);
-    vol->tpm = tpm;
+    return virStorageBackendTPMMakeVol(pool, vol, NULL);
+}
 
-    if (tpm->manufacture != VIR_TRISTATE_BOOL_NO &&
-        !(bytes = virStorageTPMManufacture(rundir, def, vol)))
+
+static int
+virStorageBackendTPMBuildVolFrom(virStoragePoolObj *pool,
+                                 virStorageVolDef *vol,
+                                 virStorageVolDef *origvol,
+                                 unsigned int flags)
+{
+    virCheckFlags(VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA, -1);
+
+    if (vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("manufacture='no' of TPM volume '%1$s' is for vol-create: a volume that is made from another is not blank"),
+                       vol->name);
+        return -1;
+    }
+
+    if (vol->tpm->identity == VIR_STORAGE_VOL_TPM_IDENTITY_NEW && !vol->tpm->source) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("identity='new' of TPM volume '%1$s' needs a volume of a tpm pool to be made from"),
+                       vol->name);
+        return -1;
+    }
+
+    return virStorageBackendTPMMakeVol(pool, vol, origvol);
+}
+
+
+/* A volume of this pool is about to be copied. Another TPM volume learns how
+ * this one is described; another pool gets what anyone may read, and only while
+ * nobody writes to it. */
+static int
+virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
+                                virStorageVolDef *vol,
+                                const virStoragePoolDef *newpool,
+                                virStorageVolDef *newvol,
+                                int *keep)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    virTPMState state;
+    VIR_AUTOCLOSE lock = -1;
+
+    if (newpool->type == VIR_STORAGE_POOL_TPM) {
+        virStorageVolTPMDefSetSource(newvol->tpm, def->name, vol);
+        return 0;
+    }
+
+    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
+        virTPMStateProbe(lock, vol->target.path, &state) < 0)
         return -1;
 
-    return virStorageBackendTPMPublishVol(def, vol, bytes);
+    if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' cannot be copied to pool '%3$s' of type '%4$s': only clear TPM state can; use vol-download"),
+                       vol->name, def->name, newpool->name,
+                       virStoragePoolTypeToString(newpool->type));
+        return -1;
+    }
+
+    *keep = lock;
+    lock = -1;
+    return 0;
 }
 
 
@@ -465,6 +568,30 @@ virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
 }
 
 
+/* Clear state holds its certificates. Where it has others than the sidecar, it
+ * was replaced by hand or by an upload that was interrupted. */
+static void
+virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
+                                 virStorageVolDef *vol,
+                                 const virTPMState *state)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    struct stat sb;
+    VIR_AUTOCLOSE fd = -1;
+
+    if (state->kind != VIR_TPM_STATE_LINEAR || state->encrypted ||
+        vol->tpm->nendorsements == 0 ||
+        (fd = virStorageTPMFileOpen(vol->target.path, &sb)) < 0 ||
+        !(bytes = virStorageTPMBytesRead(fd, vol->target.path)) ||
+        virStorageTPMEndorsementIsOf(vol->tpm, bytes->data, bytes->len))
+        return;
+
+    VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' is that of another TPM: "
+             "its identity and certificates are ignored", vol->name, def->name);
+    virStorageVolTPMDefClearLearned(vol->tpm);
+}
+
+
 /* Adds what the sidecar tells to what the bytes tell; where they differ, the
  * bytes are right. */
 static void
@@ -487,6 +614,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     }
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
+    virStorageBackendTPMCheckSidecar(def, vol, state);
 
     if (version != VIR_DOMAIN_TPM_VERSION_DEFAULT)
         vol->tpm->version = version;
@@ -532,16 +660,41 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
 }
 
 
+/* Overwrites what was set aside; it then goes with the temporary. */
+static int
+virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
+                              virStorageTPMTemp *old,
+                              unsigned int algorithm)
+{
+    virStorageVolDef vol = { .name = old->path, .target.path = old->path };
+    struct stat sb;
+
+    if (fstat(old->fd, &sb) < 0) {
+        virReportSystemError(errno, _("cannot stat '%1$s'"), old->path);
+        return -1;
+    }
+
+    vol.target.format = VIR_STORAGE_FILE_RAW;
+    vol.target.allocation = sb.st_size;
+    return virStorageBackendVolWipeLocal(pool, &vol, algorithm, 0);
+}
+
+
 static int
 virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
                               virStorageVolDef *vol,
                               unsigned int flags)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageTPMTemp) old = NULL;
     VIR_AUTOCLOSE lock = -1;
     struct stat sb;
 
-    virCheckFlags(0, -1);
+    virCheckFlags(VIR_STORAGE_VOL_DELETE_ZEROED, -1);
+
+    /* it could not be made, maybe because somebody else's has its name */
+    if (vol->tpm && vol->tpm->unpublished)
+        return 0;
 
     if (g_lstat(vol->target.path, &sb) < 0 && errno == ENOENT)
         return virStorageTPMFileRemove(def, vol);
@@ -549,7 +702,142 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
     if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
-    return virStorageTPMFileRemove(def, vol);
+    if (!(flags & VIR_STORAGE_VOL_DELETE_ZEROED))
+        return virStorageTPMFileRemove(def, vol);
+
+    if (!(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
+        virStorageTPMFileRemove(def, vol) < 0)
+        return -1;
+
+    return virStorageBackendTPMOverwrite(pool, old, VIR_STORAGE_VOL_WIPE_ALG_ZERO);
+}
+
+
+/* Whether an algorithm can be used is asked before anything is touched. */
+static int
+virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
+                              unsigned int algorithm)
+{
+    g_autofree char *scrub = NULL;
+
+    if (algorithm == VIR_STORAGE_VOL_WIPE_ALG_ZERO)
+        return 0;
+
+    if (algorithm == VIR_STORAGE_VOL_WIPE_ALG_TRIM) {
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
+                       _("TPM volume '%1$s' cannot be wiped by 'trim': it is a file"),
+                       vol->name);
+        return -1;
+    }
+
+    if (!(scrub = virFindFileInPath("scrub"))) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("TPM volume '%1$s' cannot be wiped by this algorithm, which needs the program 'scrub': install it, or use the algorithm 'zero'"),
+                       vol->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* The certificates are those of a TPM that is no more; the identity stays, for
+ * a state that is brought here. */
+static int
+virStorageBackendTPMDropCertificates(virStoragePoolDef *def,
+                                     const virStorageVolDef *vol)
+{
+    g_autoptr(virStorageVolDef) sidecar = virStorageTPMSidecarRead(def, vol->name);
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    bool hasuuid;
+
+    if (!sidecar || !sidecar->tpm)
+        return 0;
+
+    hasuuid = sidecar->tpm->hasuuid;
+    memcpy(uuid, sidecar->tpm->uuid, sizeof(uuid));
+
+    virStorageVolTPMDefClearLearned(sidecar->tpm);
+    sidecar->tpm->hasuuid = hasuuid;
+    memcpy(sidecar->tpm->uuid, uuid, sizeof(uuid));
+
+    return virStorageTPMSidecarReplace(def, sidecar);
+}
+
+
+static int
+virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
+                            virStorageVolDef *vol,
+                            unsigned int algorithm,
+                            unsigned int flags)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageTPMTemp) old = NULL;
+    VIR_AUTOCLOSE lock = -1;
+    int dropped;
+
+    virCheckFlags(0, -1);
+
+    if (virStorageBackendTPMCheckWipe(vol, algorithm) < 0 ||
+        (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
+        return -1;
+
+    if (!(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
+        virStorageTPMFileReplace(def, vol, old->fd, NULL) < 0)
+        return -1;
+
+    dropped = virStorageBackendTPMDropCertificates(def, vol);
+
+    if (virStorageBackendTPMOverwrite(pool, old, algorithm) < 0)
+        return -1;
+
+    return dropped;
+}
+
+
+static int
+virStorageBackendTPMResizeVol(virStoragePoolObj *pool G_GNUC_UNUSED,
+                              virStorageVolDef *vol,
+                              unsigned long long capacity G_GNUC_UNUSED,
+                              unsigned int flags)
+{
+    virCheckFlags(VIR_STORAGE_VOL_RESIZE_ALLOCATE |
+                  VIR_STORAGE_VOL_RESIZE_SHRINK, -1);
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("the capacity of TPM volume '%1$s' cannot be changed, and need not be: swtpm makes the file as large as it needs"),
+                   vol->name);
+    return -1;
+}
+
+
+static int
+virStorageBackendTPMUploadVol(virStoragePoolObj *pool,
+                              virStorageVolDef *vol,
+                              virStreamPtr stream,
+                              unsigned long long offset,
+                              unsigned long long len,
+                              unsigned int flags)
+{
+    virCheckFlags(VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM, -1);
+
+    return virStorageTPMUpload(virStoragePoolObjGetDef(pool), vol, stream, offset, len,
+                               flags & VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM);
+}
+
+
+static int
+virStorageBackendTPMDownloadVol(virStoragePoolObj *pool,
+                                virStorageVolDef *vol,
+                                virStreamPtr stream,
+                                unsigned long long offset,
+                                unsigned long long len,
+                                unsigned int flags)
+{
+    virCheckFlags(VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM, -1);
+
+    return virStorageTPMDownload(virStoragePoolObjGetDef(pool)->name, vol, stream, offset, len,
+                                 flags & VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM);
 }
 
 
@@ -563,9 +851,14 @@ virStorageBackend virStorageBackendTPM = {
     .deletePool = virStorageBackendDeleteLocal,
     .createVol = virStorageBackendTPMCreateVol,
     .buildVol = virStorageBackendTPMBuildVol,
+    .buildVolFrom = virStorageBackendTPMBuildVolFrom,
+    .prepareCopy = virStorageBackendTPMPrepareCopy,
     .refreshVol = virStorageBackendTPMRefreshVol,
     .deleteVol = virStorageBackendTPMDeleteVol,
-    .downloadVol = virStorageBackendVolDownloadLocal,
+    .resizeVol = virStorageBackendTPMResizeVol,
+    .uploadVol = virStorageBackendTPMUploadVol,
+    .downloadVol = virStorageBackendTPMDownloadVol,
+    .wipeVol = virStorageBackendTPMWipeVol,
 };
 
 

@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
@@ -15,6 +16,7 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpmstate.h"
 
@@ -151,6 +153,130 @@ virStorageTPMFileOpen(const char *path,
     ret = fd;
     fd = -1;
     return ret;
+}
+
+
+void
+virStorageTPMBytesFree(virStorageTPMBytes *bytes)
+{
+    if (!bytes)
+        return;
+
+    virSecureErase(bytes->data, bytes->len);
+    g_free(bytes->data);
+    g_free(bytes);
+}
+
+
+virStorageTPMBytes *
+virStorageTPMBytesRead(int fd,
+                       const char *path)
+{
+    g_autoptr(virStorageTPMBytes) bytes = g_new0(virStorageTPMBytes, 1);
+    off_t size = lseek(fd, 0, SEEK_END);
+    ssize_t got;
+
+    if (size < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+        virReportSystemError(errno, _("cannot read '%1$s'"), path);
+        return NULL;
+    }
+
+    if (size > VIR_TPM_STATE_MAX_SIZE) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' has %2$lld bytes: that is no TPM state, which has at most %3$llu"),
+                       path, (long long)size, VIR_TPM_STATE_MAX_SIZE);
+        return NULL;
+    }
+
+    bytes->data = g_new0(uint8_t, size);
+    if ((got = saferead(fd, bytes->data, size)) < 0) {
+        virReportSystemError(errno, _("cannot read '%1$s'"), path);
+        return NULL;
+    }
+    bytes->len = got;
+
+    return g_steal_pointer(&bytes);
+}
+
+
+int
+virStorageTPMBytesToMemory(const virStorageTPMBytes *bytes)
+{
+    VIR_AUTOCLOSE fd = memfd_create("tpm", MFD_CLOEXEC);
+    int ret;
+
+    if (fd < 0 ||
+        (bytes && safewrite(fd, bytes->data, bytes->len) < 0)) {
+        virReportSystemError(errno, "%s", _("cannot get memory for the state of a TPM"));
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+/* Between two reads of a volume: long enough for swtpm to end a write that it
+ * was interrupted in, short enough to fit between two writes. */
+#define VIR_STORAGE_TPM_BYTES_PAUSE (5 * 1000)
+
+/* Reads a volume twice: returns the bytes if both times they were the same, and
+ * whole; NULL without an error if not. */
+static virStorageTPMBytes *
+virStorageTPMBytesReadTwice(int fd,
+                            const char *path)
+{
+    g_autoptr(virStorageTPMBytes) first = virStorageTPMBytesRead(fd, path);
+    g_autoptr(virStorageTPMBytes) second = NULL;
+    virTPMState state;
+
+    g_usleep(VIR_STORAGE_TPM_BYTES_PAUSE);
+
+    if (first)
+        second = virStorageTPMBytesRead(fd, path);
+
+    if (!second || first->len != second->len ||
+        memcmp(first->data, second->data, first->len) != 0)
+        return NULL;
+
+    virTPMStateProbeBytes(first->data, first->len, &state);
+    return state.kind == VIR_TPM_STATE_LINEAR ? g_steal_pointer(&first) : NULL;
+}
+
+
+virStorageTPMBytes *
+virStorageTPMBytesSnapshot(const char *path,
+                           const char *pool,
+                           const char *vol)
+{
+    const gint64 until = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+    struct stat sb;
+    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
+
+    if (fd < 0) {
+        virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
+                             vol, pool);
+        return NULL;
+    }
+
+    /* Whatever a volume holds can be read, if nobody writes to it. */
+    if (virTPMStateLockShared(fd) == 0)
+        return virStorageTPMBytesRead(fd, path);
+
+    do {
+        virStorageTPMBytes *bytes = virStorageTPMBytesReadTwice(fd, path);
+
+        if (bytes)
+            return bytes;
+
+        virResetLastError();
+    } while (g_get_monotonic_time() < until);
+
+    virReportError(VIR_ERR_RESOURCE_BUSY,
+                   _("TPM volume '%1$s' of pool '%2$s' is in use, and no whole copy of it could be read within 5 seconds: pause the guest with suspend, and try again"),
+                   vol, pool);
+    return NULL;
 }
 
 
@@ -308,6 +434,99 @@ virStorageTPMTempPublish(virStorageTPMTemp *temp,
 
 
 int
+virStorageTPMTempReplace(virStorageTPMTemp *temp,
+                         const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    if (rename(temp->path, path) < 0) {
+        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                             temp->path, path);
+        return -1;
+    }
+
+    g_clear_pointer(&temp->path, g_free);
+    return virStorageTPMFileSyncDir(dir);
+}
+
+
+int
+virStorageTPMFileReplace(const virStoragePoolDef *pool,
+                         const virStorageVolDef *vol,
+                         int lock,
+                         const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    virStoragePerms perms = { 0 };
+    struct stat sb;
+
+    if (fstat(lock, &sb) < 0) {
+        virReportSystemError(errno, _("cannot stat '%1$s'"), vol->target.path);
+        return -1;
+    }
+
+    perms.uid = sb.st_uid;
+    perms.gid = sb.st_gid;
+    perms.mode = sb.st_mode & 07777;
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
+        virStorageTPMTempWrite(temp, bytes ? bytes->data : NULL,
+                               bytes ? bytes->len : 0) < 0)
+        return -1;
+
+    return virStorageTPMTempReplace(temp, vol->target.path);
+}
+
+
+virStorageTPMTemp *
+virStorageTPMFileSetAside(const virStoragePoolDef *pool,
+                          const virStorageVolDef *vol,
+                          int *lock)
+{
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNew(pool->target.path,
+                                                             vol->name, NULL);
+
+    if (!temp)
+        return NULL;
+
+    /* only the name is wanted */
+    if (unlink(temp->path) < 0 || link(vol->target.path, temp->path) < 0) {
+        virReportSystemError(errno, _("cannot give '%1$s' the name '%2$s'"),
+                             vol->target.path, temp->path);
+        return NULL;
+    }
+
+    VIR_FORCE_CLOSE(temp->fd);
+    temp->fd = *lock;
+    *lock = -1;
+    return g_steal_pointer(&temp);
+}
+
+
+int
+virStorageTPMFileOverwrite(int fd)
+{
+    const char zeros[1024] = { 0 };
+    struct stat sb;
+    off_t left;
+
+    if (fstat(fd, &sb) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        return -1;
+
+    if (sb.st_nlink > 1)
+        return 0;
+
+    /* what is larger is no TPM state */
+    for (left = MIN(sb.st_size, VIR_TPM_STATE_MAX_SIZE); left > 0; left -= sizeof(zeros)) {
+        if (safewrite(fd, zeros, MIN(left, sizeof(zeros))) < 0)
+            return -1;
+    }
+
+    return fsync(fd);
+}
+
+
+int
 virStorageTPMFileRemove(const virStoragePoolDef *pool,
                         const virStorageVolDef *vol)
 {
@@ -388,6 +607,8 @@ virStorageTPMFileSweep(const char *dir,
         return;
 
     VIR_INFO("removing temporary file '%s', which nobody is making", path);
+    if (virStorageTPMFileOverwrite(fd) < 0)
+        VIR_WARN("cannot overwrite temporary file '%s': %s", path, g_strerror(errno));
     if (unlink(path) < 0)
         VIR_WARN("cannot remove temporary file '%s': %s", path, g_strerror(errno));
 }
@@ -451,12 +672,12 @@ virStorageTPMSidecarRename(virStorageTPMTemp *temp,
 }
 
 
-virStorageTPMTemp *
-virStorageTPMSidecarPlace(virStoragePoolDef *pool,
+/* Writes a sidecar, as yet without its name. */
+static virStorageTPMTemp *
+virStorageTPMSidecarWrite(virStoragePoolDef *pool,
                           const virStorageVolDef *vol)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
-    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
     g_autofree char *xml = virStorageTPMSidecarFormat(pool, vol);
 
     if (!xml)
@@ -470,12 +691,36 @@ virStorageTPMSidecarPlace(virStoragePoolDef *pool,
     }
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, NULL)) ||
-        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0 ||
-        virStorageTPMSidecarRename(temp, path, vol) < 0)
+        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0)
+        return NULL;
+
+    return g_steal_pointer(&temp);
+}
+
+
+virStorageTPMTemp *
+virStorageTPMSidecarPlace(virStoragePoolDef *pool,
+                          const virStorageVolDef *vol)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol);
+
+    if (!temp || virStorageTPMSidecarRename(temp, path, vol) < 0)
         return NULL;
 
     g_clear_pointer(&temp->path, g_free);
     return g_steal_pointer(&temp);
+}
+
+
+int
+virStorageTPMSidecarReplace(virStoragePoolDef *pool,
+                            const virStorageVolDef *vol)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol);
+
+    return temp ? virStorageTPMTempReplace(temp, path) : -1;
 }
 
 

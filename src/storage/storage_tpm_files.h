@@ -10,6 +10,63 @@
 
 #include "storage_conf.h"
 
+/* The state of a TPM, as it stands in its volume. */
+typedef struct _virStorageTPMBytes virStorageTPMBytes;
+struct _virStorageTPMBytes {
+    uint8_t *data;
+    size_t len;
+};
+
+/**
+ * virStorageTPMBytesFree:
+ * @bytes: bytes, or NULL; they are overwritten
+ */
+void virStorageTPMBytesFree(virStorageTPMBytes *bytes);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMBytes, virStorageTPMBytesFree);
+
+/**
+ * virStorageTPMBytesRead:
+ * @fd: descriptor of a file or block device, open for reading
+ * @path: its name, for error messages
+ *
+ * Reads all of it, from its beginning.
+ *
+ * Returns the bytes, or NULL with an error reported; also if there are more
+ * than VIR_TPM_STATE_MAX_SIZE.
+ */
+virStorageTPMBytes *virStorageTPMBytesRead(int fd,
+                                           const char *path)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMBytesToMemory:
+ * @bytes: bytes, or NULL for none
+ *
+ * Returns a descriptor of memory that holds them, in which they can be read
+ * and written as in a file; -1 with an error reported.
+ */
+int virStorageTPMBytesToMemory(const virStorageTPMBytes *bytes)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMBytesSnapshot:
+ * @path: a volume's file
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Reads a volume, also one that is in use: then it takes a copy that two
+ * successive reads agree on and that is whole TPM state. Waits up to 5 seconds
+ * for one.
+ *
+ * Returns the bytes, or NULL with an error reported; VIR_ERR_RESOURCE_BUSY if
+ * the guest writes to its TPM all the time.
+ */
+virStorageTPMBytes *virStorageTPMBytesSnapshot(const char *path,
+                                               const char *pool,
+                                               const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
 /* In the directory of a tpm pool there are
  *
  *   NAME                 the volume: the state of one TPM
@@ -125,6 +182,67 @@ int virStorageTPMTempPublish(virStorageTPMTemp *temp,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMTempReplace:
+ * @temp: a complete temporary
+ * @path: the volume, in the same directory, whose lock the caller holds
+ *
+ * Puts the file in the place of the volume; whenever this is interrupted, one
+ * of both is there.
+ *
+ * Returns 0 once that is on the disk, -1 with an error reported and the volume
+ * as it was.
+ */
+int virStorageTPMTempReplace(virStorageTPMTemp *temp,
+                             const char *path)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileReplace:
+ * @pool: definition of the pool
+ * @vol: name and path of a volume of it
+ * @lock: the volume, opened by virTPMStateOpen()
+ * @bytes: its new content, or NULL for none
+ *
+ * Gives a volume another content; its owner and mode stay as they are.
+ *
+ * Returns 0 once that is on the disk, -1 with an error reported and the volume
+ * as it was.
+ */
+int virStorageTPMFileReplace(const virStoragePoolDef *pool,
+                             const virStorageVolDef *vol,
+                             int lock,
+                             const virStorageTPMBytes *bytes)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileSetAside:
+ * @pool: definition of the pool
+ * @vol: name and path of a volume of it
+ * @lock: the volume, opened by virTPMStateOpen(); set to -1
+ *
+ * Gives a volume's file the name of a temporary too, so that it can be
+ * overwritten after the volume is gone or another file is in its place.
+ *
+ * Returns the temporary, or NULL with an error reported.
+ */
+virStorageTPMTemp *virStorageTPMFileSetAside(const virStoragePoolDef *pool,
+                                             const virStorageVolDef *vol,
+                                             int *lock)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileOverwrite:
+ * @fd: descriptor of a file, open for writing
+ *
+ * Overwrites the file with zeros, unless it has another name still.
+ *
+ * Returns 0 once that is on the disk, -1 with errno set and no error reported.
+ */
+int virStorageTPMFileOverwrite(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMFileRemove:
  * @pool: definition of the pool
  * @vol: a volume of it, whose lock the caller holds
@@ -144,7 +262,8 @@ int virStorageTPMFileRemove(const virStoragePoolDef *pool,
  * @dir: the pool's directory
  * @name: name of a file in it
  *
- * Removes the file if it is a temporary that nobody is making any more.
+ * Removes the file if it is a temporary that nobody is making any more. What
+ * it may hold of a TPM's state is overwritten.
  */
 void virStorageTPMFileSweep(const char *dir,
                             const char *name)
@@ -165,6 +284,20 @@ void virStorageTPMFileSweep(const char *dir,
  */
 virStorageTPMTemp *virStorageTPMSidecarPlace(virStoragePoolDef *pool,
                                              const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarReplace:
+ * @pool: definition of the pool
+ * @vol: a volume that is there, whose lock the caller holds
+ *
+ * Writes the sidecar of a volume, in place of the one that it has.
+ *
+ * Returns 0 once it is on the disk, -1 with an error reported and the old one
+ * as it was.
+ */
+int virStorageTPMSidecarReplace(virStoragePoolDef *pool,
+                                const virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -7,11 +7,10 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <gnutls/abstract.h>
-#include <gnutls/x509.h>
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_setup.h"
 #include "viralloc.h"
@@ -19,7 +18,6 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"
@@ -38,18 +36,6 @@ VIR_LOG_INIT("storage.storage_tpm_setup");
 
 #define VIR_STORAGE_TPM_SCRATCH_PREFIX "tpm-setup."
 #define VIR_STORAGE_TPM_CERT_MAX (64 * 1024)
-
-
-void
-virStorageTPMBytesFree(virStorageTPMBytes *bytes)
-{
-    if (!bytes)
-        return;
-
-    virSecureErase(bytes->data, bytes->len);
-    g_free(bytes->data);
-    g_free(bytes);
-}
 
 
 /* A private directory that goes with everything in it. */
@@ -133,8 +119,7 @@ virStorageTPMSetupSweep(const char *rundir)
 }
 
 
-/* Returns 0 with -1 in @uid for an unprivileged daemon. */
-static int
+int
 virStorageTPMSetupUser(uid_t *uid,
                        gid_t *gid)
 {
@@ -307,21 +292,20 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
                             const char *scratch)
 {
     g_autofree char *path = g_strdup_printf("%s/state", scratch);
-    g_autoptr(virStorageTPMBytes) bytes = g_new0(virStorageTPMBytes, 1);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
-    char *data = NULL;
-    int len;
 
     if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
         virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has made"), path);
         return NULL;
     }
 
-    if (virTPMStateProbe(fd, path, &state) < 0)
+    if (!(bytes = virStorageTPMBytesRead(fd, path)))
         return NULL;
 
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
     if (!virStorageTPMSetupIsAsAsked(vol, &state)) {
         virReportError(VIR_ERR_INTERNAL_ERROR,
                        _("what swtpm_setup has made for volume '%1$s' is not the TPM that it was asked for"),
@@ -329,64 +313,7 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
         return NULL;
     }
 
-    if ((len = virFileReadLimFD(fd, VIR_TPM_STATE_MAX_SIZE, &data)) < 0) {
-        virReportSystemError(errno, _("cannot read '%1$s'"), path);
-        return NULL;
-    }
-    bytes->data = (uint8_t *)data;
-    bytes->len = len;
-
     return g_steal_pointer(&bytes);
-}
-
-
-/* Returns the fingerprint: SHA-256 of the DER SubjectPublicKeyInfo. */
-static char *
-virStorageTPMSetupFingerprint(gnutls_x509_crt_t crt)
-{
-    g_autofree char *hex = NULL;
-    gnutls_datum_t der = { NULL, 0 };
-    gnutls_pubkey_t key = NULL;
-    int rc;
-
-    if ((rc = gnutls_pubkey_init(&key)) < 0)
-        return NULL;
-
-    if ((rc = gnutls_pubkey_import_x509(key, crt, 0)) == 0)
-        rc = gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &der);
-    gnutls_pubkey_deinit(key);
-
-    if (rc < 0)
-        return NULL;
-
-    hex = g_compute_checksum_for_data(G_CHECKSUM_SHA256, der.data, der.size);
-    gnutls_free(der.data);
-
-    return g_strdup_printf("sha256:%s", hex);
-}
-
-
-static int
-virStorageTPMSetupParseCert(const char *der,
-                            size_t len,
-                            virStorageVolTPMEndorsement *endorsement)
-{
-    gnutls_datum_t in = { (unsigned char *)der, len };
-    gnutls_datum_t pem = { NULL, 0 };
-    gnutls_x509_crt_t crt;
-
-    if (gnutls_x509_crt_init(&crt) < 0)
-        return -1;
-
-    if (gnutls_x509_crt_import(crt, &in, GNUTLS_X509_FMT_DER) == 0 &&
-        gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem) == 0) {
-        endorsement->fingerprint = virStorageTPMSetupFingerprint(crt);
-        endorsement->certificate = g_strndup((char *)pem.data, pem.size);
-    }
-    gnutls_free(pem.data);
-    gnutls_x509_crt_deinit(crt);
-
-    return endorsement->fingerprint ? 0 : -1;
 }
 
 
@@ -397,8 +324,8 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
                                  const char *name)
 {
     g_autofree char *path = g_strdup_printf("%s/%s", scratch, name);
+    g_autofree char *key = NULL;
     g_autofree char *der = NULL;
-    virStorageVolTPMEndorsement endorsement = { 0 };
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
     int len;
@@ -406,29 +333,13 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
     if (!STRPREFIX(name, "ek-") || !virStringHasSuffix(name, ".crt"))
         return;
 
+    key = g_strndup(name + strlen("ek-"),
+                    strlen(name) - strlen("ek-") - strlen(".crt"));
+
     if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
         (len = virFileReadLimFD(fd, VIR_STORAGE_TPM_CERT_MAX, &der)) < 0 ||
-        virStorageTPMSetupParseCert(der, len, &endorsement) < 0) {
+        virStorageTPMEndorsementAddCert(tpm, key, der, len) < 0)
         VIR_WARN("cannot read the EK certificate '%s' that swtpm_setup has made", path);
-        g_free(endorsement.certificate);
-        return;
-    }
-
-    endorsement.key = g_strndup(name + strlen("ek-"),
-                                strlen(name) - strlen("ek-") - strlen(".crt"));
-    VIR_APPEND_ELEMENT(tpm->endorsements, tpm->nendorsements, endorsement);
-}
-
-
-static int
-virStorageTPMSetupCompareEndorsements(const void *a,
-                                      const void *b,
-                                      void *opaque G_GNUC_UNUSED)
-{
-    const virStorageVolTPMEndorsement *left = a;
-    const virStorageVolTPMEndorsement *right = b;
-
-    return strcmp(left->key, right->key);
 }
 
 
@@ -445,11 +356,6 @@ virStorageTPMSetupReadEndorsements(virStorageVolTPMDef *tpm,
 
     while ((rc = virDirRead(dir, &ent, scratch)) > 0)
         virStorageTPMSetupAddEndorsement(tpm, scratch, ent->d_name);
-
-    if (tpm->nendorsements > 1)
-        g_qsort_with_data(tpm->endorsements, tpm->nendorsements,
-                          sizeof(*tpm->endorsements),
-                          virStorageTPMSetupCompareEndorsements, NULL);
 
     return rc;
 }

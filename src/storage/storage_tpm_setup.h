@@ -7,20 +7,20 @@
 #pragma once
 
 #include "storage_conf.h"
-
-/* The state of a TPM, as it is to stand in its volume. */
-typedef struct _virStorageTPMBytes virStorageTPMBytes;
-struct _virStorageTPMBytes {
-    uint8_t *data;
-    size_t len;
-};
+#include "storage_tpm_files.h"
 
 /**
- * virStorageTPMBytesFree:
- * @bytes: bytes, or NULL; they are overwritten
+ * virStorageTPMSetupUser:
+ * @uid, @gid: set to the account, or -1 for an unprivileged daemon
+ *
+ * Tells as whom swtpm_setup and swtpm are run: 'tss', to whom swtpm's local CA
+ * belongs; an unprivileged daemon runs them as itself.
+ *
+ * Returns 0 on success, -1 with an error reported if there is no such account.
  */
-void virStorageTPMBytesFree(virStorageTPMBytes *bytes);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMBytes, virStorageTPMBytesFree);
+int virStorageTPMSetupUser(uid_t *uid,
+                           gid_t *gid)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMManufacture:
@@ -30,7 +30,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMBytes, virStorageTPMBytesFree);
  *
  * Makes a TPM: endorsement keys (EK), certificates for them and for the
  * platform from swtpm's local CA, PCR banks and profile, as swtpm_setup(8)
- * does. Runs as 'tss', whose CA that is; an unprivileged daemon as itself.
+ * does. Runs it as virStorageTPMSetupUser() says.
  * @vol's TPM learns its EKs and PCR banks.
  *
  * Returns the state, encrypted as @vol asks, or NULL with an error reported.

@@ -80,6 +80,7 @@ struct _virTPMStateSection {
 /* A window on the file. What the probe looks at mostly fits in one. */
 typedef struct _virTPMStateReader virTPMStateReader;
 struct _virTPMStateReader {
+    const uint8_t *bytes; /* the whole file, in place of @fd */
     int fd;
     const char *path;
     uint64_t size;
@@ -148,6 +149,9 @@ virTPMStateReaderGet(virTPMStateReader *reader,
     if (reader->failed || len > reader->size || offset > reader->size - len)
         return NULL;
 
+    if (reader->bytes)
+        return reader->bytes + offset;
+
     if ((offset < reader->offset ||
          offset + len > reader->offset + reader->len) &&
         virTPMStateReaderFill(reader, offset) < 0)
@@ -177,7 +181,7 @@ virTPMStateIsHole(const virTPMStateReader *reader)
 {
 #ifdef SEEK_DATA
     off_t here = lseek(reader->fd, 0, SEEK_CUR);
-    bool hole = lseek(reader->fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+    bool hole = here >= 0 && lseek(reader->fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 
     return lseek(reader->fd, here, SEEK_SET) >= 0 && hole;
 #else /* !SEEK_DATA */
@@ -467,6 +471,100 @@ virTPMStateProbe(int fd,
 }
 
 
+void
+virTPMStateProbeBytes(const uint8_t *data,
+                      size_t len,
+                      virTPMState *state)
+{
+    virTPMStateReader reader = { .bytes = data, .fd = -1, .size = len };
+
+    memset(state, 0, sizeof(*state));
+    state->kind = len == 0 ? VIR_TPM_STATE_BLANK : virTPMStateProbeKind(&reader, state);
+}
+
+
+/* Where the last section of a linear file ends. */
+static size_t
+virTPMStateLinearEnd(const uint8_t *data,
+                     size_t len)
+{
+    virTPMStateReader reader = { .bytes = data, .fd = -1, .size = len };
+    virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
+    size_t end = 0;
+    size_t i;
+
+    if (!virTPMStateReadSections(&reader, sections))
+        return 0;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset != 0)
+            end = MAX(end, sections[i].offset + sections[i].sectionLength);
+    }
+
+    return end;
+}
+
+
+/* A linear file with one section, the permanent state. */
+static uint8_t *
+virTPMStateWrapBlob(const uint8_t *blob,
+                    size_t len,
+                    size_t *linearLen)
+{
+    const uint16_t header = VIR_TPM_STATE_LINEAR_HEADER;
+    uint32_t entry[] = { header, len, 1 };
+    uint8_t *linear;
+    size_t i;
+
+    /* swtpm gives a section a power of two */
+    while (entry[2] < len)
+        entry[2] *= 2;
+
+    *linearLen = header + entry[2];
+    linear = g_new0(uint8_t, *linearLen);
+
+    memcpy(linear, VIR_TPM_STATE_LINEAR_MAGIC, 8);
+    linear[8] = VIR_TPM_STATE_LINEAR_VERSION;
+    linear[10] = header & 0xff;
+    linear[11] = header >> 8;
+
+    for (i = 0; i < G_N_ELEMENTS(entry); i++) {
+        uint32_t le = GUINT32_TO_LE(entry[i]);
+
+        memcpy(linear + VIR_TPM_STATE_LINEAR_TABLE + i * sizeof(le), &le, sizeof(le));
+    }
+
+    memcpy(linear + header, blob, len);
+    return linear;
+}
+
+
+uint8_t *
+virTPMStateToLinear(const uint8_t *data,
+                    size_t len,
+                    size_t *linearLen)
+{
+    virTPMState state;
+    uint8_t *linear;
+
+    virTPMStateProbeBytes(data, len, &state);
+
+    if (state.kind == VIR_TPM_STATE_LINEAR) {
+        *linearLen = virTPMStateLinearEnd(data, len);
+        linear = g_new0(uint8_t, *linearLen);
+        memcpy(linear, data, *linearLen);
+        return linear;
+    }
+
+    /* a clear one that tells no version is not the permanent state */
+    if (state.kind == VIR_TPM_STATE_BLOB &&
+        (state.encrypted || state.version != VIR_TPM_STATE_VERSION_UNKNOWN))
+        return virTPMStateWrapBlob(data, len, linearLen);
+
+    return NULL;
+}
+
+
 int
 virTPMStateRequire(const virTPMState *state,
                    const char *pool,
@@ -518,6 +616,72 @@ virTPMStateRequire(const virTPMState *state,
 
     virReportEnumRangeError(virTPMStateKind, state->kind);
     return -1;
+}
+
+
+int
+virTPMStateRequireSecret(const virTPMState *state,
+                         bool secret,
+                         const char *path,
+                         const char *pool,
+                         const char *vol)
+{
+    if (state->encrypted && !secret) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is encrypted, but no secret is known for it: define one of usage type 'vtpm' whose usage name is '%3$s'"),
+                       vol, pool, path);
+        return -1;
+    }
+
+    if (!state->encrypted && secret) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted: it was replaced, or the secret is not meant for it"),
+                       vol, pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Returns the lines of swtpm's log in one, without the one that says no more
+ * than that the other side is gone. */
+static char *
+virTPMStateJoinLog(const char *log)
+{
+    g_auto(GStrv) lines = g_strsplit(log, "\n", 0);
+    g_autoptr(GString) joined = g_string_new(NULL);
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        if (!*lines[i] || STREQ(lines[i], "Data client disconnected"))
+            continue;
+
+        g_string_append_printf(joined, "%s%s", joined->len ? "; " : "", lines[i]);
+    }
+
+    return g_strdup(joined->str);
+}
+
+
+void
+virTPMStateReportSwtpm(const char *log,
+                       const char *pool,
+                       const char *vol)
+{
+    g_autofree char *reason = NULL;
+
+    if (strstr(log, "Verification of HMAC failed")) {
+        virReportError(VIR_ERR_AUTH_FAILED,
+                       _("wrong passphrase for TPM volume '%1$s' of pool '%2$s', or its content was tampered with"),
+                       vol, pool);
+        return;
+    }
+
+    reason = virTPMStateJoinLog(log);
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("cannot start the TPM on volume '%1$s' of pool '%2$s': %3$s"),
+                   vol, pool, *reason ? reason : virGetLastErrorMessage());
 }
 
 
@@ -622,11 +786,12 @@ virTPMStateLockHolder(int fd)
 # define VIR_TPM_STATE_OPEN_TRIES 5
 # define VIR_TPM_STATE_OPEN_WAIT (10 * 1000)
 
-int
-virTPMStateLock(int fd)
+static int
+virTPMStateSetLock(int fd,
+                   short type)
 {
     struct flock fl = {
-        .l_type = F_WRLCK,
+        .l_type = type,
         .l_whence = SEEK_SET,
     };
 
@@ -634,6 +799,20 @@ virTPMStateLock(int fd)
         return 0;
 
     return errno == EACCES ? -EAGAIN : -errno;
+}
+
+
+int
+virTPMStateLock(int fd)
+{
+    return virTPMStateSetLock(fd, F_WRLCK);
+}
+
+
+int
+virTPMStateLockShared(int fd)
+{
+    return virTPMStateSetLock(fd, F_RDLCK);
 }
 
 
@@ -793,6 +972,13 @@ virTPMStateOpen(const char *path,
 
 int
 virTPMStateLock(int fd G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateLockShared(int fd G_GNUC_UNUSED)
 {
     return -ENOSYS;
 }

@@ -67,6 +67,35 @@ int virTPMStateProbe(int fd,
     ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateProbeBytes:
+ * @data: @len bytes
+ * @state: filled in
+ *
+ * As virTPMStateProbe(), of a file's content.
+ */
+void virTPMStateProbeBytes(const uint8_t *data,
+                           size_t len,
+                           virTPMState *state)
+    ATTRIBUTE_NONNULL(3);
+
+/**
+ * virTPMStateToLinear:
+ * @data: @len bytes
+ * @linearLen: set to the result's length in bytes
+ *
+ * Turns TPM state as other programs keep it into swtpm's linear file: a linear
+ * file loses what is behind its last section, which others pad with zeros; a
+ * bare blob of permanent state gets a header.
+ *
+ * Returns the linear file, or NULL without an error reported if the bytes are
+ * neither; to be cleared with virSecureErase() before freeing.
+ */
+uint8_t *virTPMStateToLinear(const uint8_t *data,
+                             size_t len,
+                             size_t *linearLen)
+    ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateRequire:
  * @state: what virTPMStateProbe() found
  * @pool: name of the storage pool, for error messages
@@ -83,6 +112,41 @@ int virTPMStateRequire(const virTPMState *state,
                        const char *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateRequireSecret:
+ * @state: what virTPMStateProbe() found
+ * @secret: whether a secret is known for the volume
+ * @path: the volume's file, for error messages
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Checks that encrypted state has a secret and clear state has none.
+ *
+ * Returns 0 if so, -1 with an error reported otherwise.
+ */
+int virTPMStateRequireSecret(const virTPMState *state,
+                             bool secret,
+                             const char *path,
+                             const char *pool,
+                             const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4)
+    ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateReportSwtpm:
+ * @log: what swtpm has logged since it was started on the volume
+ * @pool: name of the storage pool
+ * @vol: name of the volume
+ *
+ * Reports why swtpm could not use a volume: VIR_ERR_AUTH_FAILED if it can't be
+ * decrypted, else VIR_ERR_OPERATION_FAILED with swtpm's words, or those of the
+ * last error if it has said nothing.
+ */
+void virTPMStateReportSwtpm(const char *log,
+                            const char *pool,
+                            const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3);
 
 /**
  * virTPMStateOpen:
@@ -121,6 +185,15 @@ int virTPMStateOpen(const char *path,
  * -ENOSYS if the platform has no such locks.
  */
 int virTPMStateLock(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateLockShared:
+ * @fd: descriptor, open for reading
+ *
+ * As virTPMStateLock(), for whoever only reads: several may hold it.
+ */
+int virTPMStateLockShared(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**

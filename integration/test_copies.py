@@ -1,0 +1,322 @@
+"""vol-create-from and vol-clone: copies, conversions, imports and exports."""
+
+import re
+import shutil
+
+import pytest
+
+import xmls
+from host import IMPLICIT, POOL, permanent_blob
+
+IMAGES = "/var/lib/libvirt/images"
+
+
+@pytest.fixture
+def tpm_host(host):
+    """A host with an active tpm pool."""
+    host.define_pool()
+    return host
+
+
+@pytest.fixture
+def secrets(tpm_host):
+    """Two secrets, as volumes name them: {"first": {...}, ...}; "none" is no secret."""
+    uuids = {name: tpm_host.define_secret(f"{name} passphrase", f"tpm-{name}")
+             for name in ("first", "second")}
+    named = {name: {"encryption": "vtpm", "secret": uuid} for name, uuid in uuids.items()}
+    return {"none": {}, **named}
+
+
+def passphrase(name):
+    """The value of one of the secrets, or None."""
+    return None if name == "none" else f"{name} passphrase"
+
+
+def other_pool(host, *files):
+    """A dir pool that holds files: (name, bytes)."""
+    folder = host.path(IMAGES)
+    folder.mkdir(exist_ok=True)
+    for name, content in files:
+        (folder / name).write_bytes(content)
+    host.define_pool("plain", "dir", IMAGES)
+
+
+# tpm to tpm
+
+@pytest.mark.parametrize("target", ["none", "first", "second"])
+@pytest.mark.parametrize("source", ["none", "first", "second"])
+def test_copy(tpm_host, secrets, source, target):
+    """A copy is the same TPM under any secret, and the source stays as it is."""
+    tpm_host.create_volume("one", **secrets[source])
+    before = tpm_host.contents(POOL)
+    path = tpm_host.copy_volume("one", "two", **secrets[target])
+
+    assert tpm_host.contents(POOL).items() >= before.items()
+    assert tpm_host.identity("two") == tpm_host.identity("one")
+    assert tpm_host.endorsements("two") == tpm_host.endorsements("one")
+    assert len(tpm_host.endorsements("two")) == 2
+    encryption = tpm_host.describe("two").find("target/encryption/secret")
+    assert (encryption is None) == (target == "none")
+    tpm_host.opens_in_swtpm(path, passphrase(target))
+    for other in {"none", "first", "second"} - {target, "none"}:
+        with pytest.raises(AssertionError):
+            tpm_host.opens_in_swtpm(path, passphrase(other))
+    clear = {tpm_host.path(f"{POOL}/{volume}") for volume, secret in (("one", source), ("two", target))
+             if secret == "none"}
+    assert set(tpm_host.clear_files(POOL, "/run/libvirt", "/var/log/libvirt")) == clear
+
+
+def test_clone(tpm_host, secrets):
+    """vol-clone gives the source's whole description to vol-create-from."""
+    banks = "<tpm><active_pcr_banks><sha1/><sha384/></active_pcr_banks></tpm>"
+    tpm_host.create_volume("one", tpm=banks, capacity=2 << 20, **secrets["first"])
+    tpm_host.virsh("vol-clone", "one", "two", "--pool", "tpm")
+    assert tpm_host.path(f"{POOL}/two").read_bytes() == tpm_host.path(f"{POOL}/one").read_bytes()
+    one, two = tpm_host.describe("one"), tpm_host.describe("two")
+    for what in ("capacity", "tpm/uuid"):
+        assert one.findtext(what) == two.findtext(what)
+    assert [bank.tag for bank in two.find("tpm/active_pcr_banks")] == ["sha1", "sha384"]
+
+
+def test_copy_to_another_tpm_pool(tpm_host, secrets):
+    tpm_host.create_volume("one", **secrets["first"])
+    tpm_host.define_pool("spare", target="/var/lib/libvirt/images/spare")
+    path = tpm_host.copy_volume("one", "one", pool="spare", **secrets["second"])
+    assert tpm_host.identity("one", "spare") == tpm_host.identity("one")
+    tpm_host.opens_in_swtpm(path, passphrase("second"))
+
+
+@pytest.mark.parametrize("version", ["1.2", "2.0"])
+def test_new_identity(tpm_host, secrets, version):
+    """Another TPM with the source's parameters."""
+    tpm_host.create_volume("one", tpm=f"<tpm version='{version}'/>", **secrets["first"])
+    tpm_host.copy_volume("one", "two", tpm="<tpm identity='new'/>", **secrets["second"])
+    one, two = tpm_host.describe("one").find("tpm"), tpm_host.describe("two").find("tpm")
+    assert two.get("version") == version
+    assert two.get("identity") is None
+    assert one.findtext("uuid") != two.findtext("uuid")
+    assert not set(tpm_host.endorsements("one").values()) & set(tpm_host.endorsements("two").values())
+    if version == "2.0":
+        tpm_host.opens_in_swtpm(f"{POOL}/two", passphrase("second"))
+
+
+def test_new_identity_has_the_banks(tpm_host):
+    tpm_host.create_volume("one", tpm="<tpm><active_pcr_banks><sha384/></active_pcr_banks></tpm>")
+    tpm_host.copy_volume("one", "two", tpm="<tpm identity='new'/>")
+    assert [bank.tag for bank in tpm_host.describe("two").find("tpm/active_pcr_banks")] == ["sha384"]
+
+
+def test_copy_of_version_1_2(tpm_host, secrets):
+    tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
+    tpm_host.copy_volume("one", "two", **secrets["first"])
+    assert tpm_host.describe("two").find("tpm").get("version") == "1.2"
+    tpm_host.copy_volume("two", "three")
+    assert tpm_host.describe("three").find("tpm").get("version") == "1.2"
+    assert permanent_blob(tpm_host.path(f"{POOL}/three").read_bytes()) == \
+        permanent_blob(tpm_host.path(f"{POOL}/one").read_bytes())
+
+
+def test_copy_of_a_running_tpm(tpm_host, secrets):
+    tpm_host.create_volume("one", **secrets["first"])
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    path = tpm_host.copy_volume("one", "two", **secrets["second"])
+    tpm_host.opens_in_swtpm(path, passphrase("second"))
+
+
+@pytest.mark.parametrize("what, message", [
+    ({"tpm": "<tpm version='1.2'/>"}, "TPM volume 'two' cannot be of version 1.2: 'one' holds a TPM of version 2.0"),
+    ({"tpm": "<tpm><active_pcr_banks><sha1/></active_pcr_banks></tpm>"},
+     "active PCR banks of TPM volume 'two' cannot be chosen: they are those of 'one'"),
+    ({"tpm": "<tpm><profile source='null'/></tpm>"}, "profile of TPM volume 'two' cannot be chosen"),
+    ({"tpm": "<tpm manufacture='no'/>"}, "manufacture='no' of TPM volume 'two' is for vol-create"),
+    ({"format": "qcow2"}, "format 'qcow2' of TPM volume 'two' is not supported yet"),
+])
+def test_refused_copies(tpm_host, what, message):
+    tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL)
+    assert message in tpm_host.copy_fails("one", "two", **what)
+    assert tpm_host.contents(POOL) == before
+
+
+def test_copy_needs_the_secret(tpm_host, secrets):
+    tpm_host.create_volume("one", **secrets["first"])
+    before = tpm_host.contents(POOL)
+    secret = secrets["first"]["secret"]
+
+    tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="wrong")
+    said = tpm_host.copy_fails("one", "two", **secrets["second"])
+    assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
+    said = tpm_host.copy_fails("one", "two", **secrets["first"])
+    assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
+
+    tpm_host.virsh("secret-undefine", secret)
+    said = tpm_host.copy_fails("one", "two", **secrets["second"])
+    assert f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' is not defined" in said
+    assert tpm_host.contents(POOL) == before
+
+
+def test_copy_of_what_is_no_tpm(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.write_bytes(b"x" * 1000)
+    assert "TPM volume 'one' of pool 'tpm' holds something unknown" in tpm_host.copy_fails("one", "two")
+    path.write_bytes(b"")
+    assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.copy_fails("one", "two")
+
+
+def test_copy_finds_another_tpm_out(tpm_host, secrets):
+    """The certificates of a description are compared with the keys that the TPM has."""
+    for name in ("one", "other"):
+        tpm_host.create_volume(name, **secrets["first"])
+    shutil.copy(tpm_host.path(f"{POOL}/other"), tpm_host.path(f"{POOL}/one"))
+    said = tpm_host.copy_fails("one", "two", **secrets["first"])
+    assert "TPM volume 'one' of pool 'tpm' holds another TPM than it is described" in said
+
+
+def test_failed_copy_keeps_what_was_put_there(tpm_host):
+    """A file that came by hand is neither replaced nor removed."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.with_name("two").write_bytes(b"by hand")
+    before = tpm_host.contents(POOL)
+    assert "exist" in tpm_host.copy_fails("one", "two")
+    assert tpm_host.contents(POOL) == before
+
+
+# Other pool to tpm
+
+FORMS = {
+    "linear": lambda linear: linear,
+    "padded": lambda linear: linear.ljust(4 << 20, b"\0"),
+    "blob": permanent_blob,
+}
+
+
+@pytest.mark.parametrize("encryption", ["none", "first"])
+@pytest.mark.parametrize("form", FORMS)
+def test_import(tpm_host, secrets, form, encryption):
+    """What is imported is a linear file, and is described from what the TPM tells."""
+    linear = tpm_host.path(tpm_host.create_volume("one", **secrets[encryption])).read_bytes()
+    other_pool(tpm_host, ("state", FORMS[form](linear)))
+    path = tpm_host.copy_volume("state", "two", inputpool="plain", **secrets[encryption])
+    assert tpm_host.path(path).read_bytes() == linear
+    tpm_host.opens_in_swtpm(path, passphrase(encryption))
+    assert tpm_host.endorsements("two") == tpm_host.endorsements("one")
+    assert tpm_host.identity("two") not in (None, tpm_host.identity("one"))
+    described = tpm_host.describe("two").find("tpm")
+    assert described.get("version") == "2.0"
+    assert [bank.tag for bank in described.find("active_pcr_banks")] == ["sha256"]
+
+
+def test_import_and_encrypt(tpm_host, secrets):
+    linear = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
+    other_pool(tpm_host, ("state", permanent_blob(linear)))
+    path = tpm_host.copy_volume("state", "two", inputpool="plain", **secrets["first"])
+    tpm_host.opens_in_swtpm(path, passphrase("first"))
+    assert tpm_host.endorsements("two") == tpm_host.endorsements("one")
+
+
+def test_import_of_version_1_2(tpm_host):
+    linear = tpm_host.path(tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")).read_bytes()
+    other_pool(tpm_host, ("state", permanent_blob(linear)))
+    tpm_host.copy_volume("state", "two", inputpool="plain")
+    assert tpm_host.describe("two").find("tpm").get("version") == "1.2"
+
+
+@pytest.mark.parametrize("form, message", [
+    (lambda linear: b"x" * 1000, "cannot become TPM volume 'two': .* looks 'unknown'"),
+    (lambda linear: b"", "cannot become TPM volume 'two': .* looks 'blank'"),
+    (lambda linear: bytes(1 << 20), "cannot become TPM volume 'two': .* looks 'blank'"),
+    (lambda linear: linear[:-1000], "cannot become TPM volume 'two': .* looks 'damaged'"),
+    (lambda linear: permanent_blob(linear)[:-1], "cannot become TPM volume 'two': .* looks 'damaged'"),
+    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), "capacity of TPM volume 'two' is 16777217 bytes"),
+], ids=["foreign", "empty", "zeros", "cut-short", "blob-cut-short", "large"])
+def test_refused_imports(tpm_host, form, message):
+    linear = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
+    other_pool(tpm_host, ("state", form(linear)))
+    before = tpm_host.contents(POOL)
+    assert re.search(message, tpm_host.copy_fails("state", "two", inputpool="plain"))
+    assert tpm_host.contents(POOL) == before
+
+
+def test_import_of_encrypted_state_needs_its_secret(tpm_host, secrets):
+    linear = tpm_host.path(tpm_host.create_volume("one", **secrets["first"])).read_bytes()
+    other_pool(tpm_host, ("state", permanent_blob(linear)))
+    assert "is encrypted: give TPM volume 'two' the secret" in \
+        tpm_host.copy_fails("state", "two", inputpool="plain")
+    assert "wrong passphrase for TPM volume 'two'" in \
+        tpm_host.copy_fails("state", "two", inputpool="plain", **secrets["second"])
+    assert "identity='new' of TPM volume 'two' needs a volume of a tpm pool" in \
+        tpm_host.copy_fails("state", "two", inputpool="plain", tpm="<tpm identity='new'/>")
+
+
+def test_import_with_other_banks_is_refused(tpm_host):
+    linear = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
+    other_pool(tpm_host, ("state", linear))
+    banks = "<tpm><active_pcr_banks><sha1/></active_pcr_banks></tpm>"
+    assert "active PCR banks of TPM volume 'two' cannot be chosen" in \
+        tpm_host.copy_fails("state", "two", inputpool="plain", tpm=banks)
+
+
+# tpm to other pool
+
+def test_export(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    other_pool(tpm_host)
+    copy = tpm_host.path(tpm_host.copy_volume("one", "state", "plain", capacity=0))
+    assert copy.read_bytes().startswith(path.read_bytes())
+    tpm_host.copy_volume("state", "two", inputpool="plain")
+    assert path.with_name("two").read_bytes() == path.read_bytes()
+
+
+def test_refused_exports(tpm_host, secrets):
+    """An encrypted volume, one that is in use, a blank one."""
+    tpm_host.create_volume("encrypted", **secrets["first"])
+    tpm_host.create_volume("blank", tpm="<tpm manufacture='no'/>")
+    path = tpm_host.path(tpm_host.create_volume("used"))
+    other_pool(tpm_host)
+    for name in ("encrypted", "blank"):
+        said = tpm_host.copy_fails(name, "state", "plain", capacity=0)
+        assert f"TPM volume '{name}' of pool 'tpm' cannot be copied to pool 'plain' of type 'dir'" in said
+        assert "use vol-download" in said
+    with open(path, "r+b") as file:
+        tpm_host.lock(file)
+        said = tpm_host.copy_fails("used", "state", "plain", capacity=0)
+        assert "TPM volume 'used' of pool 'tpm' is in use by process" in said
+    assert tpm_host.contents(IMAGES) == {}
+
+
+# A guest unseals what it sealed, wherever its TPM has come from
+
+@pytest.mark.guest
+def test_copy_unseals(tpm_host, secrets):
+    """Under another secret, and not under the original's."""
+    tpm_host.create_volume("one", **secrets["first"])
+    sealed = tpm_host.define_guest(tpm=xmls.tpm_volume("one")).boot("seal")["sealed"]
+    tpm_host.copy_volume("one", "two", **secrets["second"])
+    assert tpm_host.define_guest("second", xmls.tpm_volume("two")).boot("unseal")["unsealed"] == sealed
+
+    first, second = secrets["first"]["secret"], secrets["second"]["secret"]
+    sidecar = tpm_host.path(f"{POOL}/two.tpm.xml")
+    sidecar.write_text(sidecar.read_text().replace(second, first))
+    tpm_host.define_guest("third", xmls.tpm_volume("two"))
+    assert "wrong passphrase for TPM volume 'two'" in tpm_host.virsh_fails("start", "third")
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("form", FORMS)
+def test_import_unseals(tpm_host, form):
+    """State that libvirt made implicitly, as a linear file, padded, and a bare blob."""
+    inner = "<source type='file' path='/var/lib/libvirt/images/state'/>"
+    if form == "blob":
+        inner = ""
+    tpm_host.define_pool("plain", "dir", IMAGES)
+    tpm_host.path(IMAGES).chmod(0o777)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=inner))
+    sealed = guest.boot("seal")["sealed"]
+    state = tpm_host.path(f"{IMAGES}/state")
+    if form == "blob":
+        shutil.copy(tpm_host.path(f"{IMPLICIT}/{guest.uuid}/tpm2/tpm2-00.permall"), state)
+    elif form == "padded":
+        state.write_bytes(state.read_bytes().ljust(4 << 20, b"\0"))
+    tpm_host.virsh("pool-refresh", "plain")
+    tpm_host.copy_volume("state", "two", inputpool="plain")
+    assert tpm_host.define_guest("second", xmls.tpm_volume("two")).boot("unseal")["unsealed"] == sealed

@@ -1,0 +1,477 @@
+"""vol-upload and vol-download, backup and restore, vol-wipe and vol-delete that overwrites."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+import xmls
+from host import POOL, permanent_blob
+
+ALGORITHMS = ["zero", "nnsa", "dod", "bsi", "gutmann", "schneier", "pfitzner7", "pfitzner33", "random"]
+BLANK = "<tpm manufacture='no'/>"
+
+
+@pytest.fixture
+def tpm_host(host):
+    """A host with an active tpm pool."""
+    host.define_pool()
+    return host
+
+
+@pytest.fixture
+def encrypted(tpm_host):
+    """What makes a volume encrypted; the passphrase is 'open sesame'."""
+    return {"encryption": "vtpm", "secret": tpm_host.define_secret("open sesame", "tpm-key")}
+
+
+def upload(host, name, content, tmp_path, *options):
+    """The arguments of virsh for an upload of bytes."""
+    file = tmp_path / "upload"
+    file.write_bytes(content)
+    return "vol-upload", name, file, "--pool", "tpm", *options
+
+
+def volume_bytes(host, name):
+    """What the file of a volume holds."""
+    return host.path(f"{POOL}/{name}").read_bytes()
+
+
+# Upload
+
+FORMS = {
+    "linear": lambda linear: linear,
+    "padded": lambda linear: linear.ljust(4 << 20, b"\0"),
+    "blob": permanent_blob,
+}
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_upload_to_a_blank_volume(tpm_host, encrypted, tmp_path, form, sparse):
+    """What is uploaded is stored as a linear file; the volume keeps its identity."""
+    for name, what in (("clear", {}), ("secret", encrypted)):
+        tpm_host.create_volume(name, **what)
+        linear = volume_bytes(tpm_host, name)
+        tpm_host.create_volume(f"{name}-2", tpm=BLANK, **what)
+        identity = tpm_host.identity(f"{name}-2")
+        owner = tpm_host.path(f"{POOL}/{name}-2").stat()
+        options = ["--sparse"] if sparse else []
+        tpm_host.virsh(*upload(tpm_host, f"{name}-2", FORMS[form](linear), tmp_path, *options))
+        assert volume_bytes(tpm_host, f"{name}-2") == linear
+        assert tpm_host.identity(f"{name}-2") == identity
+        described = tpm_host.describe(f"{name}-2").find("tpm")
+        assert described.get("version") == "2.0"
+        assert described.get("manufacture") is None
+        now = tpm_host.path(f"{POOL}/{name}-2").stat()
+        assert (now.st_uid, now.st_gid, now.st_mode) == (owner.st_uid, owner.st_gid, owner.st_mode)
+
+
+def test_upload_keeps_the_owner(tpm_host, tmp_path):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.run("chown", "tss:tss", path)
+    tpm_host.virsh(*upload(tpm_host, "one", path.read_bytes(), tmp_path))
+    assert path.owner() == "tss"
+
+
+def test_upload_of_version_1_2(tpm_host, tmp_path):
+    tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
+    tpm_host.create_volume("two", tpm=BLANK)
+    tpm_host.virsh(*upload(tpm_host, "two", permanent_blob(volume_bytes(tpm_host, "one")), tmp_path))
+    assert tpm_host.describe("two").find("tpm").get("version") == "1.2"
+
+
+def test_upload_of_another_tpm(tpm_host, tmp_path):
+    """The volume is that TPM then: it has another identity, and not the old certificates."""
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("two", capacity=2 << 20)
+    identity = tpm_host.identity("two")
+    tpm_host.virsh(*upload(tpm_host, "two", volume_bytes(tpm_host, "one"), tmp_path))
+    assert tpm_host.identity("two") not in (identity, tpm_host.identity("one"), None)
+    assert tpm_host.endorsements("two") == {}
+    assert tpm_host.describe("two").findtext("capacity") == str(2 << 20)
+
+
+def test_upload_of_a_backup(tpm_host, tmp_path):
+    """The same TPM's state: identity and certificates stay."""
+    tpm_host.create_volume("one")
+    before = tpm_host.identity("one"), tpm_host.endorsements("one")
+    tpm_host.virsh(*upload(tpm_host, "one", volume_bytes(tpm_host, "one"), tmp_path))
+    assert (tpm_host.identity("one"), tpm_host.endorsements("one")) == before
+
+
+def test_interrupted_upload_of_another_tpm_shows(tpm_host):
+    """A daemon killed between volume and sidecar leaves certificates that are another TPM's."""
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("two")
+    tpm_host.path(f"{POOL}/two").write_bytes(volume_bytes(tpm_host, "one"))
+    assert tpm_host.identity("two") is None
+    assert tpm_host.endorsements("two") == {}
+    assert "the sidecar of TPM volume 'two' of pool 'tpm' is that of another TPM" in tpm_host.log("virtstoraged")
+
+
+def test_upload_without_sidecar(tpm_host, tmp_path):
+    """It gets one."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.with_name("one.tpm.xml").unlink()
+    tpm_host.virsh(*upload(tpm_host, "one", path.read_bytes(), tmp_path))
+    assert tpm_host.identity("one") is not None
+    assert path.with_name("one.tpm.xml").exists()
+
+
+@pytest.mark.parametrize("form, message", [
+    (lambda linear: b"x" * 1000, "is not TPM state but looks 'unknown'"),
+    (lambda linear: b"QFI\xfb" + bytes(1000), "is not TPM state but looks 'qcow2'"),
+    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), "is not TPM state but looks 'luks'"),
+    (lambda linear: b"", "what was uploaded is blank; vol-wipe makes a volume blank"),
+    (lambda linear: bytes(4 << 20), "what was uploaded is blank; vol-wipe makes a volume blank"),
+    (lambda linear: linear[:-1000], "the TPM state that was uploaded is truncated or inconsistent"),
+    (lambda linear: permanent_blob(linear)[:-1], "that was uploaded is truncated or inconsistent"),
+    # A blob of volatile state differs in what is behind the header.
+    (lambda linear: permanent_blob(linear).replace(b"\xab\x36\x47\x23", b"\x45\x63\x79\x83"),
+     "is not the permanent state of a TPM, but its volatile state"),
+    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), "more than 16777216 bytes"),
+    (lambda linear: os.urandom(20 << 20), "more than 16777216 bytes"),
+], ids=["foreign", "qcow2", "luks", "empty", "zeros", "cut-short", "blob-cut-short", "volatile",
+        "large", "larger"])
+@pytest.mark.parametrize("blank", [False, True])
+def test_refused_uploads(tpm_host, tmp_path, form, message, blank):
+    """The client gets the error, and the volume stays as it was."""
+    tpm_host.create_volume("other")
+    tpm_host.create_volume("one", tpm=BLANK if blank else "")
+    before = tpm_host.contents(POOL)
+    said = tpm_host.virsh_fails(*upload(tpm_host, "one", form(volume_bytes(tpm_host, "other")), tmp_path))
+    assert message in said
+    assert tpm_host.contents(POOL) == before
+    assert "running" in tpm_host.virsh("pool-info", "tpm")
+
+
+def test_upload_is_whole(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    linear = volume_bytes(tpm_host, "one")
+    before = tpm_host.contents(POOL)
+    for options in (["--offset", "1"], ["--length", str(1 << 30)]):
+        said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear, tmp_path, *options))
+        assert "TPM volume 'one' of pool 'tpm' can only be uploaded whole" in said
+    said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear, tmp_path, "--length", "1000"))
+    assert "more than 1000 bytes" in said
+    said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear[:1000], tmp_path, "--length", "1000"))
+    assert "truncated" in said
+    assert tpm_host.contents(POOL) == before
+
+
+def test_upload_changes_no_encryption(tpm_host, encrypted, tmp_path):
+    """Neither of a volume that holds a TPM nor of a blank one."""
+    for name, what in (("clear", {}), ("secret", encrypted)):
+        tpm_host.create_volume(name, **what)
+        tpm_host.create_volume(f"{name}-2", tpm=BLANK, **what)
+    before = tpm_host.contents(POOL)
+    for name in ("clear", "clear-2"):
+        said = tpm_host.virsh_fails(*upload(tpm_host, name, volume_bytes(tpm_host, "secret"), tmp_path))
+        assert "it is not encrypted, and what was uploaded is" in said and "vol-create-from" in said
+    for name in ("secret", "secret-2"):
+        said = tpm_host.virsh_fails(*upload(tpm_host, name, volume_bytes(tpm_host, "clear"), tmp_path))
+        assert "it is encrypted, and what was uploaded is not" in said and "vol-create-from" in said
+    assert tpm_host.contents(POOL) == before
+
+
+def test_upload_that_is_given_up(tpm_host):
+    """The client dies before it has finished."""
+    tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL)
+    script = f"""
+import libvirt, os
+stream = (conn := libvirt.open("qemu:///system")).newStream()
+volume = conn.storagePoolLookupByName("tpm").storageVolLookupByName("one")
+volume.upload(stream, 0, 0)
+stream.send(open("{POOL}/one", "rb").read()[:5000])
+os._exit(0)
+"""
+    assert tpm_host.run("/usr/bin/python3", "-c", script).returncode == 0
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("pool-refresh", "tpm")
+
+
+def test_two_uploads_at_once(tpm_host):
+    """The last to finish wins, whole."""
+    for name in ("one", "two", "target"):
+        tpm_host.create_volume(name)
+    script = f"""
+import libvirt
+conn = libvirt.open("qemu:///system")
+volume = conn.storagePoolLookupByName("tpm").storageVolLookupByName("target")
+streams = [conn.newStream() for _ in range(2)]
+content = [open("{POOL}/" + name, "rb").read() for name in ("one", "two")]
+for stream in streams:
+    volume.upload(stream, 0, 0)
+for part in range(2):
+    for stream, bytes_ in zip(streams, content):
+        stream.send(bytes_[part * 5000:(part + 1) * 5000])
+streams[1].finish()
+streams[0].finish()
+"""
+    done = tpm_host.run("/usr/bin/python3", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert volume_bytes(tpm_host, "target") == volume_bytes(tpm_host, "one")
+
+
+def test_upload_to_a_volume_in_use(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    inode = tpm_host.path(f"{POOL}/one").stat().st_ino
+    said = tpm_host.virsh_fails(*upload(tpm_host, "one", volume_bytes(tpm_host, "one"), tmp_path))
+    assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+    assert tpm_host.path(f"{POOL}/one").stat().st_ino == inode
+
+
+def test_guest_that_starts_during_an_upload(tpm_host):
+    """It starts; the upload fails when it is finished."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    script = f"""
+import libvirt, sys
+conn = libvirt.open("qemu:///system")
+stream = conn.newStream()
+volume = conn.storagePoolLookupByName("tpm").storageVolLookupByName("one")
+content = open("{POOL}/one", "rb").read()
+volume.upload(stream, 0, 0)
+stream.send(content)
+print("sent", flush=True)
+sys.stdin.readline()
+stream.finish()
+"""
+    with subprocess.Popen(["/usr/bin/python3", "-c", script], text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        assert client.stdout.readline() == "sent\n"
+        guest.start()
+        client.stdin.write("\n")
+        client.stdin.close()
+        said = client.stderr.read()
+    assert "TPM volume 'one' of pool 'tpm' is in use by process" in said
+    assert guest.state() == "running"
+
+
+def test_upload_to_a_full_disk(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    content = volume_bytes(tpm_host, "one")
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.run("mount", "-t", "tmpfs", "-o", "size=24k,mode=0711", "tmpfs", POOL)
+    try:
+        tpm_host.virsh("pool-start", "tpm")
+        tpm_host.create_volume("one", tpm=BLANK)
+        tpm_host.path(f"{POOL}/.fill").write_bytes(bytes(12 << 10))
+        before = tpm_host.contents(POOL)
+        said = tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
+        assert "No space left on device" in said
+        assert tpm_host.contents(POOL) == before
+        tpm_host.virsh("pool-destroy", "tpm")
+    finally:
+        tpm_host.run("umount", POOL)
+
+
+# Download
+
+def test_download_of_anything(tpm_host, tmp_path):
+    """A volume that is not in use is what it is: blank, foreign, large."""
+    tpm_host.create_volume("one")
+    path = tpm_host.path(f"{POOL}/one")
+    for content in (path.read_bytes(), b"", b"x" * 1000, os.urandom(17 << 20)):
+        path.write_bytes(content)
+        tpm_host.virsh("vol-download", "one", tmp_path / "copy", "--pool", "tpm")
+        assert (tmp_path / "copy").read_bytes() == content
+
+
+def test_download_of_a_part(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    tpm_host.virsh("vol-download", "one", tmp_path / "copy", "--pool", "tpm", "--offset", "10", "--length", "100")
+    assert (tmp_path / "copy").read_bytes() == volume_bytes(tpm_host, "one")[10:110]
+
+
+def test_sparse_download(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    tpm_host.virsh("vol-download", "one", tmp_path / "copy", "--pool", "tpm", "--sparse")
+    assert (tmp_path / "copy").read_bytes() == volume_bytes(tpm_host, "one")
+
+
+def test_download_of_a_running_tpm(tpm_host, encrypted, tmp_path):
+    tpm_host.create_volume("one", **encrypted)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    tpm_host.virsh("vol-download", "one", tmp_path / "copy", "--pool", "tpm")
+    tpm_host.opens_in_swtpm(tmp_path / "copy", "open sesame")
+
+
+def test_download_gives_up(tpm_host, tmp_path):
+    """What is in use and is never whole can't be read."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with open(path, "r+b") as file:
+        tpm_host.lock(file)
+        said = tpm_host.virsh_fails("vol-download", "one", tmp_path / "copy", "--pool", "tpm")
+    assert "TPM volume 'one' of pool 'tpm' is in use, and no whole copy of it could be read within 5 seconds: pause the guest" in said
+
+
+@pytest.mark.guest
+def test_downloads_under_constant_writes(tpm_host, encrypted, tmp_path):
+    """A thousand times, while the guest writes to its NV memory: each opens."""
+    tpm_host.create_volume("one", **encrypted)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start("nvwrite")
+    guest.wait_report("nv 1")
+    script = f"""
+import libvirt
+conn = libvirt.open("qemu:///system")
+volume = conn.storagePoolLookupByName("tpm").storageVolLookupByName("one")
+for number in range(1000):
+    stream = conn.newStream()
+    volume.download(stream, 0, 0)
+    with open(f"{tmp_path}/{{number}}", "wb") as file:
+        stream.recvAll(lambda stream, data, opaque: file.write(data), None)
+    stream.finish()
+"""
+    done = tpm_host.run("/usr/bin/python3", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert guest.state() == "running"
+    different = {(tmp_path / str(number)).read_bytes() for number in range(1000)}
+    assert len(different) > 10, "the guest did not write: that shows nothing"
+    for number, content in enumerate(different):
+        (tmp_path / "copy").write_bytes(content)
+        tpm_host.opens_in_swtpm(tmp_path / "copy", "open sesame")
+
+
+# Backup and restore
+
+def test_backup_and_restore(tpm_host, encrypted, tmp_path):
+    """By vol-dumpxml and vol-download, then vol-create and vol-upload."""
+    for name, what in (("clear", {}), ("secret", encrypted)):
+        tpm_host.create_volume(name, **what)
+        before = tpm_host.identity(name), tpm_host.endorsements(name), volume_bytes(tpm_host, name)
+        text = tpm_host.virsh("vol-dumpxml", name, "--pool", "tpm")
+        tpm_host.virsh("vol-download", name, tmp_path / "backup", "--pool", "tpm")
+        tpm_host.virsh("vol-delete", name, "--pool", "tpm")
+
+        blank = text.replace("<tpm ", "<tpm manufacture='no' ")
+        tpm_host.virsh("vol-create", "tpm", "/dev/stdin", "--validate", input=blank)
+        assert tpm_host.describe(name).find("tpm").get("manufacture") == "no"
+        tpm_host.virsh("vol-upload", name, tmp_path / "backup", "--pool", "tpm")
+        assert (tpm_host.identity(name), tpm_host.endorsements(name), volume_bytes(tpm_host, name)) == before
+
+
+def test_restore_of_another_backup_is_refused(tpm_host, tmp_path):
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("other")
+    text = tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=text.replace("<tpm ", "<tpm manufacture='no' "))
+    said = tpm_host.virsh_fails(*upload(tpm_host, "one", volume_bytes(tpm_host, "other"), tmp_path))
+    assert "it was made for another TPM, whose certificates are not in what was uploaded" in said
+    assert volume_bytes(tpm_host, "one") == b""
+
+
+@pytest.mark.guest
+def test_restored_backup_unseals(tpm_host, encrypted, tmp_path):
+    tpm_host.create_volume("one", **encrypted)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    sealed = guest.boot("seal")["sealed"]
+    text = tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
+    tpm_host.virsh("vol-download", "one", tmp_path / "backup", "--pool", "tpm")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=text.replace("<tpm ", "<tpm manufacture='no' "))
+    tpm_host.virsh("vol-upload", "one", tmp_path / "backup", "--pool", "tpm")
+    assert guest.boot("unseal")["unsealed"] == sealed
+
+
+# Wipe and delete
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_wipe(tpm_host, encrypted, algorithm):
+    """The volume is blank then; its identity stays, its certificates go."""
+    path = tpm_host.path(tpm_host.create_volume("one", **encrypted))
+    identity = tpm_host.identity("one")
+    # Another name of the file shows what becomes of its content.
+    os.link(path, path.with_name(".old"))
+    try:
+        content = path.read_bytes()
+        tpm_host.virsh("vol-wipe", "one", "--pool", "tpm", "--algorithm", algorithm)
+        assert path.with_name(".old").read_bytes()[:len(content)] != content
+        assert permanent_blob(content) not in path.with_name(".old").read_bytes()
+    finally:
+        path.with_name(".old").unlink()
+    assert path.read_bytes() == b""
+    assert {file.name for file in path.parent.iterdir()} == {"one", "one.tpm.xml"}
+    assert tpm_host.identity("one") == identity
+    assert tpm_host.endorsements("one") == {}
+    described = tpm_host.describe("one")
+    assert described.find("tpm").get("manufacture") == "no"
+    assert described.find("target/encryption/secret").get("uuid") == encrypted["secret"]
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.virsh_fails("start", "guest")
+
+
+def test_wiped_volume_takes_a_state(tpm_host, tmp_path):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    content = path.read_bytes()
+    tpm_host.create_volume("other")
+    tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
+    tpm_host.virsh(*upload(tpm_host, "one", volume_bytes(tpm_host, "other"), tmp_path))
+    tpm_host.virsh(*upload(tpm_host, "one", content, tmp_path))
+    assert path.read_bytes() == content
+
+
+def test_wipe_by_trim_is_refused(tpm_host):
+    tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL)
+    said = tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm", "--algorithm", "trim")
+    assert "TPM volume 'one' cannot be wiped by 'trim'" in said
+    assert tpm_host.contents(POOL) == before
+
+
+def test_wipe_and_delete_of_a_volume_in_use(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    before = tpm_host.contents(POOL)
+    for command in ("vol-wipe", "vol-delete"):
+        said = tpm_host.virsh_fails(command, "one", "--pool", "tpm")
+        assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+    assert tpm_host.contents(POOL).keys() == before.keys()
+    assert tpm_host.virsh("domstate", "guest") == "running"
+
+
+def test_delete_that_overwrites(tpm_host):
+    """virsh has no option for it."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    os.link(path, path.with_name(".old"))
+    script = """
+import libvirt
+volume = libvirt.open("qemu:///system").storagePoolLookupByName("tpm").storageVolLookupByName("one")
+volume.delete(libvirt.VIR_STORAGE_VOL_DELETE_ZEROED)
+"""
+    done = tpm_host.run("/usr/bin/python3", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert not any(path.with_name(".old").read_bytes())
+    path.with_name(".old").unlink()
+    assert tpm_host.contents(POOL) == {}
+    assert tpm_host.virsh("vol-list", "tpm") == ""
+
+
+def test_resize_says_that_it_need_not_be(tpm_host):
+    tpm_host.create_volume("one")
+    for size in ("2M", "512k"):
+        said = tpm_host.virsh_fails("vol-resize", "one", size, "--pool", "tpm", "--shrink")
+        assert "the capacity of TPM volume 'one' cannot be changed, and need not be" in said
+
+
+def test_leftover_of_a_wipe_is_overwritten(tpm_host):
+    """A daemon that is killed leaves the old content under the name of a temporary."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    left = path.with_name(".one.Ab12Cd.tmptpm")
+    os.link(path, left)
+    content = path.read_bytes()
+    tpm_host.virsh("pool-refresh", "tpm")
+    assert not left.exists() and path.read_bytes() == content
+
+    left.write_bytes(content)
+    with open(left, "rb") as old:
+        tpm_host.virsh("pool-refresh", "tpm")
+        assert not left.exists()
+        assert not any(old.read())

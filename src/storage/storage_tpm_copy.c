@@ -1,0 +1,385 @@
+/*
+ * storage_tpm_copy.c: TPM state made from another volume
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage_conf_tpm.h"
+#include "storage_tpm_copy.h"
+#include "storage_tpm_inspect.h"
+#include "storage_tpm_swtpm.h"
+#include "viralloc.h"
+#include "virbitmap.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virtpmstate.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+/* The secret that encrypts a volume, or NULL for none. */
+static const virSecretLookupTypeDef *
+virStorageTPMCopySecret(const virStorageEncryption *encryption)
+{
+    if (!encryption || encryption->nsecrets == 0)
+        return NULL;
+
+    return &encryption->secrets[0]->seclookupdef;
+}
+
+
+static bool
+virStorageTPMCopySameSecret(const virSecretLookupTypeDef *a,
+                            const virSecretLookupTypeDef *b)
+{
+    if (!a || !b)
+        return a == b;
+
+    if (a->type != b->type)
+        return false;
+
+    if (a->type == VIR_SECRET_LOOKUP_TYPE_USAGE)
+        return STREQ(a->u.usage, b->u.usage);
+
+    return memcmp(a->u.uuid, b->u.uuid, VIR_UUID_BUFLEN) == 0;
+}
+
+
+static virStorageTPMBytes *
+virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
+                            const virStorageVolDef *origvol)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    bool secret = virStorageTPMCopySecret(source->encryption);
+    virTPMState state;
+
+    if (!(bytes = virStorageTPMBytesSnapshot(origvol->target.path, source->pool,
+                                             origvol->name)))
+        return NULL;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+
+    if (virTPMStateRequire(&state, source->pool, origvol->name) < 0 ||
+        virTPMStateRequireSecret(&state, secret, origvol->target.path,
+                                 source->pool, origvol->name) < 0)
+        return NULL;
+
+    return g_steal_pointer(&bytes);
+}
+
+
+/* Reads a file or block device of another pool, whose links are that pool's
+ * matter. */
+static virStorageTPMBytes *
+virStorageTPMCopyReadForeign(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat sb;
+
+    if (fd < 0 || fstat(fd, &sb) < 0) {
+        virReportSystemError(errno, _("cannot open '%1$s'"), path);
+        return NULL;
+    }
+
+    if (!S_ISREG(sb.st_mode) && !S_ISBLK(sb.st_mode)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' is neither a file nor a block device: it cannot become a TPM volume"),
+                       path);
+        return NULL;
+    }
+
+    return virStorageTPMBytesRead(fd, path);
+}
+
+
+static virStorageTPMBytes *
+virStorageTPMCopyImport(const virStorageVolDef *vol,
+                        const virStorageVolDef *origvol)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
+    virTPMState state;
+
+    if (!(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
+        return NULL;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+
+    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' cannot become TPM volume '%2$s': it is not the permanent state of a TPM but looks '%3$s'"),
+                       origvol->target.path, vol->name,
+                       virTPMStateKindTypeToString(state.kind));
+        return NULL;
+    }
+
+    if (state.encrypted && !vol->target.encryption) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the TPM state in '%1$s' is encrypted: give TPM volume '%2$s' the secret that it is encrypted with, as <encryption format='vtpm'>; vol-create-from of that volume can decrypt it"),
+                       origvol->target.path, vol->name);
+        return NULL;
+    }
+
+    return g_steal_pointer(&linear);
+}
+
+
+/* The state under another secret, or none. It is in clear only in memory. */
+static virStorageTPMBytes *
+virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
+                         const virStorageTPMSwtpmSpec *to,
+                         const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMSwtpm) source = NULL;
+    g_autoptr(virStorageTPMSwtpm) target = NULL;
+    g_autoptr(virStorageTPMBytes) blob = NULL;
+
+    if (!(source = virStorageTPMSwtpmNew(from, bytes)) ||
+        virStorageTPMSwtpmInit(source) < 0 ||
+        !(blob = virStorageTPMSwtpmGetPermanent(source)))
+        return NULL;
+
+    if (!(target = virStorageTPMSwtpmNew(to, NULL)) ||
+        virStorageTPMSwtpmSetPermanent(target, blob) < 0 ||
+        virStorageTPMSwtpmInit(target) < 0)
+        return NULL;
+
+    return virStorageTPMSwtpmFinish(target);
+}
+
+
+/* Opens the state, and asks what TPM it is. */
+static int
+virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
+                         const virStorageTPMBytes *bytes,
+                         virStorageVolTPMDef *found)
+{
+    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
+
+    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
+        return -1;
+
+    if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
+        return 0;
+
+    return virStorageTPMInspect(swtpm, found);
+}
+
+
+/* A guest may have removed an EK; another one in its place is another TPM. */
+static int
+virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
+                                   const virStorageVolTPMDef *found,
+                                   const virStorageTPMSwtpmSpec *spec)
+{
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < described->nendorsements; i++) {
+        const virStorageVolTPMEndorsement *one = &described->endorsements[i];
+
+        for (j = 0; j < found->nendorsements; j++) {
+            const virStorageVolTPMEndorsement *other = &found->endorsements[j];
+
+            if (STRNEQ(one->key, other->key) ||
+                STREQ(one->fingerprint, other->fingerprint))
+                continue;
+
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
+                           spec->vol, spec->pool, one->key,
+                           other->fingerprint, one->fingerprint);
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* A copy is described as its source is. */
+static void
+virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
+                             const virStorageVolTPMDef *source)
+{
+    g_autoptr(virStorageVolTPMDef) copy = virStorageVolTPMDefCopy(source);
+
+    if (copy->hasuuid) {
+        memcpy(tpm->uuid, copy->uuid, sizeof(tpm->uuid));
+        tpm->hasuuid = true;
+    }
+
+    tpm->endorsements = g_steal_pointer(&copy->endorsements);
+    tpm->nendorsements = copy->nendorsements;
+    copy->nendorsements = 0;
+}
+
+
+/* Adds what the TPM has told to what was known. */
+static int
+virStorageTPMCopyLearn(virStorageVolDef *vol,
+                       virStorageVolTPMDef *found)
+{
+    virStorageVolTPMDef *tpm = vol->tpm;
+
+    if (tpm->nendorsements == 0) {
+        tpm->endorsements = g_steal_pointer(&found->endorsements);
+        tpm->nendorsements = found->nendorsements;
+        found->nendorsements = 0;
+    }
+
+    if (!tpm->activePcrBanks) {
+        tpm->activePcrBanks = g_steal_pointer(&found->activePcrBanks);
+        return 0;
+    }
+
+    if (tpm->source || !found->activePcrBanks ||
+        virBitmapEqual(tpm->activePcrBanks, found->activePcrBanks))
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("the active PCR banks of TPM volume '%1$s' cannot be chosen: those of the TPM that is imported are others"),
+                   vol->name);
+    return -1;
+}
+
+
+static int
+virStorageTPMCopySetVersion(virStorageVolDef *vol,
+                            const char *origname,
+                            virDomainTPMVersion version)
+{
+    if (version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        return 0;
+
+    if (vol->tpm->version != VIR_DOMAIN_TPM_VERSION_DEFAULT &&
+        vol->tpm->version != version) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' cannot be of version %2$s: '%3$s' holds a TPM of version %4$s"),
+                       vol->name, virDomainTPMVersionTypeToString(vol->tpm->version),
+                       origname, virDomainTPMVersionTypeToString(version));
+        return -1;
+    }
+
+    vol->tpm->version = version;
+    return 0;
+}
+
+
+int
+virStorageTPMCopyParameters(virStorageVolDef *vol,
+                            const virStorageVolDef *origvol)
+{
+    virStorageVolTPMDef *tpm = vol->tpm;
+    const virStorageVolTPMDef *source = tpm->source->tpm;
+
+    if (virStorageTPMCopySetVersion(vol, origvol->name, source->version) < 0)
+        return -1;
+
+    if (tpm->activePcrBanks && source->activePcrBanks &&
+        !virBitmapEqual(tpm->activePcrBanks, source->activePcrBanks)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the active PCR banks of TPM volume '%1$s' cannot be chosen: they are those of '%2$s'"),
+                       vol->name, origvol->name);
+        return -1;
+    }
+
+    if (tpm->profile.source && STRNEQ_NULLABLE(tpm->profile.source, source->profile.source)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the profile of TPM volume '%1$s' cannot be chosen: it is that of '%2$s'"),
+                       vol->name, origvol->name);
+        return -1;
+    }
+
+    if (!tpm->activePcrBanks && source->activePcrBanks)
+        tpm->activePcrBanks = virBitmapNewCopy(source->activePcrBanks);
+
+    g_free(tpm->profile.source);
+    tpm->profile.source = g_strdup(source->profile.source);
+    tpm->profile.removeDisabled = source->profile.removeDisabled;
+    return 0;
+}
+
+
+/* What is known before the state is looked at closer: whose words the source
+ * is opened by, and with which secret. */
+static virStorageTPMBytes *
+virStorageTPMCopyBegin(virStorageVolDef *vol,
+                       const virStorageVolDef *origvol,
+                       virStorageTPMSwtpmSpec *from)
+{
+    const virStorageVolTPMSource *source = vol->tpm->source;
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    virTPMState state;
+
+    if (source) {
+        bytes = virStorageTPMCopyReadVolume(source, origvol);
+        from->pool = source->pool;
+        from->vol = origvol->name;
+        from->secret = virStorageTPMCopySecret(source->encryption);
+    } else {
+        bytes = virStorageTPMCopyImport(vol, origvol);
+    }
+
+    if (!bytes)
+        return NULL;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+    if (!source && state.encrypted)
+        from->secret = virStorageTPMCopySecret(vol->target.encryption);
+
+    if (virStorageTPMCopySetVersion(vol, origvol->name,
+                                    virStorageVolTPMVersionFromState(state.version)) < 0 ||
+        (source && virStorageTPMCopyParameters(vol, origvol) < 0))
+        return NULL;
+
+    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+    from->version = vol->tpm->version;
+
+    return g_steal_pointer(&bytes);
+}
+
+
+virStorageTPMBytes *
+virStorageTPMCopy(const virStoragePoolDef *pool,
+                  virStorageVolDef *vol,
+                  const virStorageVolDef *origvol)
+{
+    g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    virStorageTPMSwtpmSpec from = { .pool = pool->name, .vol = vol->name };
+    virStorageTPMSwtpmSpec to = { .pool = pool->name, .vol = vol->name };
+
+    if (!(bytes = virStorageTPMCopyBegin(vol, origvol, &from)))
+        return NULL;
+
+    if (vol->tpm->source)
+        virStorageTPMCopyDescription(vol->tpm, vol->tpm->source->tpm);
+
+    to.version = from.version;
+    to.secret = virStorageTPMCopySecret(vol->target.encryption);
+
+    if (!virStorageTPMCopySameSecret(from.secret, to.secret)) {
+        g_autoptr(virStorageTPMBytes) source = g_steal_pointer(&bytes);
+
+        if (!(bytes = virStorageTPMCopyConvert(&from, &to, source)))
+            return NULL;
+    } else {
+        /* it is the source's bytes that are opened */
+        to.pool = from.pool;
+        to.vol = from.vol;
+    }
+
+    if (virStorageTPMCopyInspect(&to, bytes, found) < 0 ||
+        virStorageTPMCopyCheckEndorsements(vol->tpm, found, &from) < 0 ||
+        virStorageTPMCopyLearn(vol, found) < 0)
+        return NULL;
+
+    return g_steal_pointer(&bytes);
+}

@@ -1,0 +1,47 @@
+/*
+ * storage_tpm_copy.h: TPM state made from another volume
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_tpm_files.h"
+
+/**
+ * virStorageTPMCopy:
+ * @pool: definition of the pool
+ * @vol: the volume to make; its TPM knows its source if that is a TPM volume
+ * @origvol: the volume to copy: name and path
+ *
+ * Makes @vol the same TPM as @origvol. Its state is encrypted as @vol asks:
+ * what differs from the source is converted by swtpm(8), in memory.
+ *
+ * A TPM volume must be as it is described. A volume of another pool must hold
+ * TPM state: a linear file, also padded, or a bare blob; if it is encrypted,
+ * then with @vol's secret. Neither is changed.
+ *
+ * The copy is opened with its secret, and asked for its endorsement keys: they
+ * must be the ones of the description, if that names any. @vol's TPM learns
+ * identity, version, PCR banks and endorsement keys.
+ *
+ * Returns the state, or NULL with an error reported.
+ */
+virStorageTPMBytes *virStorageTPMCopy(const virStoragePoolDef *pool,
+                                      virStorageVolDef *vol,
+                                      const virStorageVolDef *origvol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMCopyParameters:
+ * @vol: the volume to make; its TPM knows its source
+ * @origvol: that volume
+ *
+ * Gives @vol's TPM the version, PCR banks and profile of the source.
+ *
+ * Returns 0 on success, -1 with an error reported if others were asked for.
+ */
+int virStorageTPMCopyParameters(virStorageVolDef *vol,
+                                const virStorageVolDef *origvol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;

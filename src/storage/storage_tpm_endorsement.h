@@ -1,0 +1,75 @@
+/*
+ * storage_tpm_endorsement.h: endorsement keys (EK) of TPMs and their certificates
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_conf_tpm.h"
+
+/**
+ * virStorageTPMEndorsementAddCert:
+ * @tpm: learns the certificate
+ * @key: algorithm and size of the key, "rsa2048"
+ * @der: a DER certificate of @len bytes
+ *
+ * Adds an EK with the certificate, or the certificate to the EK that @tpm
+ * has for @key. The fingerprint is that of the certificate, unless @tpm knows
+ * one already. EKs are kept in the order of their keys.
+ *
+ * Returns 0 on success, -1 without an error reported if it is no certificate.
+ */
+int virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
+                                    const char *key,
+                                    const void *der,
+                                    size_t len)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMEndorsementAddRSA:
+ * @tpm: learns the key
+ * @modulus: the modulus of @len bytes, big-endian
+ * @exponent: the public exponent
+ *
+ * Returns 0 on success, -1 without an error reported if it is no RSA key.
+ */
+int virStorageTPMEndorsementAddRSA(virStorageVolTPMDef *tpm,
+                                   const uint8_t *modulus,
+                                   size_t len,
+                                   uint32_t exponent)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMEndorsementAddECC:
+ * @tpm: learns the key
+ * @curve: a TPM_ECC_CURVE of the TCG Algorithm Registry
+ * @x, @y: coordinates of @xlen and @ylen bytes, big-endian
+ *
+ * Returns 0 on success, -1 without an error reported if it is no key on a
+ * curve that is known.
+ */
+int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
+                                   uint16_t curve,
+                                   const uint8_t *x,
+                                   size_t xlen,
+                                   const uint8_t *y,
+                                   size_t ylen)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(5)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMEndorsementIsOf:
+ * @tpm: the description of a TPM
+ * @data: clear TPM state of @len bytes
+ *
+ * Whether the state has one of the certificates that @tpm names: they are in
+ * it byte for byte.
+ *
+ * Returns false only if @tpm names certificates and the state has none.
+ */
+bool virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
+                                  const uint8_t *data,
+                                  size_t len)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,414 @@
+/*
+ * storage_tpm_swtpm.c: swtpm on a copy of a volume's state
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "storage_tpm_setup.h"
+#include "storage_tpm_swtpm.h"
+#include "viralloc.h"
+#include "vircommand.h"
+#include "virendian.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virtpm.h"
+#include "virtpmsecret.h"
+#include "virtpmstate.h"
+#define LIBVIRT_STORAGE_TPM_SWTPMPRIV_H_ALLOW
+#include "storage_tpm_swtpmpriv.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_tpm_swtpm");
+
+/* Commands of the control channel, see swtpm_ioctls(3). All numbers on it are
+ * 32 bits long and big-endian. */
+enum {
+    VIR_STORAGE_TPM_SWTPM_CMD_INIT = 2,
+    VIR_STORAGE_TPM_SWTPM_CMD_SHUTDOWN = 3,
+    VIR_STORAGE_TPM_SWTPM_CMD_GET_STATEBLOB = 12,
+    VIR_STORAGE_TPM_SWTPM_CMD_SET_STATEBLOB = 13,
+};
+
+#define VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT 1
+#define VIR_STORAGE_TPM_SWTPM_BLOB_DECRYPTED 1
+
+/* Long enough for a machine that is very busy. */
+#define VIR_STORAGE_TPM_SWTPM_TIMEOUT 60 /* seconds */
+
+struct _virStorageTPMSwtpm {
+    char *pool;
+    char *vol;
+    virCommand *cmd;
+    int state;   /* memory that holds the state */
+    int control;
+    int data;
+    bool hangs;  /* it has not answered in time */
+    char *log;   /* filled in when the process has ended */
+};
+
+
+void
+virStorageTPMSwtpmFree(virStorageTPMSwtpm *swtpm)
+{
+    if (!swtpm)
+        return;
+
+    VIR_FORCE_CLOSE(swtpm->control);
+    VIR_FORCE_CLOSE(swtpm->data);
+    virCommandAbort(swtpm->cmd);
+    virCommandFree(swtpm->cmd);
+    VIR_FORCE_CLOSE(swtpm->state);
+    g_free(swtpm->pool);
+    g_free(swtpm->vol);
+    g_free(swtpm->log);
+    g_free(swtpm);
+}
+
+
+/*
+ * $ swtpm socket --tpm2 --terminate --fd DATA --ctrl type=unixio,clientfd=CONTROL \
+ *     --tpmstate backend-uri=file:///proc/self/fd/STATE \
+ *     --key pwdfd=FD,mode=aes-256-cbc
+ *
+ * With --terminate it ends when the other end of DATA is closed, be it because
+ * this process was killed.
+ */
+virCommand *
+virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
+                               const char *binary,
+                               int data,
+                               int control,
+                               int state)
+{
+    g_autoptr(virCommand) cmd = virCommandNewArgList(binary, "socket", NULL);
+    int fd;
+
+    if (spec->version == VIR_DOMAIN_TPM_VERSION_2_0)
+        virCommandAddArg(cmd, "--tpm2");
+
+    virCommandAddArgList(cmd, "--terminate", "--fd", NULL);
+    virCommandAddArgFormat(cmd, "%d", data);
+    virCommandAddArg(cmd, "--ctrl");
+    virCommandAddArgFormat(cmd, "type=unixio,clientfd=%d", control);
+    virCommandAddArg(cmd, "--tpmstate");
+    virCommandAddArgFormat(cmd, "backend-uri=file:///proc/self/fd/%d", state);
+
+    if (!spec->secret)
+        return g_steal_pointer(&cmd);
+
+    if ((fd = virTPMSecretPass(cmd, spec->secret, spec->pool, spec->vol)) < 0)
+        return NULL;
+
+    virCommandAddArg(cmd, "--key");
+    virCommandAddArgFormat(cmd, "pwdfd=%d,mode=aes-256-cbc", fd);
+    return g_steal_pointer(&cmd);
+}
+
+
+/* A pair of sockets. Nobody waits for ever for a swtpm that hangs. */
+static int
+virStorageTPMSwtpmSocketPair(int *ours,
+                             int *theirs)
+{
+    struct timeval timeout = { .tv_sec = VIR_STORAGE_TPM_SWTPM_TIMEOUT };
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+        virReportSystemError(errno, "%s", _("cannot create sockets for swtpm"));
+        return -1;
+    }
+    *ours = fds[0];
+    *theirs = fds[1];
+
+    if (setsockopt(*ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+        setsockopt(*ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0) {
+        virReportSystemError(errno, "%s", _("cannot set up sockets for swtpm"));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+virStorageTPMSwtpmRun(virStorageTPMSwtpm *swtpm,
+                      const virStorageTPMSwtpmSpec *spec,
+                      const char *binary)
+{
+    VIR_AUTOCLOSE control = -1;
+    VIR_AUTOCLOSE data = -1;
+    uid_t uid;
+    gid_t gid;
+
+    if (virStorageTPMSetupUser(&uid, &gid) < 0 ||
+        virStorageTPMSwtpmSocketPair(&swtpm->control, &control) < 0 ||
+        virStorageTPMSwtpmSocketPair(&swtpm->data, &data) < 0 ||
+        !(swtpm->cmd = virStorageTPMSwtpmBuildCommand(spec, binary, data, control,
+                                                      swtpm->state)))
+        return -1;
+
+    virCommandPassFD(swtpm->cmd, swtpm->state, 0);
+    virCommandPassFD(swtpm->cmd, control, 0);
+    virCommandPassFD(swtpm->cmd, data, 0);
+    virCommandSetUID(swtpm->cmd, uid);
+    virCommandSetGID(swtpm->cmd, gid);
+    virCommandClearCaps(swtpm->cmd);
+    virCommandSetErrorBuffer(swtpm->cmd, &swtpm->log);
+    virCommandDoAsyncIO(swtpm->cmd);
+
+    return virCommandRunAsync(swtpm->cmd, NULL);
+}
+
+
+virStorageTPMSwtpm *
+virStorageTPMSwtpmNew(const virStorageTPMSwtpmSpec *spec,
+                      const virStorageTPMBytes *bytes)
+{
+    g_autofree char *binary = virTPMGetSwtpm();
+    g_autoptr(virStorageTPMSwtpm) swtpm = g_new0(virStorageTPMSwtpm, 1);
+
+    swtpm->pool = g_strdup(spec->pool);
+    swtpm->vol = g_strdup(spec->vol);
+    swtpm->control = -1;
+    swtpm->data = -1;
+
+    if ((swtpm->state = virStorageTPMBytesToMemory(bytes)) < 0 ||
+        !binary ||
+        virStorageTPMSwtpmRun(swtpm, spec, binary) < 0)
+        return NULL;
+
+    return g_steal_pointer(&swtpm);
+}
+
+
+/* Waits for the end of a swtpm that nobody talks to any more. */
+static void
+virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
+{
+    int status;
+
+    VIR_FORCE_CLOSE(swtpm->control);
+    VIR_FORCE_CLOSE(swtpm->data);
+
+    if (virCommandWait(swtpm->cmd, &status) < 0)
+        VIR_WARN("swtpm of TPM volume '%s' has ended badly: %s",
+                 swtpm->vol, virGetLastErrorMessage());
+}
+
+
+/* Reports why a command was not done: by what swtpm has said, once it has ended. */
+static void
+virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
+                         const char *command)
+{
+    if (swtpm->hangs) {
+        virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                       _("swtpm for TPM volume '%1$s' of pool '%2$s' has not answered %3$s within %4$d seconds"),
+                       swtpm->vol, swtpm->pool, command, VIR_STORAGE_TPM_SWTPM_TIMEOUT);
+        return;
+    }
+
+    virStorageTPMSwtpmEnd(swtpm);
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("swtpm has not done %1$s"), command);
+    virTPMStateReportSwtpm(NULLSTR_EMPTY(swtpm->log), swtpm->pool, swtpm->vol);
+}
+
+
+/* Reads what has to come. */
+static int
+virStorageTPMSwtpmRead(virStorageTPMSwtpm *swtpm,
+                       uint8_t *data,
+                       size_t len)
+{
+    ssize_t got = saferead(swtpm->control, data, len);
+
+    swtpm->hangs = got < 0 && errno == EAGAIN;
+    return got == len ? 0 : -1;
+}
+
+
+/* Sends numbers, and bytes behind them. */
+static int
+virStorageTPMSwtpmSend(virStorageTPMSwtpm *swtpm,
+                       const uint32_t *numbers,
+                       size_t nnumbers,
+                       const virStorageTPMBytes *bytes)
+{
+    uint8_t head[16];
+    size_t i;
+
+    for (i = 0; i < nnumbers; i++) {
+        uint32_t be = GUINT32_TO_BE(numbers[i]);
+
+        memcpy(head + i * sizeof(be), &be, sizeof(be));
+    }
+
+    if (safewrite(swtpm->control, head, nnumbers * sizeof(uint32_t)) < 0 ||
+        (bytes && safewrite(swtpm->control, bytes->data, bytes->len) < 0))
+        return -1;
+
+    return 0;
+}
+
+
+static int
+virStorageTPMSwtpmReceive(virStorageTPMSwtpm *swtpm,
+                          uint32_t *numbers,
+                          size_t nnumbers)
+{
+    uint8_t head[16];
+    size_t len = nnumbers * sizeof(uint32_t);
+    size_t i;
+
+    if (virStorageTPMSwtpmRead(swtpm, head, len) < 0)
+        return -1;
+
+    for (i = 0; i < nnumbers; i++)
+        numbers[i] = virReadBufInt32BE(head + i * sizeof(uint32_t));
+
+    return 0;
+}
+
+
+int
+virStorageTPMSwtpmInit(virStorageTPMSwtpm *swtpm)
+{
+    const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_INIT, 0 };
+    uint32_t result;
+
+    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
+        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
+        result != 0) {
+        virStorageTPMSwtpmReport(swtpm, "CMD_INIT");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Appends a part of the state; it comes in as many as swtpm likes. Sets @total
+ * to the length of the whole. */
+static int
+virStorageTPMSwtpmGetPart(virStorageTPMSwtpm *swtpm,
+                          virStorageTPMBytes *blob,
+                          size_t *total)
+{
+    const uint32_t command[] = {
+        VIR_STORAGE_TPM_SWTPM_CMD_GET_STATEBLOB,
+        VIR_STORAGE_TPM_SWTPM_BLOB_DECRYPTED,
+        VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT,
+        blob->len,
+    };
+    uint32_t response[4]; /* result, flags, total length, length of this part */
+
+    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
+        virStorageTPMSwtpmReceive(swtpm, response, G_N_ELEMENTS(response)) < 0 ||
+        response[0] != 0 ||
+        response[2] > VIR_TPM_STATE_MAX_SIZE ||
+        response[3] == 0 ||
+        response[3] > response[2] - blob->len)
+        return -1;
+
+    /* not realloc(), which leaves what it moves */
+    if (!blob->data)
+        blob->data = g_new0(uint8_t, response[2]);
+    else if (response[2] != *total)
+        return -1;
+
+    if (virStorageTPMSwtpmRead(swtpm, blob->data + blob->len, response[3]) < 0)
+        return -1;
+
+    blob->len += response[3];
+    *total = response[2];
+    return 0;
+}
+
+
+virStorageTPMBytes *
+virStorageTPMSwtpmGetPermanent(virStorageTPMSwtpm *swtpm)
+{
+    g_autoptr(virStorageTPMBytes) blob = g_new0(virStorageTPMBytes, 1);
+    size_t total = 0;
+
+    do {
+        if (virStorageTPMSwtpmGetPart(swtpm, blob, &total) < 0) {
+            virStorageTPMSwtpmReport(swtpm, "CMD_GET_STATEBLOB");
+            return NULL;
+        }
+    } while (blob->len < total);
+
+    return g_steal_pointer(&blob);
+}
+
+
+int
+virStorageTPMSwtpmSetPermanent(virStorageTPMSwtpm *swtpm,
+                               const virStorageTPMBytes *blob)
+{
+    const uint32_t command[] = {
+        VIR_STORAGE_TPM_SWTPM_CMD_SET_STATEBLOB,
+        0, /* it is not encrypted */
+        VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT,
+        blob->len,
+    };
+    uint32_t result;
+
+    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), blob) < 0 ||
+        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
+        result != 0) {
+        virStorageTPMSwtpmReport(swtpm, "CMD_SET_STATEBLOB");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+ssize_t
+virStorageTPMSwtpmTransmit(virStorageTPMSwtpm *swtpm,
+                           const uint8_t *command,
+                           size_t len,
+                           uint8_t *response,
+                           size_t size)
+{
+    ssize_t got;
+
+    errno = 0;
+
+    /* swtpm sends a response at once */
+    if (safewrite(swtpm->data, command, len) < 0 ||
+        (got = recv(swtpm->data, response, size, 0)) <= 0) {
+        swtpm->hangs = errno == EAGAIN;
+        virStorageTPMSwtpmReport(swtpm, "a TPM command");
+        return -1;
+    }
+
+    return got;
+}
+
+
+virStorageTPMBytes *
+virStorageTPMSwtpmFinish(virStorageTPMSwtpm *swtpm)
+{
+    const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_SHUTDOWN };
+    uint32_t result;
+
+    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
+        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
+        result != 0) {
+        virStorageTPMSwtpmReport(swtpm, "CMD_SHUTDOWN");
+        return NULL;
+    }
+
+    virStorageTPMSwtpmEnd(swtpm);
+    return virStorageTPMBytesRead(swtpm->state, "swtpm");
+}

@@ -1,0 +1,61 @@
+/*
+ * storage_tpm_transfer.h: upload and download of TPM volumes
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_conf.h"
+
+/**
+ * virStorageTPMDownload:
+ * @pool: name of the pool
+ * @vol: the volume: name and path
+ * @stream: gets the volume's bytes
+ * @offset, @len: which bytes; 0 for @len means all
+ * @sparse: leave out holes
+ *
+ * Begins a download. What is sent is what the volume holds at this moment,
+ * also if it is in use; see virStorageTPMBytesSnapshot().
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int virStorageTPMDownload(const char *pool,
+                          const virStorageVolDef *vol,
+                          virStreamPtr stream,
+                          unsigned long long offset,
+                          unsigned long long len,
+                          bool sparse)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMUpload:
+ * @pool: definition of the pool
+ * @vol: the volume: name and path
+ * @stream: brings a linear file, also padded, or a bare blob of permanent state
+ * @offset: must be 0
+ * @len: how many bytes come at most; 0 for VIR_TPM_STATE_MAX_SIZE
+ * @sparse: the stream has holes
+ *
+ * Begins an upload. The bytes are kept in memory; only when the stream is
+ * finished the volume is locked, and gets them whole, or stays as it was and
+ * the stream's finish gives the error.
+ *
+ * Encryption stays what it is. The volume keeps its identity and certificates,
+ * unless the state is clear and shows that it is another TPM's: that a blank
+ * volume that was made for a certain TPM refuses, and any other becomes that
+ * TPM, with a new identity.
+ *
+ * Returns 0 on success, -1 with an error reported; VIR_ERR_RESOURCE_BUSY if
+ * the volume is in use.
+ */
+int virStorageTPMUpload(const virStoragePoolDef *pool,
+                        const virStorageVolDef *vol,
+                        virStreamPtr stream,
+                        unsigned long long offset,
+                        unsigned long long len,
+                        bool sparse)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
