@@ -4,7 +4,7 @@ import html
 import re
 from pathlib import Path
 
-from host import TOP
+from host import POOL, TOP
 
 
 def run_script(host, tmp_path, script):
@@ -24,7 +24,7 @@ def test_readme_tour(host, tmp_path):
 def sections(page):
     """The examples of the documentation's page, each under its section's id."""
     text = (TOP / "docs" / page).read_text(encoding="utf-8")
-    parts = re.split(r'<h2 id="([a-z-]+)">', text)
+    parts = re.split(r'<h[23] id="([a-z-]+)">', text)
     return {parts[i]: [html.unescape(pre) for pre in re.findall(r"<pre>\n(.*?)</pre>", parts[i + 1], re.S)]
             for i in range(1, len(parts), 2)}
 
@@ -53,6 +53,34 @@ def test_page_example(host, tmp_path):
     assert guest.state() == "running"
 
 
+def test_page_copy(host, tmp_path):
+    host.define_pool()
+    host.define_secret("open sesame", "other-key")
+    host.create_volume("guest1")
+    copy, = sections("formatstorage-tpm.html.in")["copy"]
+    run_script(host, tmp_path, as_script(copy))
+    host.opens_in_swtpm(f"{POOL}/guest1-rekeyed", "open sesame")
+
+
+def test_backup_page(host, tmp_path):
+    """What is backed up as the page says is restored as it says, on a host that has lost it."""
+    page = sections("tpm-backup.html.in")
+    host.define_pool()
+    secret = host.define_secret("secret", "tpm-key")
+    host.create_volume("guest1", encryption="vtpm", secret=secret)
+    before = host.identity("guest1"), host.endorsements("guest1")
+    (tmp_path / "key.base64").write_text("c2VjcmV0")
+
+    uuid = f"UUID={secret}\n"
+    run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["backup"]))
+    host.virsh("vol-delete", "guest1", "--pool", "tpm")
+    host.virsh("secret-undefine", secret)
+
+    printed = run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["restore"]))
+    assert "guest1: ok" in printed
+    assert (host.identity("guest1"), host.endorsements("guest1")) == before
+
+
 def test_page_xml(host):
     """The XML of the sections is accepted as it stands."""
     host.define_pool()
@@ -69,5 +97,8 @@ def test_page_is_built_and_linked():
     docs = Path(TOP, "build/subprojects/libvirt/docs")
     page = (docs / "formatstorage-tpm.html").read_text(encoding="utf-8")
     assert "TPM storage pools" in page
+    for name in ("tpm-backup.html", "tpm-protection.html"):
+        assert name in page
+        assert "TPM volume" in (docs / name).read_text(encoding="utf-8")
     for name in ("formatstorage.html", "storage.html", "formatdomain.html", "docs.html"):
         assert "formatstorage-tpm.html" in (docs / name).read_text(encoding="utf-8"), name

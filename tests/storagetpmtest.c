@@ -934,6 +934,7 @@ testSidecars(void)
     DO_POOL("sidecar of 64 KiB, and one byte more", testSidecarSize);
     DO_POOL("sidecar missing", testSidecarText);
     DO_POOL_ARG("sidecar empty", testSidecarText, "");
+    DO_POOL_ARG("sidecar of line ends", testSidecarText, "\n\n");
     DO_POOL_ARG("sidecar cut short", testSidecarText, "<volume><name>guest1</na");
     DO_POOL_ARG("sidecar with another root", testSidecarText,
                 "<pool type='tpm'><name>guest1</name></pool>");

@@ -1,0 +1,33 @@
+/*
+ * testfuzz.h: what the targets of libFuzzer have in common
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "internal.h"
+
+/* To be defined by each target. */
+int LLVMFuzzerInitialize(int *argc,
+                         char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data,
+                           size_t len);
+
+/* What does not hold is a finding. */
+#define REQUIRE(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", \
+                    __FILE__, __LINE__, #condition); \
+            abort(); \
+        } \
+    } while (0)
+
+/**
+ * testFuzzQuiet:
+ *
+ * Keeps errors and warnings from being printed: most inputs are errors, and
+ * that would take most of the time.
+ */
+void testFuzzQuiet(void);
