@@ -141,7 +141,7 @@ def test_bad_sidecar_does_no_harm(host, content):
 
 
 def test_session_of_an_unprivileged_user(host):
-    """Its pool is in the user's data directory, and the user makes the TPMs."""
+    """Its pool is in the user's data directory, and the user makes and copies the TPMs."""
     home = host.path("/var/lib/libvirt/home")
     daemons = TOP / "build/subprojects/libvirt/src"
     if host.run("setpriv", "--reuid=games", "--clear-groups", "test", "-x", daemons / "virtstoraged").returncode:
@@ -157,6 +157,11 @@ virsh pool-build tpm
 virsh pool-start tpm
 virsh vol-create-as tpm one 1M
 virsh vol-dumpxml one tpm
+virsh vol-clone one two tpm
+virsh vol-download two {home}/state tpm
+virsh vol-wipe two tpm
+virsh vol-upload two {home}/state tpm
+cmp {home}/state {home}/.local/share/libvirt/tpm/one
 """
     (home / "run").mkdir(parents=True)
     (home / "pool.xml").write_text(xmls.pool())

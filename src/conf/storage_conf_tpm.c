@@ -160,14 +160,20 @@ virStorageVolTPMDefRelease(virStorageVolDef *vol)
 }
 
 
+/* This is read whenever a volume is looked at. That is why its elements are
+ * looked for in the tree: XPath takes twice as long. */
 static int
-virStorageVolTPMDefParseUUID(xmlXPathContextPtr ctxt,
+virStorageVolTPMDefParseUUID(xmlNodePtr tpm,
                              virStorageVolTPMDef *def)
 {
-    g_autofree char *uuid = virXPathString("string(./uuid)", ctxt);
+    xmlNodePtr node = virXMLNodeGetSubelement(tpm, "uuid");
+    g_autofree char *uuid = NULL;
 
-    if (!uuid)
+    if (!node)
         return 0;
+
+    if (!(uuid = virXMLNodeContentString(node)))
+        return -1;
 
     if (virUUIDParse(uuid, def->uuid) < 0) {
         virReportError(VIR_ERR_XML_ERROR,
@@ -181,23 +187,22 @@ virStorageVolTPMDefParseUUID(xmlXPathContextPtr ctxt,
 
 
 static int
-virStorageVolTPMDefParsePcrBanks(xmlXPathContextPtr ctxt,
+virStorageVolTPMDefParsePcrBanks(xmlNodePtr tpm,
                                  virStorageVolTPMDef *def)
 {
-    g_autofree xmlNodePtr *nodes = NULL;
+    xmlNodePtr node = virXMLNodeGetSubelement(tpm, "active_pcr_banks");
+    g_autoptr(GPtrArray) nodes = NULL;
     size_t i;
-    int n;
 
-    if ((n = virXPathNodeSet("./active_pcr_banks/*", ctxt, &nodes)) < 0)
-        return -1;
-
-    if (n == 0)
+    if (!node)
         return 0;
 
-    def->activePcrBanks = virBitmapNew(0);
+    nodes = virXMLNodeGetSubelementList(node, NULL);
+    if (nodes->len > 0)
+        def->activePcrBanks = virBitmapNew(0);
 
-    for (i = 0; i < n; i++) {
-        const char *name = (const char *)nodes[i]->name;
+    for (i = 0; i < nodes->len; i++) {
+        const char *name = (const char *)((xmlNodePtr)g_ptr_array_index(nodes, i))->name;
         int bank = virDomainTPMPcrBankTypeFromString(name);
 
         if (bank < 0) {
@@ -213,10 +218,10 @@ virStorageVolTPMDefParsePcrBanks(xmlXPathContextPtr ctxt,
 
 
 static int
-virStorageVolTPMDefParseProfile(xmlXPathContextPtr ctxt,
+virStorageVolTPMDefParseProfile(xmlNodePtr tpm,
                                 virStorageVolTPMDef *def)
 {
-    xmlNodePtr node = virXPathNode("./profile[1]", ctxt);
+    xmlNodePtr node = virXMLNodeGetSubelement(tpm, "profile");
 
     if (!node)
         return 0;
@@ -232,27 +237,24 @@ virStorageVolTPMDefParseProfile(xmlXPathContextPtr ctxt,
 
 
 static int
-virStorageVolTPMDefParseEndorsements(xmlXPathContextPtr ctxt,
+virStorageVolTPMDefParseEndorsements(xmlNodePtr tpm,
                                      virStorageVolTPMDef *def)
 {
-    g_autofree xmlNodePtr *nodes = NULL;
+    g_autoptr(GPtrArray) nodes = virXMLNodeGetSubelementList(tpm, "endorsement");
     size_t i;
-    int n;
 
-    if ((n = virXPathNodeSet("./endorsement", ctxt, &nodes)) < 0)
-        return -1;
+    def->endorsements = g_new0(virStorageVolTPMEndorsement, nodes->len);
+    def->nendorsements = nodes->len;
 
-    def->endorsements = g_new0(virStorageVolTPMEndorsement, n);
-    def->nendorsements = n;
-
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < nodes->len; i++) {
         virStorageVolTPMEndorsement *endorsement = &def->endorsements[i];
+        xmlNodePtr node = g_ptr_array_index(nodes, i);
 
-        if (!(endorsement->key = virXMLPropStringRequired(nodes[i], "key")) ||
-            !(endorsement->fingerprint = virXMLPropStringRequired(nodes[i], "fingerprint")))
+        if (!(endorsement->key = virXMLPropStringRequired(node, "key")) ||
+            !(endorsement->fingerprint = virXMLPropStringRequired(node, "fingerprint")))
             return -1;
 
-        endorsement->certificate = virXMLNodeContentString(nodes[i]);
+        endorsement->certificate = virXMLNodeContentString(node);
     }
 
     return 0;
@@ -282,13 +284,9 @@ virStorageVolTPMDefValidate(const virStorageVolTPMDef *def)
 
 
 static virStorageVolTPMDef *
-virStorageVolTPMDefParseXML(xmlNodePtr node,
-                            xmlXPathContextPtr ctxt)
+virStorageVolTPMDefParseXML(xmlNodePtr node)
 {
-    VIR_XPATH_NODE_AUTORESTORE(ctxt)
     g_autoptr(virStorageVolTPMDef) def = g_new0(virStorageVolTPMDef, 1);
-
-    ctxt->node = node;
 
     if (virXMLPropEnum(node, "version", virDomainTPMVersionTypeFromString,
                        VIR_XML_PROP_NONZERO, &def->version) < 0 ||
@@ -296,10 +294,10 @@ virStorageVolTPMDefParseXML(xmlNodePtr node,
                                &def->manufacture) < 0 ||
         virXMLPropEnum(node, "identity", virStorageVolTPMIdentityTypeFromString,
                        VIR_XML_PROP_NONZERO, &def->identity) < 0 ||
-        virStorageVolTPMDefParseUUID(ctxt, def) < 0 ||
-        virStorageVolTPMDefParsePcrBanks(ctxt, def) < 0 ||
-        virStorageVolTPMDefParseProfile(ctxt, def) < 0 ||
-        virStorageVolTPMDefParseEndorsements(ctxt, def) < 0 ||
+        virStorageVolTPMDefParseUUID(node, def) < 0 ||
+        virStorageVolTPMDefParsePcrBanks(node, def) < 0 ||
+        virStorageVolTPMDefParseProfile(node, def) < 0 ||
+        virStorageVolTPMDefParseEndorsements(node, def) < 0 ||
         virStorageVolTPMDefValidate(def) < 0)
         return NULL;
 
@@ -335,10 +333,10 @@ virStorageVolTPMDefRefuse(const virStoragePoolDef *pool,
 
 int
 virStorageVolTPMDefParse(const virStoragePoolDef *pool,
-                         xmlXPathContextPtr ctxt,
+                         xmlNodePtr root,
                          virStorageVolDef *vol)
 {
-    xmlNodePtr node = virXPathNode("./tpm[1]", ctxt);
+    xmlNodePtr node = virXMLNodeGetSubelement(root, "tpm");
 
     if (pool->type != VIR_STORAGE_POOL_TPM)
         return virStorageVolTPMDefRefuse(pool, node, vol);
@@ -356,7 +354,7 @@ virStorageVolTPMDefParse(const virStoragePoolDef *pool,
     if (!node)
         return 0;
 
-    if (!(vol->tpm = virStorageVolTPMDefParseXML(node, ctxt)))
+    if (!(vol->tpm = virStorageVolTPMDefParseXML(node)))
         return -1;
 
     return 0;

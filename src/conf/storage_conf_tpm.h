@@ -144,7 +144,7 @@ void virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 /**
  * virStorageVolTPMDefParse:
  * @pool: the pool that the volume belongs to, of any type
- * @ctxt: XPath context, its node is <volume>
+ * @root: <volume>
  * @vol: the volume, everything but its TPM parsed
  *
  * Parses <tpm> and settles what is particular to volumes of a tpm pool: the
@@ -154,7 +154,7 @@ void virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
  * Returns 0 on success, -1 with an error reported.
  */
 int virStorageVolTPMDefParse(const virStoragePoolDef *pool,
-                             xmlXPathContextPtr ctxt,
+                             xmlNodePtr root,
                              virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;

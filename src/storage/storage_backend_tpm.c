@@ -142,18 +142,19 @@ virStorageBackendTPMSetState(virStorageVolDef *vol,
 }
 
 
-/* Reads a volume's file: size, owner and mode, and what its bytes tell.
- * Returns -1 with an error reported, or with errno and no error if @quiet. */
+/* Reads a volume's file: size, owner and mode, and what its bytes tell. Unless
+ * @clear is NULL it is set to the bytes if they are clear state. Returns -1 with
+ * an error reported, or with errno and no error if @clear is NULL. */
 static int
 virStorageBackendTPMReadVol(virStorageVolDef *vol,
                             virTPMState *state,
-                            bool quiet)
+                            virStorageTPMBytes **clear)
 {
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
     if ((fd = virStorageTPMFileOpen(vol->target.path, &sb)) < 0) {
-        if (quiet)
+        if (!clear)
             return -1;
         if (errno == ENOENT)
             virReportError(VIR_ERR_NO_STORAGE_VOL,
@@ -167,6 +168,10 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
 
     if (virStorageBackendUpdateVolTargetInfoFD(&vol->target, fd, &sb) < 0 ||
         virTPMStateProbe(fd, vol->target.path, state) < 0)
+        return -1;
+
+    if (clear && state->kind == VIR_TPM_STATE_LINEAR && !state->encrypted &&
+        !(*clear = virStorageTPMBytesRead(fd, vol->target.path)))
         return -1;
 
     virStorageBackendTPMSetState(vol, state);
@@ -188,7 +193,7 @@ virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
     vol->target.path = g_strdup_printf("%s/%s", def->target.path, name);
     vol->key = g_strdup(vol->target.path);
 
-    if (virStorageBackendTPMReadVol(vol, &state, true) < 0) {
+    if (virStorageBackendTPMReadVol(vol, &state, NULL) < 0) {
         VIR_WARN("ignoring file '%s' in tpm pool '%s', which cannot be read as a regular file",
                  vol->target.path, def->name);
         virResetLastError();
@@ -573,17 +578,9 @@ virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
 static void
 virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
                                  virStorageVolDef *vol,
-                                 const virTPMState *state)
+                                 const virStorageTPMBytes *clear)
 {
-    g_autoptr(virStorageTPMBytes) bytes = NULL;
-    struct stat sb;
-    VIR_AUTOCLOSE fd = -1;
-
-    if (state->kind != VIR_TPM_STATE_LINEAR || state->encrypted ||
-        vol->tpm->nendorsements == 0 ||
-        (fd = virStorageTPMFileOpen(vol->target.path, &sb)) < 0 ||
-        !(bytes = virStorageTPMBytesRead(fd, vol->target.path)) ||
-        virStorageTPMEndorsementIsOf(vol->tpm, bytes->data, bytes->len))
+    if (!clear || virStorageTPMEndorsementIsOf(vol->tpm, clear->data, clear->len))
         return;
 
     VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' is that of another TPM: "
@@ -597,7 +594,8 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
 static void
 virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
                                virStorageVolDef *vol,
-                               const virTPMState *state)
+                               const virTPMState *state,
+                               const virStorageTPMBytes *clear)
 {
     virDomainTPMVersion version = virStorageVolTPMVersionFromState(state->version);
     g_autoptr(virStorageVolDef) sidecar = NULL;
@@ -614,7 +612,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     }
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
-    virStorageBackendTPMCheckSidecar(def, vol, state);
+    virStorageBackendTPMCheckSidecar(def, vol, clear);
 
     if (version != VIR_DOMAIN_TPM_VERSION_DEFAULT)
         vol->tpm->version = version;
@@ -644,17 +642,18 @@ static int
 virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
                                virStorageVolDef *vol)
 {
+    g_autoptr(virStorageTPMBytes) clear = NULL;
     virTPMState state;
 
     /* the file is not there yet, and the definition is in use */
     if (vol->building)
         return 0;
 
-    if (virStorageBackendTPMReadVol(vol, &state, false) < 0)
+    if (virStorageBackendTPMReadVol(vol, &state, &clear) < 0)
         return -1;
 
     g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
-    virStorageBackendTPMAddSidecar(virStoragePoolObjGetDef(pool), vol, &state);
+    virStorageBackendTPMAddSidecar(virStoragePoolObjGetDef(pool), vol, &state, clear);
 
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpmstate.h"
+#include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -724,29 +725,125 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
 }
 
 
+/* Returns 0, or -1 with errno set. */
+static int
+virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,
+                               const struct stat *sb)
+{
+    struct stat dir;
+
+    if (sb->st_uid == geteuid())
+        return 0;
+
+    if (stat(pool->target.path, &dir) < 0)
+        return -1;
+
+    if (sb->st_uid != dir.st_uid) {
+        errno = EPERM;
+        return -1;
+    }
+
+    return 0;
+}
+
+
 /* Returns the sidecar's text, or NULL with errno set. */
 static char *
 virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
                          const char *path)
 {
     g_autofree char *xml = NULL;
-    struct stat dir;
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
     if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
-        stat(pool->target.path, &dir) < 0)
-        return NULL;
-
-    if (sb.st_uid != dir.st_uid && sb.st_uid != geteuid()) {
-        errno = EPERM;
-        return NULL;
-    }
-
-    if (virFileReadLimFD(fd, VIR_STORAGE_TPM_SIDECAR_MAX, &xml) < 0)
+        virStorageTPMSidecarCheckOwner(pool, &sb) < 0 ||
+        virFileReadLimFD(fd, VIR_STORAGE_TPM_SIDECAR_MAX, &xml) < 0)
         return NULL;
 
     return g_steal_pointer(&xml);
+}
+
+
+static int
+virStorageTPMSidecarParseCapacity(xmlNodePtr root,
+                                  virStorageVolDef *def)
+{
+    xmlNodePtr node = virXMLNodeGetSubelement(root, "capacity");
+    g_autofree char *capacity = NULL;
+
+    if (!node)
+        return 0;
+
+    /* always in bytes */
+    capacity = virXMLNodeContentString(node);
+    if (capacity && virStrToLong_ullp(capacity, NULL, 10, &def->target.capacity) == 0)
+        return 0;
+
+    virReportError(VIR_ERR_XML_ERROR, "%s", _("malformed capacity element"));
+    return -1;
+}
+
+
+static int
+virStorageTPMSidecarParseTarget(xmlNodePtr root,
+                                virStorageVolDef *def)
+{
+    xmlNodePtr target = virXMLNodeGetSubelement(root, "target");
+    g_autoptr(xmlXPathContext) ctxt = NULL;
+    unsigned int format = VIR_STORAGE_FILE_RAW;
+    xmlNodePtr node;
+
+    if (!target)
+        return 0;
+
+    if ((node = virXMLNodeGetSubelement(target, "format")) &&
+        virXMLPropEnum(node, "type", virStorageFileFormatTypeFromString,
+                       VIR_XML_PROP_REQUIRED, &format) < 0)
+        return -1;
+    def->target.format = format;
+
+    if (!(node = virXMLNodeGetSubelement(target, "encryption")))
+        return 0;
+
+    if (!(ctxt = xmlXPathNewContext(root->doc)) ||
+        !(def->target.encryption = virStorageEncryptionParseNode(node, ctxt)))
+        return -1;
+
+    return 0;
+}
+
+
+/* virStorageVolDefParse() would look for much that a sidecar never has, each
+ * time that a volume is looked at. */
+static virStorageVolDef *
+virStorageTPMSidecarParse(const virStoragePoolDef *pool,
+                          const char *xml)
+{
+    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
+    g_autoptr(xmlDoc) doc = NULL;
+    xmlNodePtr root;
+    xmlNodePtr node;
+
+    if (!(doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"),
+                            "volume", NULL, NULL, false)))
+        return NULL;
+
+    root = xmlDocGetRootElement(doc);
+    if (!(node = virXMLNodeGetSubelement(root, "name"))) {
+        virReportError(VIR_ERR_XML_ERROR, "%s", _("missing volume name element"));
+        return NULL;
+    }
+
+    def->type = VIR_STORAGE_VOL_FILE;
+
+    if (!(def->name = virXMLNodeContentString(node)) ||
+        virStorageTPMSidecarParseCapacity(root, def) < 0 ||
+        virStorageTPMSidecarParseTarget(root, def) < 0 ||
+        virStorageVolTPMDefParse(pool, root, def) < 0)
+        return NULL;
+
+    return g_steal_pointer(&def);
 }
 
 
@@ -764,7 +861,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
         return NULL;
     }
 
-    if (!(def = virStorageVolDefParse(pool, xml, NULL, 0))) {
+    if (!(def = virStorageTPMSidecarParse(pool, xml))) {
         VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
                  name, pool->name, path, virGetLastErrorMessage());
         virResetLastError();
