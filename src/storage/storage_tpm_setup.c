@@ -242,6 +242,21 @@ virStorageTPMSetupLastWords(const char *errors,
 }
 
 
+/* What a tool has written to memory. */
+static char *
+virStorageTPMSetupReadSaid(int fd)
+{
+    g_autoptr(virStorageTPMBytes) said = virStorageTPMBytesRead(fd, "swtpm_setup");
+
+    if (!said)
+        return NULL;
+
+    return said->len > 0 ? g_strndup((const char *)said->data, said->len) : g_strdup("");
+}
+
+
+/* The tool writes to memory, not to a pipe: should this process be killed, that
+ * would kill the tool when it writes next, and its swtpm would run on for ever. */
 static int
 virStorageTPMSetupRun(virCommand *cmd,
                       const virStorageVolDef *vol,
@@ -249,17 +264,26 @@ virStorageTPMSetupRun(virCommand *cmd,
                       gid_t gid,
                       char **output)
 {
+    VIR_AUTOCLOSE outfd = virStorageTPMBytesToMemory(NULL);
+    VIR_AUTOCLOSE errfd = virStorageTPMBytesToMemory(NULL);
     g_autofree char *errors = NULL;
     g_autofree char *words = NULL;
     int status;
 
+    if (outfd < 0 || errfd < 0)
+        return -1;
+
     virCommandSetUID(cmd, uid);
     virCommandSetGID(cmd, gid);
     virCommandClearCaps(cmd);
-    virCommandSetOutputBuffer(cmd, output);
-    virCommandSetErrorBuffer(cmd, &errors);
+    virCommandSetOutputFD(cmd, &outfd);
+    virCommandSetErrorFD(cmd, &errfd);
+    virCommandDoAsyncIO(cmd); /* which hands over the passphrase */
 
-    if (virCommandRun(cmd, &status) < 0)
+    if (virCommandRunAsync(cmd, NULL) < 0 ||
+        virCommandWait(cmd, &status) < 0 ||
+        !(*output = virStorageTPMSetupReadSaid(outfd)) ||
+        !(errors = virStorageTPMSetupReadSaid(errfd)))
         return -1;
 
     if (status == 0)
