@@ -1,0 +1,743 @@
+"""virt-tpm-volume: volumes of the TPMs that domains have, and whether volumes are in order."""
+
+import re
+import subprocess
+import uuid
+import xml.etree.ElementTree as etree
+
+import pytest
+
+import xmls
+from host import DAEMONS, GUEST_DIR, TOP, Host
+
+POOL = "/var/lib/libvirt/tpm"
+IMPLICIT = "/var/lib/libvirt/swtpm"
+# For <source> of a TPM's backend.
+ELSEWHERE = "/var/lib/libvirt/images"
+TOOL = TOP / "tools/virt-tpm-volume"
+
+
+@pytest.fixture
+def tpm_host(host):
+    """A host with an active tpm pool."""
+    host.define_pool()
+    return host
+
+
+def tool(host, *args):
+    """Run the tool; returns the CompletedProcess. It never shows a traceback."""
+    done = host.run("/usr/bin/python3", TOOL, *args)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def works(host, *args):
+    done = tool(host, *args)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def fails(host, *args):
+    """What it prints on stderr, where it must fail."""
+    done = tool(host, *args)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stderr
+
+
+def patched(host, patch, *args):
+    """Run the tool after a piece of Python, which does something at some moment."""
+    script = f"""
+import os, runpy, sys
+import libvirt
+define = libvirt.virConnect.defineXML
+{patch}
+sys.argv = ["virt-tpm-volume", *{list(map(str, args))!r}]
+runpy.run_path("{TOOL}", run_name="__main__")
+"""
+    return host.run("/usr/bin/python3", "-c", script)
+
+
+def make_tpm(host, name):
+    """Start a guest once, so that it has a TPM."""
+    host.virsh("start", name, "--paused")
+    host.virsh("destroy", name)
+
+
+def define_with_tpm(host, name="guest", **tpm):
+    """A guest with a TPM that libvirt has made by itself."""
+    guest = host.define_guest(name, xmls.tpm_emulator(**tpm))
+    make_tpm(host, name)
+    return guest
+
+
+def tpm_of(host, name="guest", *options):
+    text = host.virsh("dumpxml", name, *options)
+    host.validate(text, "domain")
+    return etree.fromstring(text).find("devices/tpm")
+
+
+def is_on_volume(host, name="guest", volume=None, pool="tpm"):
+    tpm = tpm_of(host, name, "--inactive")
+    assert tpm.find("storage").attrib == {"pool": pool, "volume": volume or name}
+    assert [child.tag for child in tpm.find("backend")] == ["source"]
+    return True
+
+
+def is_unchanged(host, before, name="guest"):
+    return host.virsh("dumpxml", name, "--inactive", "--security-info") == before
+
+
+def inactive_xml(host, name="guest"):
+    return host.virsh("dumpxml", name, "--inactive", "--security-info")
+
+
+def starts(host, name, on_volume):
+    host.virsh("start", name, "--paused")
+    assert (tpm_of(host, name).find("storage") is not None) == on_volume
+    host.virsh("destroy", name)
+
+
+def volumes(host, pool="tpm"):
+    return [line.split()[0] for line in host.virsh("vol-list", pool).splitlines()]
+
+
+def no_pool_is_left(host):
+    return host.virsh("pool-list", "--all", "--name").split() == ["tpm"]
+
+
+# adopt
+
+SOURCES = {
+    "none": "",
+    "dir": f"<source type='dir' path='{ELSEWHERE}/state'/>",
+    "file": f"<source type='file' path='{ELSEWHERE}/state/one'/>",
+}
+
+
+@pytest.mark.parametrize("version", ["2.0", "1.2"])
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
+def test_adopt(tpm_host, source, encrypted, version):
+    if source == "file":
+        # swtpm_setup replaces the file.
+        tpm_host.run("install", "-d", "-o", "tss", f"{ELSEWHERE}/state")
+    inner = SOURCES[source]
+    if encrypted:
+        secret = tpm_host.define_secret("open sesame", "tpm-key")
+        inner += f"<encryption secret='{secret}'/>"
+    model = "tpm-crb" if version == "2.0" else "tpm-tis"
+    define_with_tpm(tpm_host, version=version, model=model, inner=inner)
+    before = tpm_host.contents(IMPLICIT, ELSEWHERE)
+    state, = [path for path in before if path.endswith(("permall", "/one"))]
+
+    printed = works(tpm_host, "adopt", "guest")
+    assert f"guest: adopted as volume 'guest' of pool 'tpm'; the old state stays in {state}\n" in printed
+    assert printed.endswith("adopted 1, skipped 0, failed 0\n")
+    assert is_on_volume(tpm_host)
+    assert tpm_host.contents(IMPLICIT, ELSEWHERE) == before
+    assert no_pool_is_left(tpm_host)
+    volume = etree.fromstring(tpm_host.virsh("vol-dumpxml", "guest", "--pool", "tpm"))
+    assert volume.find("tpm").get("version") == version
+    found = volume.find("target/encryption/secret")
+    assert (found is not None) == encrypted
+    assert not encrypted or found.get("uuid") == secret
+    starts(tpm_host, "guest", on_volume=True)
+    assert tpm_host.contents(IMPLICIT, ELSEWHERE) == before
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_guest_unseals_after_adoption(tpm_host, encrypted):
+    inner = ""
+    if encrypted:
+        inner = f"<encryption secret='{tpm_host.define_secret('open sesame', 'tpm-key')}'/>"
+    guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=inner))
+    sealed = guest.boot("seal")["sealed"]
+    works(tpm_host, "adopt", "guest")
+    tpm_host.path(IMPLICIT).rename(tpm_host.path(f"{IMPLICIT}.away"))
+    try:
+        guest.tpm = xmls.tpm_volume("guest")
+        assert guest.boot("unseal")["unsealed"] == sealed
+    finally:
+        tpm_host.path(f"{IMPLICIT}.away").rename(tpm_host.path(IMPLICIT))
+
+
+def test_rest_of_the_xml_is_unchanged(tpm_host):
+    """Also what is in other name spaces, in metadata, or a password."""
+    guest = define_with_tpm(tpm_host, inner="<active_pcr_banks><sha256/></active_pcr_banks>")
+    text = guest.xml().replace("<domain type='qemu'>", """\
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <title>&lt;tpm/&gt; — ключ</title>
+  <metadata><app:a xmlns:app='http://example.org/app'><tpm x='&quot;&#10;&gt;'/></app:a></metadata>
+  <qemu:commandline><qemu:env name='X' value='y'/></qemu:commandline>""")
+    text = text.replace("</devices>", "<graphics type='vnc' passwd='secret'/></devices>")
+    text = text.replace("<backend", "<alias name='ua-tpm'/><backend debug='3' persistent_state='yes'")
+    tpm_host.virsh("define", "/dev/stdin", input=text)
+    before = inactive_xml(tpm_host)
+    assert "passwd='secret'" in before and "persistent_state" in before
+    works(tpm_host, "adopt", "guest")
+    after = inactive_xml(tpm_host)
+    device = re.compile(r"    <tpm model.*?</tpm>\n", re.S)
+    assert device.sub("", after) == device.sub("", before)
+    tpm = tpm_of(tpm_host)
+    assert tpm.find("backend").attrib == {"type": "emulator", "version": "2.0", "debug": "3"}
+    assert tpm.find("alias").get("name") == "ua-tpm"
+    assert is_on_volume(tpm_host)
+
+
+def test_adopt_by_uuid_into_another_pool(tpm_host):
+    guest = define_with_tpm(tpm_host)
+    tpm_host.define_pool("other", target="/var/lib/libvirt/images/tpms")
+    works(tpm_host, "adopt", "--pool", "other", "--volume", "tpm-of-{name}-{uuid}", guest.uuid)
+    name = f"tpm-of-guest-{guest.uuid}"
+    assert is_on_volume(tpm_host, volume=name, pool="other")
+    assert volumes(tpm_host, "other") == [name] and volumes(tpm_host) == []
+
+
+def test_state_dir(tpm_host):
+    define_with_tpm(tpm_host)
+    tpm_host.run("mkdir", ELSEWHERE)
+    tpm_host.run("cp", "-a", IMPLICIT, f"{ELSEWHERE}/copy")
+    assert f"no TPM state in {ELSEWHERE}/none" in fails(
+        tpm_host, "adopt", "--state-dir", f"{ELSEWHERE}/none", "guest")
+    printed = works(tpm_host, "adopt", "--state-dir", f"{ELSEWHERE}/copy", "guest")
+    assert f"the old state stays in {ELSEWHERE}/copy/" in printed
+
+
+def test_adopt_on_a_remote_connection(host, other_host):
+    other_host.define_pool()
+    define_with_tpm(other_host)
+    before = other_host.contents(IMPLICIT)
+    assert "adopted 1, skipped 0, failed 0" in works(host, "-c", other_host.uri, "adopt", "guest")
+    assert is_on_volume(other_host)
+    assert other_host.contents(IMPLICIT) == before
+    assert works(host, "-c", other_host.uri, "check") == "guest: ok\n"
+
+
+class Session(Host):
+    """Daemons of an unprivileged user, as a Host. A context manager."""
+
+    build = TOP / "build/subprojects/libvirt/src"
+
+    def __init__(self, home):
+        self.home = home
+        # cat, for a pipe of root's cannot be opened as /dev/stdin.
+        self.enter = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
+                      "env", "-u", "XDG_CONFIG_HOME", "-u", "XDG_CACHE_HOME", f"HOME={home}",
+                      f"XDG_RUNTIME_DIR={home}/run", "LIBVIRT_DEFAULT_URI=qemu:///session",
+                      "sh", "-c", 'cat | "$@"', "--")
+
+    def __enter__(self):
+        subprocess.run(["install", "-d", "-o", "nobody", self.home, f"{self.home}/run"], check=True)
+        if self.run("test", "-x", self.build / "virtqemud").returncode:
+            pytest.skip("an unprivileged user has no access to this checkout")
+        self.run("swtpm_setup", "--create-config-files")
+        for name in DAEMONS:
+            done = self.run(self.build / name, "--daemon", "--pid-file", f"{self.home}/{name}.pid")
+            assert done.returncode == 0, done.stderr
+        return self
+
+    def __exit__(self, *_):
+        for name in reversed(DAEMONS):
+            subprocess.run(["pkill", "-F", f"{self.home}/{name}.pid"], check=True)
+
+    def validate(self, text, schema):
+        # The file that it makes is root's.
+        Host().validate(text, schema)
+
+
+def test_adopt_in_a_session(host):
+    """Of an unprivileged user, whose states are elsewhere."""
+    host.install_guest()
+    with Session("/var/lib/libvirt/images/home") as session:
+        text = xmls.domain("guest", str(uuid.uuid4()), xmls.tpm_emulator(), "idle", GUEST_DIR)
+        # The user has no access to where the console goes.
+        text = re.sub("<serial.*</serial>", "", text, flags=re.S)
+        session.virsh("define", "/dev/stdin", input=text)
+        make_tpm(session, "guest")
+        session.define_pool()
+        assert f"the old state stays in {session.home}/.config/libvirt/qemu/swtpm/" in works(
+            session, "adopt", "guest")
+        starts(session, "guest", on_volume=True)
+        assert works(session, "check") == "guest: ok\n"
+
+
+def test_second_run_finds_nothing_to_do(tpm_host):
+    define_with_tpm(tpm_host)
+    works(tpm_host, "adopt", "guest")
+    before, files = inactive_xml(tpm_host), tpm_host.contents(POOL, IMPLICIT)
+    printed = works(tpm_host, "adopt", "guest", "guest")
+    assert printed.count("guest: skipped: its TPM is volume 'guest' of pool 'tpm'\n") == 2
+    assert "adopted 0, skipped 2, failed 0" in printed
+    assert is_unchanged(tpm_host, before)
+    assert tpm_host.contents(POOL, IMPLICIT) == files
+
+
+def test_twenty_with_one_that_fails(tpm_host):
+    """Its secret is not there; the others are adopted, and it starts on its old state
+    once the secret is back."""
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    names = [f"vm{number:02}" for number in range(20)]
+    for name in names:
+        inner = f"<encryption secret='{secret}'/>" if name == "vm09" else ""
+        define_with_tpm(tpm_host, name, inner=inner)
+    tpm_host.define_guest("never-started")
+    tpm_host.define_guest("without", "")
+    before, old = inactive_xml(tpm_host, "vm09"), tpm_host.contents(IMPLICIT)
+    tpm_host.virsh("secret-undefine", secret)
+
+    done = tool(tpm_host, "adopt", "--all")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("never-started: skipped: there is no TPM state")
+    assert [line.split(":")[0] for line in lines[1:20]] == [name for name in names if name != "vm09"]
+    assert lines[20] == "without: skipped: it has no TPM"
+    assert lines[21] == "adopted 19, skipped 2, failed 1"
+    assert lines[22].startswith("failed: vm09: ") and secret in lines[22]
+    assert done.stderr.startswith("error: vm09: ") and done.stderr.count("\n") == 1
+    assert volumes(tpm_host) == [name for name in names if name != "vm09"]
+    assert tpm_host.contents(IMPLICIT) == old
+    assert is_unchanged(tpm_host, before, "vm09")
+    assert no_pool_is_left(tpm_host)
+
+    tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, "tpm-key"))
+    tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="open sesame")
+    for name in names:
+        starts(tpm_host, name, on_volume=name != "vm09")
+    assert "adopted 1, skipped 21, failed 0" in works(tpm_host, "adopt", "--all")
+    starts(tpm_host, "vm09", on_volume=True)
+
+
+def test_dry_run_changes_nothing(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    define_with_tpm(tpm_host, "one", inner=f"<encryption secret='{secret}'/>")
+    define_with_tpm(tpm_host, "two")
+    tpm_host.define_guest("three", "")
+    tpm_host.define_guest("four")
+    before = [inactive_xml(tpm_host, name) for name in ("one", "two", "three", "four")]
+    files = tpm_host.contents(POOL, IMPLICIT)
+    printed = works(tpm_host, "adopt", "--dry-run", "--all")
+    assert re.search(f"one: would be adopted as volume 'one' of pool 'tpm', from {IMPLICIT}/", printed)
+    assert "three: skipped: it has no TPM\n" in printed
+    assert "to adopt 2, skipped 2, failed 0\n" in printed
+    assert [inactive_xml(tpm_host, name) for name in ("one", "two", "three", "four")] == before
+    assert tpm_host.contents(POOL, IMPLICIT) == files
+    assert no_pool_is_left(tpm_host) and volumes(tpm_host) == []
+
+
+# adopt: what goes wrong
+
+DIE_BEFORE_DEFINITION = "libvirt.virConnect.defineXML = lambda *_: os.kill(os.getpid(), 9)"
+DIE_AFTER_VOLUME = """
+create = libvirt.virStoragePool.createXMLFrom
+libvirt.virStoragePool.createXMLFrom = lambda *args: (create(*args), os.kill(os.getpid(), 9))
+"""
+
+
+@pytest.mark.parametrize("moment", [DIE_AFTER_VOLUME, DIE_BEFORE_DEFINITION], ids=["volume", "definition"])
+def test_killed_before_the_reference(tpm_host, moment):
+    """The domain starts with its old state. The next run goes on with the volume."""
+    define_with_tpm(tpm_host)
+    before = inactive_xml(tpm_host)
+    done = patched(tpm_host, moment, "adopt", "guest")
+    assert done.returncode == -9
+    assert is_unchanged(tpm_host, before)
+    assert volumes(tpm_host) == ["guest"]
+    assert no_pool_is_left(tpm_host) == (moment == DIE_BEFORE_DEFINITION)
+    starts(tpm_host, "guest", on_volume=False)
+
+    file = tpm_host.path(f"{POOL}/guest").stat()
+    printed = works(tpm_host, "adopt", "--dry-run", "guest")
+    assert "as volume 'guest' of pool 'tpm', which an earlier run has made, from" in printed
+    printed = works(tpm_host, "adopt", "guest")
+    assert "adopted as volume 'guest' of pool 'tpm', which an earlier run has made;" in printed
+    assert tpm_host.path(f"{POOL}/guest").stat().st_ino == file.st_ino
+    assert is_on_volume(tpm_host)
+    assert no_pool_is_left(tpm_host)
+    starts(tpm_host, "guest", on_volume=True)
+
+
+@pytest.mark.guest
+def test_killed_and_used_meanwhile(tpm_host):
+    """A volume that is out of date is not taken over."""
+    guest = tpm_host.define_guest()
+    guest.boot("info")
+    patched(tpm_host, DIE_BEFORE_DEFINITION, "adopt", "guest")
+    guest.boot("seal")
+    before = inactive_xml(tpm_host)
+    assert "volume 'guest' of pool 'tpm' exists already and is not this TPM" in fails(
+        tpm_host, "adopt", "guest")
+    assert is_unchanged(tpm_host, before)
+
+
+def test_definition_fails(tpm_host):
+    """The volume goes again: nothing refers to it."""
+    define_with_tpm(tpm_host)
+    before, old = inactive_xml(tpm_host), tpm_host.contents(IMPLICIT)
+    done = patched(tpm_host, """
+def fail(self, xml):
+    return define(self, xml.replace("<devices>", "<devices><disk/>"))
+libvirt.virConnect.defineXML = fail
+""", "adopt", "guest")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: guest: ") and done.stderr.count("\n") == 1
+    assert is_unchanged(tpm_host, before)
+    assert tpm_host.contents(POOL) == {} and volumes(tpm_host) == []
+    assert tpm_host.contents(IMPLICIT) == old
+    starts(tpm_host, "guest", on_volume=False)
+
+
+def test_started_meanwhile(tpm_host):
+    define_with_tpm(tpm_host)
+    before = inactive_xml(tpm_host)
+    done = patched(tpm_host, """
+def late(self, xml):
+    if "<storage" in xml:
+        self.lookupByName("guest").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    return define(self, xml)
+libvirt.virConnect.defineXML = late
+""", "adopt", "guest")
+    assert "it was started meanwhile, with its old state: shut it down" in done.stderr
+    assert is_unchanged(tpm_host, before)
+    assert volumes(tpm_host) == []
+
+
+def test_changed_meanwhile(tpm_host):
+    """The volume is not the TPM that the guest has by now."""
+    define_with_tpm(tpm_host)
+    before = inactive_xml(tpm_host)
+    done = patched(tpm_host, f"""
+create = libvirt.virStoragePool.createXMLFrom
+def late(self, xml, source, flags):
+    volume = create(self, xml, source, flags)
+    with open(source.path(), "r+b") as state:
+        state.seek(-1, 2)
+        last = state.read(1)[0]
+        state.seek(-1, 2)
+        state.write(bytes([last ^ 1]))
+    return volume
+libvirt.virStoragePool.createXMLFrom = late
+""", "adopt", "guest")
+    assert "its TPM was changed meanwhile" in done.stderr
+    assert is_unchanged(tpm_host, before)
+    assert volumes(tpm_host) == []
+
+
+def test_damaged_state(tpm_host):
+    guest = define_with_tpm(tpm_host)
+    state = tpm_host.path(f"{IMPLICIT}/{guest.uuid}/tpm2/tpm2-00.permall")
+    state.write_bytes(state.read_bytes()[:-100])
+    before, old = inactive_xml(tpm_host), tpm_host.contents(IMPLICIT)
+    message = fails(tpm_host, "adopt", "guest")
+    assert message.startswith("error: guest: ") and message.count("\n") == 1
+    assert is_unchanged(tpm_host, before)
+    assert tpm_host.contents(POOL) == {} and tpm_host.contents(IMPLICIT) == old
+    assert no_pool_is_left(tpm_host)
+
+
+def test_secret_that_does_not_fit(tpm_host):
+    """Neither domain starts. They are not made to by the way."""
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    encrypted = xmls.tpm_emulator(inner=f"<encryption secret='{secret}'/>")
+    guest = define_with_tpm(tpm_host)
+    guest.tpm = encrypted
+    guest.define("info")
+    refused(tpm_host, "its TPM state is not encrypted, but its XML names a secret")
+    tpm_host.virsh("undefine", "guest", "--tpm")
+
+    guest = tpm_host.define_guest(tpm=encrypted)
+    make_tpm(tpm_host, "guest")
+    guest.tpm = xmls.tpm_emulator()
+    guest.define("info")
+    refused(tpm_host, "its TPM state is encrypted, but its XML names no secret")
+
+
+def refused(host, message, *args):
+    """The tool refuses the guest, and changes nothing."""
+    before = inactive_xml(host)
+    # A guest that runs may write to its state.
+    running = host.virsh("domstate", "guest") == "running"
+    files = host.contents(POOL) if running else host.contents(POOL, IMPLICIT)
+    said = fails(host, "adopt", *args, "guest")
+    assert message in said, said
+    assert (host.contents(POOL) if running else host.contents(POOL, IMPLICIT)) == files
+    assert is_unchanged(host, before)
+    assert "tpm-adopt-" not in host.virsh("pool-list", "--name")
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_running_is_refused(tpm_host, state):
+    define_with_tpm(tpm_host)
+    tpm_host.virsh("start", "guest", *(["--paused"] if state == "paused" else []))
+    refused(tpm_host, "guest: it is running or paused: shut it down first")
+
+
+def test_managed_save_is_refused(tpm_host):
+    define_with_tpm(tpm_host)
+    tpm_host.virsh("start", "guest", "--paused")
+    tpm_host.virsh("managedsave", "guest")
+    refused(tpm_host, "managedsave-remove")
+    tpm_host.virsh("managedsave-remove", "guest")
+    works(tpm_host, "adopt", "guest")
+
+
+def test_transient_is_refused(tpm_host):
+    guest = tpm_host.define_guest()
+    tpm_host.virsh("undefine", "guest")
+    tpm_host.virsh("create", "/dev/stdin", input=guest.xml("idle"))
+    refused(tpm_host, "guest: it is transient: define it first")
+
+
+def test_never_started_is_refused(tpm_host):
+    tpm_host.define_guest()
+    refused(tpm_host, "was it ever started?")
+    refused(tpm_host, "was it ever started?", "--dry-run")
+
+
+def test_started_but_state_is_gone(tpm_host):
+    guest = define_with_tpm(tpm_host)
+    tpm_host.path(f"{IMPLICIT}/{guest.uuid}/tpm2/tpm2-00.permall").unlink()
+    refused(tpm_host, "was it ever started?")
+
+
+def test_empty_state_is_refused(tpm_host):
+    guest = define_with_tpm(tpm_host)
+    tpm_host.path(f"{IMPLICIT}/{guest.uuid}/tpm2/tpm2-00.permall").write_bytes(b"")
+    refused(tpm_host, "holds no TPM state: was it ever started?")
+
+
+def test_nothing_to_adopt_is_skipped(tpm_host):
+    tpm_host.define_guest("without", "")
+    tpm_host.define_guest("host-tpm", "<tpm model='tpm-tis'><backend type='passthrough'/></tpm>")
+    tpm_host.create_volume("one")
+    tpm_host.define_guest("on-volume", xmls.tpm_volume("one"))
+    tpm_host.virsh("start", "on-volume", "--paused")
+    printed = works(tpm_host, "adopt", "without", "host-tpm", "on-volume")
+    assert printed == """\
+without: skipped: it has no TPM
+host-tpm: skipped: its TPM is of type 'passthrough'
+on-volume: skipped: its TPM is volume 'one' of pool 'tpm'
+adopted 0, skipped 3, failed 0
+"""
+
+
+def test_volume_of_another_tpm_is_kept(tpm_host):
+    tpm_host.create_volume("guest")
+    define_with_tpm(tpm_host)
+    refused(tpm_host, "volume 'guest' of pool 'tpm' exists already and is not this TPM")
+    works(tpm_host, "adopt", "--volume", "two", "guest")
+    assert is_on_volume(tpm_host, volume="two")
+
+
+def test_pools_that_are_refused(host):
+    define_with_tpm(host)
+    refused(host, "there is no storage pool 'tpm': define one")
+    host.define_pool(start=False)
+    refused(host, "storage pool 'tpm' is not active: start it with pool-start")
+    host.define_pool("plain", "dir", ELSEWHERE)
+    refused(host, "storage pool 'plain' is of type 'dir': it must be of type 'tpm'", "--pool", "plain")
+
+
+def test_domain_that_is_not_there(tpm_host):
+    define_with_tpm(tpm_host)
+    done = tool(tpm_host, "adopt", "nobody", "guest")
+    assert done.returncode == 1
+    assert "error: nobody: " in done.stderr
+    assert "adopted 1, skipped 0, failed 1\nfailed: nobody: " in done.stdout
+
+
+def test_pool_that_has_the_state(tpm_host):
+    """A pool of the user's is used as it is, refreshed, and stays."""
+    define_with_tpm(tpm_host, inner=f"<source type='dir' path='{ELSEWHERE}/state'/>")
+    tpm_host.define_pool("plain", "dir", f"{ELSEWHERE}/state")
+    tpm_host.virsh("pool-destroy", "plain")
+    refused(tpm_host, "the directory of storage pool 'plain', which is not active: start it")
+    tpm_host.virsh("pool-start", "plain")
+    works(tpm_host, "adopt", "guest")
+    assert sorted(tpm_host.virsh("pool-list", "--name").split()) == ["plain", "tpm"]
+
+
+def test_snapshots_are_warned_of(tpm_host):
+    define_with_tpm(tpm_host)
+    text = f"<domainsnapshot><name>snap</name><state>shutoff</state><creationTime>1</creationTime>" \
+           f"{inactive_xml(tpm_host)}</domainsnapshot>"
+    tpm_host.virsh("snapshot-create", "guest", "/dev/stdin", "--redefine", input=text)
+    done = tool(tpm_host, "adopt", "guest")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: guest: it has 1 snapshot(s): reverting to one")
+
+
+# check
+
+def test_check(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("two", encryption="vtpm", secret=secret)
+    tpm_host.create_volume("three", tpm="<tpm version='1.2'/>")
+    tpm_host.create_volume("four", tpm="<tpm manufacture='no'/>")
+    before = tpm_host.contents(POOL)
+    assert works(tpm_host, "check") == "four: blank\none: ok\nthree: ok\ntwo: ok\n"
+    assert works(tpm_host, "check", "two", "one") == "two: ok\none: ok\n"
+    assert tpm_host.contents(POOL) == before
+
+
+def check_fails(host, name, others=()):
+    """check fails for one volume, and leaves nothing; returns why."""
+    before = host.contents(POOL)
+    done = tool(host, "check")
+    assert done.returncode == 1
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert lines.keys() == {name, *others}
+    assert all(lines[other] == "ok" for other in others)
+    assert lines[name].startswith("FAILED: ")
+    assert host.contents(POOL) == before
+    return lines[name]
+
+
+def test_check_with_wrong_passphrase(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.create_volume("two")
+    tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="wrong")
+    assert "passphrase" in check_fails(tpm_host, "one", ["two"])
+    tpm_host.virsh("secret-undefine", secret)
+    assert secret in check_fails(tpm_host, "one", ["two"])
+
+
+def test_check_with_other_endorsement_keys(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("two")
+    sidecar = tpm_host.path(f"{POOL}/one.tpm.xml")
+    sidecar.write_text(re.sub("(sha256:)....", r"\g<1>beef", sidecar.read_text()))
+    check_fails(tpm_host, "one", ["two"])
+
+
+def test_check_of_another_tpm_in_its_place(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    for name, what in (("clear", {}), ("encrypted", {"encryption": "vtpm", "secret": secret})):
+        path = tpm_host.path(tpm_host.create_volume(name, **what))
+        tpm_host.create_volume("other", **what)
+        tpm_host.run("cp", f"{POOL}/other", path)
+        tpm_host.virsh("vol-delete", "other", "--pool", "tpm")
+        assert "another TPM" in check_fails(tpm_host, name)
+        tpm_host.virsh("vol-delete", name, "--pool", "tpm")
+
+
+def test_check_of_a_lost_description(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.with_name("one.tpm.xml").unlink()
+    assert "its description is missing" in check_fails(tpm_host, "one")
+
+
+def test_check_of_damaged_volumes(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.create_volume("two")
+    path.write_bytes(path.read_bytes()[:3000])
+    check_fails(tpm_host, "one", ["two"])
+    assert "FAILED: there is no such volume" in tool(tpm_host, "check", "nothing").stdout
+
+
+def test_check_of_a_volume_in_use(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.virsh("start", "guest", "--paused")
+    before = tpm_host.contents(POOL).keys()
+    assert re.match("one: (ok|not checked: .*in use)", works(tpm_host, "check"))
+    assert tpm_host.contents(POOL).keys() == before
+
+
+def copy_files(host, source, target):
+    for suffix in ("", ".tpm.xml"):
+        host.run("cp", "-a", f"{source}{suffix}", f"{target}{suffix}")
+
+
+def test_check_tells_of_shared_identities(tpm_host):
+    tpm_host.define_pool("other", target="/var/lib/libvirt/images/tpms")
+    path = tpm_host.create_volume("one")
+    tpm_host.create_volume("three")
+    copy_files(tpm_host, path, f"{POOL}/two")
+    copy_files(tpm_host, path, "/var/lib/libvirt/images/tpms/one")
+    for pool in ("tpm", "other"):
+        tpm_host.virsh("pool-refresh", pool)
+    identity = etree.fromstring(tpm_host.virsh("vol-dumpxml", path)).findtext("tpm/uuid")
+    printed = works(tpm_host, "check")
+    assert printed.startswith("one: ok\nthree: ok\ntwo: ok\n")
+    shared = printed.splitlines()[-1]
+    assert set(re.split(", |: ", shared)) == {"one", "two", "other/one", f"the same TPM (uuid {identity})"}
+    assert works(tpm_host, "check", "three") == "three: ok\n"
+
+
+def test_check_removes_what_a_killed_one_has_left(tpm_host):
+    path = tpm_host.create_volume("one")
+    patched(tpm_host, "libvirt.virStorageVol.delete = lambda *_: os.kill(os.getpid(), 9)", "check")
+    assert re.fullmatch(r"one one\.check-[0-9a-f]{6}", " ".join(volumes(tpm_host)))
+    assert works(tpm_host, "check") == "one: ok\n"
+    assert volumes(tpm_host) == ["one"]
+    assert set(tpm_host.contents(POOL)) == {path, f"{path}.tpm.xml"}
+
+
+def test_check_keeps_what_only_has_such_a_name(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("one.check-123abc")
+    assert works(tpm_host, "check") == "one: ok\none.check-123abc: ok\n"
+
+
+def test_check_of_the_longest_name(tpm_host):
+    tpm_host.create_volume("b" * 230)
+    assert works(tpm_host, "check") == "b" * 230 + ": ok\n"
+
+
+# The command line
+
+def test_command_line(tpm_host):
+    assert "COMMAND" in works(tpm_host, "--help")
+    assert "--dry-run" in works(tpm_host, "adopt", "--help")
+    assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+\n", works(tpm_host, "--version"))
+    for args, message in [
+            ((), "required: COMMAND"),
+            (("adopt",), "either domains or --all"),
+            (("adopt", "--all", "guest"), "either domains or --all"),
+            (("adopt", "--all", "--volume", "x"), "{name} or {uuid}"),
+            (("adopt", "a", "b", "--volume", "x"), "{name} or {uuid}"),
+            (("-c", "nothing:///", "check"), ""),
+            (("check", "--connect", "nothing:///"), ""),
+            (("check", "--pool", "nothing"), "there is no storage pool 'nothing'")]:
+        said = fails(tpm_host, *args)
+        assert re.match(r"error: .*" + re.escape(message), said), said
+        assert said.count("\n") == 1
+    assert works(tpm_host, "-c", "qemu:///system", "check") == ""
+
+
+def test_interrupt(tpm_host):
+    """What is under way is finished, the rest is left, and it is said."""
+    for name in ("one", "two"):
+        define_with_tpm(tpm_host, name)
+    done = patched(tpm_host, """
+import signal
+def late(self, xml):
+    os.kill(os.getpid(), signal.SIGINT)
+    return define(self, xml)
+libvirt.virConnect.defineXML = late
+""", "adopt", "--all")
+    assert done.returncode == 130
+    assert "adopted 1, skipped 0, failed 0, interrupted before 1 more" in done.stdout
+    assert done.stderr == ""
+    assert is_on_volume(tpm_host, "one")
+    assert no_pool_is_left(tpm_host)
+
+
+def test_reader_that_goes_away(tpm_host):
+    for name in ("one", "two"):
+        tpm_host.create_volume(name)
+    with subprocess.Popen(["/usr/bin/python3", TOOL, "check"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        client.stdout.close()
+        assert client.wait(timeout=60) == 1
+        assert client.stderr.read() == ""
+
+
+def test_man_page_is_built():
+    page = TOP / "build/subprojects/libvirt/docs/manpages/virt-tpm-volume.1"
+    text = page.read_text(encoding="utf-8")
+    for option in ("--pool", "--volume", "--state-dir", "--dry-run", "--all"):
+        assert option.replace("-", r"\-") in text
