@@ -170,24 +170,40 @@ virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
 }
 
 
+/* The end of a certificate's signature: from 49 to 96 bytes, which no other
+ * certificate has. This is asked whenever a volume is looked at, and all of the
+ * certificate would take longer. */
+static guchar *
+virStorageTPMEndorsementSignatureEnd(const char *pem,
+                                     size_t *len)
+{
+    const char *end = strstr(pem, "\n-----END CERTIFICATE");
+    const char *begin = end;
+    g_autofree char *lines = NULL;
+    size_t i;
+
+    /* the last two lines: each stands for whole bytes */
+    for (i = 0; begin && i < 2; i++)
+        begin = memrchr(pem, '\n', begin - pem);
+
+    if (!begin)
+        return NULL;
+
+    lines = g_strndup(begin, end - begin);
+    return g_base64_decode(lines, len);
+}
+
+
 static bool
 virStorageTPMEndorsementIsIn(const virStorageVolTPMEndorsement *endorsement,
                              const uint8_t *data,
                              size_t len)
 {
-    gnutls_datum_t pem = {
-        (unsigned char *)endorsement->certificate,
-        strlen(endorsement->certificate),
-    };
-    gnutls_datum_t der = { NULL, 0 };
-    bool found;
+    size_t sigLen = 0;
+    g_autofree guchar *signature = virStorageTPMEndorsementSignatureEnd(endorsement->certificate,
+                                                                        &sigLen);
 
-    if (gnutls_pem_base64_decode2("CERTIFICATE", &pem, &der) < 0)
-        return false;
-
-    found = memmem(data, len, der.data, der.size);
-    gnutls_free(der.data);
-    return found;
+    return sigLen > 0 && memmem(data, len, signature, sigLen);
 }
 
 

@@ -65,7 +65,8 @@ int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
  * @data: clear TPM state of @len bytes
  *
  * Whether the state has one of the certificates that @tpm names: they are in
- * it byte for byte.
+ * it byte for byte, and are known by the end of their signature. It is mistakes
+ * that this finds, not forgeries.
  *
  * Returns false only if @tpm names certificates and the state has none.
  */
