@@ -246,33 +246,58 @@ virStorageTPMBytesReadTwice(int fd,
 }
 
 
+/* Reads a volume once more from its path: sets @bytes to a whole copy, or NULL
+ * if there is none right now. */
+static int
+virStorageTPMBytesTry(const char *path,
+                      const char *pool,
+                      const char *vol,
+                      virStorageTPMBytes **bytes)
+{
+    struct stat opened;
+    struct stat named;
+    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &opened);
+
+    *bytes = NULL;
+
+    if (fd < 0) {
+        virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
+                             vol, pool);
+        return -1;
+    }
+
+    if (virTPMStateLockShared(fd) < 0) {
+        *bytes = virStorageTPMBytesReadTwice(fd, path);
+        virResetLastError();
+        return 0;
+    }
+
+    /* what was replaced may have been overwritten since */
+    if (g_lstat(path, &named) < 0 ||
+        opened.st_dev != named.st_dev || opened.st_ino != named.st_ino)
+        return 0;
+
+    /* Whatever a volume holds can be read, if nobody writes to it. */
+    *bytes = virStorageTPMBytesRead(fd, path);
+    return *bytes ? 0 : -1;
+}
+
+
 virStorageTPMBytes *
 virStorageTPMBytesSnapshot(const char *path,
                            const char *pool,
                            const char *vol)
 {
     const gint64 until = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
-    struct stat sb;
-    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
-
-    if (fd < 0) {
-        virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
-                             vol, pool);
-        return NULL;
-    }
-
-    /* Whatever a volume holds can be read, if nobody writes to it. */
-    if (virTPMStateLockShared(fd) == 0)
-        return virStorageTPMBytesRead(fd, path);
+    virStorageTPMBytes *bytes;
 
     do {
-        virStorageTPMBytes *bytes = virStorageTPMBytesReadTwice(fd, path);
+        if (virStorageTPMBytesTry(path, pool, vol, &bytes) < 0)
+            return NULL;
+    } while (!bytes && g_get_monotonic_time() < until);
 
-        if (bytes)
-            return bytes;
-
-        virResetLastError();
-    } while (g_get_monotonic_time() < until);
+    if (bytes)
+        return bytes;
 
     virReportError(VIR_ERR_RESOURCE_BUSY,
                    _("TPM volume '%1$s' of pool '%2$s' is in use, and no whole copy of it could be read within 5 seconds: pause the guest with suspend, and try again"),
