@@ -26,6 +26,13 @@ def host():
 
 
 @pytest.fixture
+def tpm_host(host):
+    """A host with an active tpm pool."""
+    host.define_pool()
+    return host
+
+
+@pytest.fixture
 def other_host():
     """A second Host, with daemons and files of its own: what to migrate to."""
     with OtherHost("other") as other:

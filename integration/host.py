@@ -50,6 +50,14 @@ def permanent_blob(linear):
     return linear[offset:offset + length]
 
 
+# In what forms the state of a TPM is found elsewhere, made of a linear file.
+FORMS = {
+    "linear": lambda linear: linear,
+    "padded": lambda linear: linear.ljust(4 << 20, b"\0"),
+    "blob": permanent_blob,
+}
+
+
 class Host:
     """A libvirt host: its daemons, its storage, its guests and its files."""
 

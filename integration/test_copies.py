@@ -6,16 +6,9 @@ import shutil
 import pytest
 
 import xmls
-from host import IMPLICIT, POOL, permanent_blob
+from host import FORMS, IMPLICIT, POOL, permanent_blob
 
 IMAGES = "/var/lib/libvirt/images"
-
-
-@pytest.fixture
-def tpm_host(host):
-    """A host with an active tpm pool."""
-    host.define_pool()
-    return host
 
 
 @pytest.fixture
@@ -182,13 +175,6 @@ def test_failed_copy_keeps_what_was_put_there(tpm_host):
 
 
 # Other pool to tpm
-
-FORMS = {
-    "linear": lambda linear: linear,
-    "padded": lambda linear: linear.ljust(4 << 20, b"\0"),
-    "blob": permanent_blob,
-}
-
 
 @pytest.mark.parametrize("encryption", ["none", "first"])
 @pytest.mark.parametrize("form", FORMS)

@@ -15,13 +15,6 @@ from host import IMPLICIT, POOL
 
 
 
-@pytest.fixture
-def tpm_host(host):
-    """A host with an active tpm pool."""
-    host.define_pool()
-    return host
-
-
 def live_tpm(host, name="guest", *options):
     """The <tpm> of a domain's XML, which is valid."""
     text = host.virsh("dumpxml", name, *options)

@@ -7,17 +7,10 @@ import subprocess
 import pytest
 
 import xmls
-from host import POOL, permanent_blob
+from host import FORMS, POOL, permanent_blob
 
 ALGORITHMS = ["zero", "nnsa", "dod", "bsi", "gutmann", "schneier", "pfitzner7", "pfitzner33", "random"]
 BLANK = "<tpm manufacture='no'/>"
-
-
-@pytest.fixture
-def tpm_host(host):
-    """A host with an active tpm pool."""
-    host.define_pool()
-    return host
 
 
 @pytest.fixture
@@ -39,13 +32,6 @@ def volume_bytes(host, name):
 
 
 # Upload
-
-FORMS = {
-    "linear": lambda linear: linear,
-    "padded": lambda linear: linear.ljust(4 << 20, b"\0"),
-    "blob": permanent_blob,
-}
-
 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("form", FORMS)

@@ -278,20 +278,32 @@ virStorageTPMSwtpmReceive(virStorageTPMSwtpm *swtpm,
 }
 
 
+/* A command that is answered by no more than whether it was done. */
+static int
+virStorageTPMSwtpmDo(virStorageTPMSwtpm *swtpm,
+                     const char *name,
+                     const uint32_t *numbers,
+                     size_t nnumbers,
+                     const virStorageTPMBytes *bytes)
+{
+    uint32_t result;
+
+    if (virStorageTPMSwtpmSend(swtpm, numbers, nnumbers, bytes) == 0 &&
+        virStorageTPMSwtpmReceive(swtpm, &result, 1) == 0 &&
+        result == 0)
+        return 0;
+
+    virStorageTPMSwtpmReport(swtpm, name);
+    return -1;
+}
+
+
 int
 virStorageTPMSwtpmInit(virStorageTPMSwtpm *swtpm)
 {
     const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_INIT, 0 };
-    uint32_t result;
 
-    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
-        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
-        result != 0) {
-        virStorageTPMSwtpmReport(swtpm, "CMD_INIT");
-        return -1;
-    }
-
-    return 0;
+    return virStorageTPMSwtpmDo(swtpm, "CMD_INIT", command, G_N_ELEMENTS(command), NULL);
 }
 
 
@@ -360,16 +372,9 @@ virStorageTPMSwtpmSetPermanent(virStorageTPMSwtpm *swtpm,
         VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT,
         blob->len,
     };
-    uint32_t result;
 
-    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), blob) < 0 ||
-        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
-        result != 0) {
-        virStorageTPMSwtpmReport(swtpm, "CMD_SET_STATEBLOB");
-        return -1;
-    }
-
-    return 0;
+    return virStorageTPMSwtpmDo(swtpm, "CMD_SET_STATEBLOB",
+                                command, G_N_ELEMENTS(command), blob);
 }
 
 
@@ -400,14 +405,10 @@ virStorageTPMBytes *
 virStorageTPMSwtpmFinish(virStorageTPMSwtpm *swtpm)
 {
     const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_SHUTDOWN };
-    uint32_t result;
 
-    if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
-        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
-        result != 0) {
-        virStorageTPMSwtpmReport(swtpm, "CMD_SHUTDOWN");
+    if (virStorageTPMSwtpmDo(swtpm, "CMD_SHUTDOWN",
+                             command, G_N_ELEMENTS(command), NULL) < 0)
         return NULL;
-    }
 
     virStorageTPMSwtpmEnd(swtpm);
     return virStorageTPMBytesRead(swtpm->state, "swtpm");
