@@ -11,6 +11,11 @@ import pytest
 from host import Host, OtherHost
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seconds", type=int, default=15, help="how long many clients work at once")
+    parser.addoption("--reports", help="a folder for what sanitizers of the daemons report")
+
+
 def pytest_configure():
     if "LIBVIRT_SANDBOX" not in os.environ:
         pytest.exit("the tests would change this machine's own libvirt: "

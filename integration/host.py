@@ -215,14 +215,19 @@ class Host:
                  "--flags", "not-need-init,startup-clear", *key],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             try:
-                wait_for("swtpm listens or ends", timeout=10, condition=lambda:
-                         Path(folder, "ctrl").exists() or swtpm.poll() is not None)
-                done = subprocess.run(["swtpm_ioctl", "--unix", f"{folder}/ctrl", "-g"],
-                                      capture_output=True, text=True, check=False)
+                done = wait_for("swtpm answers or ends", timeout=10, every=0.02,
+                                condition=lambda: self._ask_swtpm(f"{folder}/ctrl", swtpm))
             finally:
                 swtpm.terminate()
                 output = swtpm.communicate()[0]
         assert done.returncode == 0, f"{path}: {output}{done.stderr}"
+
+    @staticmethod
+    def _ask_swtpm(control, swtpm):
+        """Ask a swtpm for its configuration; None if it does not listen yet."""
+        done = subprocess.run(["swtpm_ioctl", "--unix", control, "-g"],
+                              capture_output=True, text=True, check=False)
+        return done if swtpm.poll() is not None or "Connect failed" not in done.stderr else None
 
     @staticmethod
     def wait_for_end(pid):

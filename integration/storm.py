@@ -1,0 +1,228 @@
+"""What clients do to the volumes of a tpm pool by the Python binding, one after the other or at
+once, and what must be so afterwards."""
+
+import collections
+import io
+import random
+import re
+import time
+import xml.etree.ElementTree as etree
+
+import libvirt
+
+import xmls
+from host import POOL, permanent_blob, wait_for
+
+# The first letter of a volume's name tells the passphrase that its state has.
+PASSPHRASES = {"c": None, "e": "first passphrase", "f": "second passphrase"}
+# One for each letter, all the same TPM, to copy from; they are always there.
+BASES = {letter: f"{letter}-base" for letter in PASSPHRASES}
+GARBAGE = b"x" * 5000
+RUN = "/run/libvirt/storage"
+
+# Errors are the tests' to judge, not to be printed.
+libvirt.registerErrorHandler(lambda context, error: None, None)
+
+
+class Client:
+    """A connection to a daemon; each method is one call of a user."""
+
+    def __init__(self, secrets, uri="storage:///system"):
+        self.secrets = secrets
+        self.connection = libvirt.open(uri)
+        self.pool = self.connection.storagePoolLookupByName("tpm")
+
+    def _volume(self, name):
+        return self.pool.storageVolLookupByName(name)
+
+    def _xml(self, name):
+        secret = self.secrets[name[0]]
+        return xmls.volume(name, encryption="vtpm" if secret else None, secret=secret)
+
+    def create(self, name):
+        """A new TPM."""
+        self.pool.createXML(self._xml(name))
+
+    def copy(self, source, name):
+        """Another volume of the same TPM, under the passphrase that name asks for."""
+        self.pool.createXMLFrom(self._xml(name), self._volume(source))
+
+    def upload(self, name, content):
+        """Upload bytes."""
+        stream = self.connection.newStream()
+        self._volume(name).upload(stream, 0, len(content))
+        stream.sendAll(lambda stream, size, file: file.read(size), io.BytesIO(content))
+        stream.finish()
+
+    def download(self, name):
+        """The bytes of a volume."""
+        stream = self.connection.newStream()
+        content = bytearray()
+        self._volume(name).download(stream, 0, 0)
+        stream.recvAll(lambda stream, data, content: content.extend(data), content)
+        stream.finish()
+        return bytes(content)
+
+    def wipe(self, name):
+        """Make a volume blank."""
+        self._volume(name).wipe()
+
+    def delete(self, name):
+        """Delete a volume."""
+        self._volume(name).delete()
+
+    def delete_zeroed(self, name):
+        """Delete a volume, and overwrite what it held."""
+        self._volume(name).delete(libvirt.VIR_STORAGE_VOL_DELETE_ZEROED)
+
+    def describe(self, name):
+        """A volume's XML, parsed."""
+        return etree.fromstring(self._volume(name).XMLDesc())
+
+    def refresh(self):
+        """Refresh the pool."""
+        self.pool.refresh()
+
+    def names(self):
+        """The names of all volumes."""
+        return {volume.name() for volume in self.pool.listAllVolumes()}
+
+
+def prepare(host):
+    """Make pool, secrets and BASES; returns the secrets by letter."""
+    host.define_pool()
+    host.virsh("pool-autostart", "tpm")
+    secrets = {letter: passphrase and host.define_secret(passphrase, f"tpm-{letter}")
+               for letter, passphrase in PASSPHRASES.items()}
+    client = Client(secrets)
+    client.create(BASES["c"])
+    client.copy(BASES["c"], BASES["e"])
+    client.copy(BASES["c"], BASES["f"])
+    return secrets
+
+
+def opens(host, letter, content, tmp_path):
+    """swtpm takes these bytes, with the passphrase of a letter, as a TPM."""
+    (tmp_path / "state").write_bytes(content)
+    host.opens_in_swtpm(tmp_path / "state", PASSPHRASES[letter])
+
+
+def whole(content):
+    """Whether these are the bytes of a volume: blank, or state to its end."""
+    if not content:
+        return True
+    blob = permanent_blob(content)
+    return content.startswith(b"nilmptws") and int.from_bytes(blob[6:10], "big") == len(blob)
+
+
+def running(host):
+    """The programs that make TPMs or open their state."""
+    return host.run("pgrep", "-a", "^swtpm").stdout
+
+
+def nothing_left_over(host, names, orphans=()):
+    """Pool and run folder hold the volumes and nothing else; orphans are volumes that may have
+    left a sidecar."""
+    try:
+        wait_for("no swtpm and no swtpm_setup runs", lambda: not running(host), timeout=10)
+    except AssertionError:
+        print(host.run("ps", "-eo", "pid,ppid,stat,wchan:30,etimes,args").stdout)
+        raise
+    files = {file.name for file in host.path(POOL).iterdir()}
+    assert {name for name in files if not name.endswith(".tpm.xml")} == names
+    sidecars = {name.removesuffix(".tpm.xml") for name in files if name.endswith(".tpm.xml")}
+    assert names <= sidecars <= names | set(orphans)
+    assert not list(host.path(RUN).glob("tpm-setup.*"))
+
+
+class Crowd:
+    """Clients that do what they like to the same few volumes."""
+
+    NAMES = [f"{letter}{number}" for letter in PASSPHRASES for number in range(3)]
+    # What may happen to a client: libvirt's own words for a pool or volume that is busy ...
+    BUSY = ("has asynchronous jobs running", "is still in use", "is still being allocated")
+    # ... what another client has done meanwhile ...
+    OTHERS = ("no storage vol", "exists already", "already in use", "not found in pool",
+              "is blank", "it was made for another TPM", "holds another TPM than it is described")
+    # ... and what it has deserved.
+    GARBAGE = "what was uploaded is not TPM state but looks 'unknown'"
+
+    def __init__(self, secrets, seconds, seed):
+        self.secrets = secrets
+        self.seconds = seconds
+        self.seed = seed
+
+    def work(self, number):
+        """One client, for so many seconds; returns how often each operation had which end."""
+        # Half of them by way of another daemon, as most users do it.
+        client = Client(self.secrets, "qemu:///system" if number % 2 else "storage:///system")
+        choose = random.Random(self.seed * 100 + number)
+        contents = {letter: [client.download(base)] for letter, base in BASES.items()}
+        ends = collections.Counter()
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            kind = choose.choice(("create", "copy", "copy", "download", "upload", "upload", "wipe",
+                                  "delete", "delete_zeroed", "describe", "refresh", "names"))
+            try:
+                getattr(self, f"do_{kind}")(client, choose, contents)
+                ends[kind, "done"] += 1
+            except libvirt.libvirtError as error:
+                ends[kind, self.judge(kind, str(error))] += 1
+        return ends
+
+    def judge(self, kind, message):
+        """In short what an error is; if it must not be, all of it."""
+        for text in self.BUSY + self.OTHERS:
+            if text in message:
+                return text
+        if kind == "upload" and self.GARBAGE in message:
+            return "garbage"
+        return message
+
+    def name(self, choose):
+        """A volume that may be there."""
+        return choose.choice(self.NAMES)
+
+    def do_create(self, client, choose, _):
+        client.create(self.name(choose))
+
+    def do_copy(self, client, choose, _):
+        client.copy(choose.choice(self.NAMES + list(BASES.values())), self.name(choose))
+
+    def do_download(self, client, choose, contents):
+        name = self.name(choose)
+        content = client.download(name)
+        assert whole(content), (name, content)
+        if content:
+            contents[name[0]].append(content)
+
+    def do_upload(self, client, choose, contents):
+        name = self.name(choose)
+        client.upload(name, choose.choice([GARBAGE, *contents[name[0]][:1], contents[name[0]][-1]]))
+
+    def do_wipe(self, client, choose, _):
+        client.wipe(self.name(choose))
+
+    def do_delete(self, client, choose, _):
+        client.delete(self.name(choose))
+
+    def do_delete_zeroed(self, client, choose, _):
+        client.delete_zeroed(self.name(choose))
+
+    def do_describe(self, client, choose, _):
+        client.describe(self.name(choose))
+
+    def do_refresh(self, client, *_):
+        client.refresh()
+
+    def do_names(self, client, *_):
+        client.names()
+
+
+OURS = re.compile(r"storage_(backend_|conf_)?tpm|virtpmstate|virtpmsecret")
+
+
+def reports(text):
+    """Those of a sanitizer's reports that name our files, each with all its lines."""
+    blocks = re.split(r"\n(?==+\n|\n|Direct leak|Indirect leak|.*runtime error)", text)
+    return [block for block in blocks if OURS.search(block)]

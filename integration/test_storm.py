@@ -1,0 +1,290 @@
+"""A daemon that is killed in the middle of what it does, and one that many clients ask at once."""
+
+import collections
+import concurrent.futures
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import threading
+import time
+
+import libvirt
+
+import storm
+from host import POOL, wait_for
+from storm import GARBAGE, RUN, Client
+
+# Kill
+
+OPERATIONS = 200
+SEED = 7
+# What is done, in equal parts. Where nothing is left to be done to, a volume is made; where
+# there are enough, one is deleted.
+KINDS = ("create", "copy", "convert", "upload_same", "upload_other", "upload_garbage",
+         "wipe", "delete", "delete_zeroed")
+NAMES = {f"{letter}{number}" for letter in "cef" for number in range(3)}
+
+# What can be seen of a volume: a digest of its bytes, "" if it is blank, the identity uuid, and
+# digests of its certificates.
+State = collections.namedtuple("State", "content identity certificates")
+
+
+def digest(content):
+    """What stands for bytes in a State."""
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""
+
+
+class Killer:
+    """Does operations on volumes, kills the daemon meanwhile, and judges what is there then."""
+
+    def __init__(self, host, tmp_path):
+        self.host = host
+        self.tmp_path = tmp_path
+        self.random = random.Random(SEED)
+        self.secrets = storm.prepare(host)
+        self.client = Client(self.secrets)
+        self.contents = {}
+        self.volumes = self.look()
+        # Which TPM some bytes are: that of the volume that they were first seen in.
+        self.tpms = {}
+        for state in self.volumes.values():
+            self.learn(state)
+        # How long each kind of operation takes, in seconds; the machine may become slower.
+        self.takes = dict.fromkeys(KINDS, 0.2)
+        self.counts = collections.Counter()
+        # Kinds and letters.
+        self.done = set()
+
+    def learn(self, state):
+        """Note which TPM a volume's bytes are."""
+        if state.content:
+            self.tpms.setdefault(state.content, state.identity)
+
+    def pure(self, name):
+        """Whether a volume holds the TPM that it says."""
+        state = self.volumes[name]
+        return bool(state.content) and self.tpms[state.content] == state.identity
+
+    def look(self):
+        """All volumes, as they are now."""
+        found = {}
+        for name in self.client.names():
+            tpm = self.client.describe(name).find("tpm")
+            content = self.host.path(f"{POOL}/{name}").read_bytes()
+            self.contents[digest(content)] = content
+            found[name] = State(digest(content), tpm.findtext("uuid"),
+                                {digest(key.text.encode()) for key in tpm.findall("endorsement")})
+        return found
+
+    def choose(self, kind):
+        """What is to be done: kind, volume, function, and what tells whether a State is right
+        after it."""
+        there = sorted(NAMES & self.volumes.keys())
+        free = sorted(NAMES - self.volumes.keys())
+        if not there or (kind in ("create", "copy", "convert") and not free):
+            kind = "delete" if there else "create"
+        name = self.random.choice(free if kind in ("create", "copy", "convert") else there)
+        return kind, name, *getattr(self, f"plan_{kind}")(name)
+
+    def plan_create(self, name):
+        known = {state.identity for state in self.volumes.values()}
+        return (lambda: self.client.create(name),
+                lambda now: now and now.content and len(now.certificates) == 2
+                and now.identity not in known | {None})
+
+    def plan_copy(self, name, other=False):
+        source = self.random.choice([volume for volume in sorted(self.volumes)
+                                     if self.pure(volume) and (volume[0] != name[0]) == other])
+        state = self.volumes[source]
+        return (lambda: self.client.copy(source, name),
+                lambda now: now and (now.content != state.content) == other
+                and now.identity == state.identity and now.certificates >= state.certificates)
+
+    def plan_convert(self, name):
+        return self.plan_copy(name, other=True)
+
+    def plan_upload(self, name, same):
+        before = self.volumes[name]
+        # Only what this volume's passphrase opens.
+        fitting = [state.content for volume, state in sorted(self.volumes.items())
+                   if volume[0] == name[0] and state.content]
+        chosen = [content for content in fitting
+                  if (self.tpms[content] == before.identity) == same] or fitting
+        content = self.random.choice(chosen)
+
+        def right(now):
+            if now is None or now.content != content:
+                return False
+            # An interrupted upload has left the sidecar of another TPM.
+            if before.identity is None:
+                return True
+            # Encrypted, blank or without certificates: nothing shows that it is another TPM.
+            if name[0] != "c" or not before.certificates or self.tpms[content] == before.identity:
+                return now[1:] == before[1:]
+            return now.identity != before.identity and not now.certificates
+
+        return lambda: self.client.upload(name, self.contents[content]), right
+
+    def plan_upload_same(self, name):
+        return self.plan_upload(name, True)
+
+    def plan_upload_other(self, name):
+        return self.plan_upload(name, False)
+
+    def plan_upload_garbage(self, name):
+        return lambda: self.client.upload(name, GARBAGE), self.volumes[name].__eq__
+
+    def plan_wipe(self, name):
+        before = self.volumes[name]
+        return (lambda: self.client.wipe(name),
+                lambda now: now and now.content == "" and now.identity == before.identity
+                and now.certificates in (set(), before.certificates))
+
+    def plan_delete(self, name):
+        return lambda: self.client.delete(name), lambda now: now is None
+
+    def plan_delete_zeroed(self, name):
+        return lambda: self.client.delete_zeroed(name), lambda now: now is None
+
+    def run(self, kind, function):
+        """Do it, and kill the daemon at some moment; returns the error."""
+        errors = []
+
+        def do():
+            begin = time.monotonic()
+            try:
+                function()
+                self.takes[kind] = (self.takes[kind] + time.monotonic() - begin) / 2
+            except libvirt.libvirtError as error:
+                errors.append(error)
+
+        pid = int(self.host.path("/run/libvirt/virtstoraged.pid").read_text())
+        moment = self.random.uniform(0, 1.5 * self.takes[kind])
+        thread = threading.Thread(target=do)
+        thread.start()
+        time.sleep(moment)
+        os.kill(pid, signal.SIGKILL)
+        thread.join()
+        self.host.wait_for_end(pid)
+        return errors[0] if errors else None
+
+    def check_clear(self, name):
+        """Only what belongs to a clear volume is clear, now that the daemon is dead."""
+        for path in self.host.clear_files(POOL, "/run/libvirt", "/var/log/libvirt",
+                                          *self.host.path("/tmp").glob("swtpm*")):
+            mine = path.name.startswith((name, f".{name}.")) or str(path.parent).startswith(f"{RUN}/tpm-setup.")
+            assert path.name.startswith("c") or (mine and name.startswith("c")), path
+
+    def step(self, kind):
+        """One operation."""
+        kind, name, function, right = self.choose(kind)
+        before = self.volumes.get(name)
+        error = self.run(kind, function)
+        self.check_clear(name)
+
+        self.host.daemon("start", "virtstoraged")
+        self.client = Client(self.secrets)
+        self.client.refresh()
+        now = self.look()
+        storm.nothing_left_over(self.host, now.keys(), orphans=NAMES)
+
+        what = f"{kind} {name}: {error}\nbefore {before}\nnow {now.get(name)}"
+        others = {volume: state for volume, state in now.items() if volume != name}
+        assert others == {volume: state for volume, state in self.volumes.items() if volume != name}, what
+        changed = now.get(name) != before
+        self.judge(kind, name, error, changed, right(now.get(name)), what)
+        self.volumes = now
+        if changed and name in now and now[name].content:
+            if kind in ("create", "copy", "convert"):
+                self.learn(now[name])
+            storm.opens(self.host, name[0], self.contents[now[name].content], self.tmp_path)
+
+    def judge(self, kind, name, error, changed, right, what):
+        """Whether what is there now is what was there before, or what was to be."""
+        if error is None:
+            assert right, what
+            self.counts["done"] += 1
+            self.done.add((kind, name[0]))
+        elif error.get_error_domain() == libvirt.VIR_FROM_RPC:
+            assert right or not changed, what
+            self.counts["killed, " + ("changed" if changed else "as before")] += 1
+            self.takes[kind] *= 1.2
+        else:
+            assert "stays as it was" in str(error) and kind.startswith("upload"), what
+            assert not changed, what
+            self.counts["refused"] += 1
+
+
+def test_killed_at_random_moments(host, tmp_path):
+    """kill -9 of virtstoraged: each volume is what it was or what it was to be, nothing is left
+    over, and nothing of an encrypted volume is clear."""
+    killer = Killer(host, tmp_path)
+    deck = [KINDS[number % len(KINDS)] for number in range(OPERATIONS)]
+    killer.random.shuffle(deck)
+    for kind in deck:
+        killer.step(kind)
+    print(f"seed {SEED}: {dict(killer.counts)}")
+    assert {kind for kind, _ in killer.done} == set(KINDS) - {"upload_garbage"}, killer.done
+    assert {letter for _, letter in killer.done} == set("cef"), killer.done
+    assert killer.counts["done"] >= OPERATIONS / 8, killer.counts
+    assert killer.counts["killed, as before"] >= OPERATIONS / 8, killer.counts
+    assert killer.counts["killed, changed"] >= OPERATIONS / 40, killer.counts
+
+
+# Many clients
+
+CLIENTS = 8
+
+
+def descriptors(pid):
+    """What a process has open."""
+    opened = collections.Counter()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            opened[re.sub("[0-9]+", "N", os.readlink(f"/proc/{pid}/fd/{descriptor}"))] += 1
+        except FileNotFoundError:
+            pass
+    return opened
+
+
+def test_many_clients(host, tmp_path, pytestconfig):
+    """Each gets what it asked for or an error that follows from what another did; nothing is left
+    over, and every volume is a whole TPM or blank."""
+    secrets = storm.prepare(host)
+    pid = int(host.path("/run/libvirt/virtstoraged.pid").read_text())
+    before = descriptors(pid)
+    crowd = storm.Crowd(secrets, pytestconfig.getoption("seconds"), SEED)
+    ends = collections.Counter()
+    with concurrent.futures.ProcessPoolExecutor(CLIENTS) as pool:
+        for some in pool.map(crowd.work, range(CLIENTS)):
+            ends += some
+    for (kind, end), times in sorted(ends.items()):
+        print(f"{kind}: {times} times {end}")
+
+    known = {"done", "garbage", *crowd.BUSY, *crowd.OTHERS}
+    assert {end for _, end in ends} <= known, "\n".join({end for _, end in ends} - known)
+    assert all(ends[kind, "done"] for kind, _ in ends), "something was never done"
+
+    assert int(host.path("/run/libvirt/virtstoraged.pid").read_text()) == pid
+    client = Client(secrets)
+    client.refresh()
+    storm.nothing_left_over(host, client.names())
+    for name in client.names():
+        content = host.path(f"{POOL}/{name}").read_bytes()
+        assert storm.whole(content), name
+        assert host.identity(name) is not None, name
+        if content:
+            storm.opens(host, name[0], content, tmp_path)
+    del client
+    wait_for("what was opened is closed", lambda: descriptors(pid) == before, timeout=30)
+
+    host.daemon("restart", "virtstoraged", "virtqemud")
+    reports = sorted(host.path("/var/log/libvirt").glob("sanitizer.*"))
+    if pytestconfig.getoption("reports"):
+        for report in reports:
+            shutil.copy(report, pytestconfig.getoption("reports"))
+    ours = [block for report in reports for block in storm.reports(report.read_text(errors="replace"))]
+    assert not ours, "\n".join(ours)
