@@ -147,6 +147,9 @@ class Crowd:
     # ... and what it has deserved.
     GARBAGE = "what was uploaded is not TPM state but looks 'unknown'"
 
+    KINDS = ("create", "copy", "copy", "download", "upload", "upload", "wipe", "delete",
+             "delete_zeroed", "describe", "refresh", "names")
+
     def __init__(self, secrets, seconds, seed):
         self.secrets = secrets
         self.seconds = seconds
@@ -161,14 +164,18 @@ class Crowd:
         ends = collections.Counter()
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:
-            kind = choose.choice(("create", "copy", "copy", "download", "upload", "upload", "wipe",
-                                  "delete", "delete_zeroed", "describe", "refresh", "names"))
+            kind = choose.choice(self.KINDS[self.pause():])
             try:
                 getattr(self, f"do_{kind}")(client, choose, contents)
                 ends[kind, "done"] += 1
             except libvirt.libvirtError as error:
                 ends[kind, self.judge(kind, str(error))] += 1
         return ends
+
+    def pause(self):
+        """How many kinds of operations nobody begins right now: now and then all those for
+        which a pool can't be refreshed."""
+        return self.KINDS.index("describe") if time.monotonic() % 3 < 0.6 else 0
 
     def judge(self, kind, message):
         """In short what an error is; if it must not be, all of it."""
