@@ -772,6 +772,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageTPMTemp) old = NULL;
+    g_autoptr(virStorageTPMTemp) blank = NULL;
     VIR_AUTOCLOSE lock = -1;
     int dropped;
 
@@ -782,7 +783,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         return -1;
 
     if (!(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
-        virStorageTPMFileReplace(def, vol, old->fd, NULL) < 0)
+        !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
         return -1;
 
     dropped = virStorageBackendTPMDropCertificates(def, vol);

@@ -476,7 +476,7 @@ virStorageTPMTempReplace(virStorageTPMTemp *temp,
 }
 
 
-int
+virStorageTPMTemp *
 virStorageTPMFileReplace(const virStoragePoolDef *pool,
                          const virStorageVolDef *vol,
                          int lock,
@@ -488,7 +488,7 @@ virStorageTPMFileReplace(const virStoragePoolDef *pool,
 
     if (fstat(lock, &sb) < 0) {
         virReportSystemError(errno, _("cannot stat '%1$s'"), vol->target.path);
-        return -1;
+        return NULL;
     }
 
     perms.uid = sb.st_uid;
@@ -497,10 +497,11 @@ virStorageTPMFileReplace(const virStoragePoolDef *pool,
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
         virStorageTPMTempWrite(temp, bytes ? bytes->data : NULL,
-                               bytes ? bytes->len : 0) < 0)
-        return -1;
+                               bytes ? bytes->len : 0) < 0 ||
+        virStorageTPMTempReplace(temp, vol->target.path) < 0)
+        return NULL;
 
-    return virStorageTPMTempReplace(temp, vol->target.path);
+    return g_steal_pointer(&temp);
 }
 
 

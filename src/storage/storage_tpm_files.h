@@ -205,13 +205,14 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
  *
  * Gives a volume another content; its owner and mode stay as they are.
  *
- * Returns 0 once that is on the disk, -1 with an error reported and the volume
- * as it was.
+ * Returns the volume's new file once that is on the disk: locked, to be freed
+ * when the sidecar fits it. NULL with an error reported and the volume as it
+ * was.
  */
-int virStorageTPMFileReplace(const virStoragePoolDef *pool,
-                             const virStorageVolDef *vol,
-                             int lock,
-                             const virStorageTPMBytes *bytes)
+virStorageTPMTemp *virStorageTPMFileReplace(const virStoragePoolDef *pool,
+                                            const virStorageVolDef *vol,
+                                            int lock,
+                                            const virStorageTPMBytes *bytes)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -268,6 +268,7 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     g_autoptr(virStorageVolDef) sidecar = NULL;
     g_autoptr(virStorageVolDef) fresh = NULL;
+    g_autoptr(virStorageTPMTemp) now = NULL;
     virTPMState state;
     virTPMState old;
     VIR_AUTOCLOSE lock = -1;
@@ -281,7 +282,7 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
 
     if (virStorageTPMUploadCheckEncryption(upload, &state, &old, sidecar) < 0 ||
         virStorageTPMUploadCheckIdentity(upload, bytes, &state, &old, sidecar, &fresh) < 0 ||
-        virStorageTPMFileReplace(pool, vol, lock, bytes) < 0)
+        !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)))
         return -1;
 
     /* until then the certificates are those of another TPM, which shows */
