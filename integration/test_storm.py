@@ -282,7 +282,8 @@ def test_many_clients(host, tmp_path, pytestconfig):
 
     known = {"done", "garbage", *crowd.BUSY, *crowd.OTHERS}
     assert {end for _, end in ends} <= known, "\n".join({end for _, end in ends} - known)
-    assert all(ends[kind, "done"] for kind, _ in ends), "something was never done"
+    # There may always be something that a refresh has to wait for.
+    assert all(ends[kind, "done"] for kind, _ in ends if kind != "refresh"), "something was never done"
 
     assert int(host.path("/run/libvirt/virtstoraged.pid").read_text()) == pid
     client = Client(secrets)
