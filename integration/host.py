@@ -69,10 +69,13 @@ class Host:
     # Commands
 
     def run(self, *command, input=None):
-        """Run a command on this host; returns the CompletedProcess."""
+        """Run a command on this host; returns the CompletedProcess. What is not text is
+        os.fsdecode()d."""
+        if isinstance(input, bytes):
+            input = os.fsdecode(input)
         return subprocess.run([*self.enter, *map(str, command)], input=input, text=True,
-                              capture_output=True, env={**os.environ, "LC_ALL": "C"},
-                              check=False, timeout=300)
+                              errors="surrogateescape", capture_output=True,
+                              env={**os.environ, "LC_ALL": "C"}, check=False, timeout=300)
 
     def virsh(self, *args, input=None):
         """Run virsh, which must succeed; returns what it printed."""
@@ -97,8 +100,12 @@ class Host:
         """Define a secret and set its value; returns its uuid."""
         secret = str(uuid.uuid4())
         self.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, usage, usage_type))
-        self.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input=value)
+        self.set_secret(secret, value)
         return secret
+
+    def set_secret(self, secret, value):
+        """Set the value of a secret: text or bytes."""
+        self.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input=value)
 
     def define_pool(self, name="tpm", kind="tpm", target=None, start=True):
         """Define a pool, and build and start it unless told otherwise."""
@@ -206,7 +213,7 @@ class Host:
             shutil.copy(path, f"{folder}/state")
             key = []
             if passphrase is not None:
-                Path(folder, "key").write_text(passphrase, encoding="ascii")
+                Path(folder, "key").write_bytes(os.fsencode(passphrase))
                 key = ["--key", f"pwdfile={folder}/key,mode=aes-256-cbc"]
             swtpm = subprocess.Popen(
                 ["swtpm", "socket", "--tpm2", "--tpmstate", f"backend-uri=file://{folder}/state",

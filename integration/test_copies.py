@@ -156,6 +156,35 @@ def test_copy_of_what_is_no_tpm(tpm_host):
     assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.copy_fails("one", "two")
 
 
+@pytest.mark.parametrize("content, message", [
+    (lambda linear: b"QFI\xfb" + bytes(1000), "holds a qcow2 image, not TPM state"),
+    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), "holds a LUKS container, not TPM state"),
+    (permanent_blob, "holds a bare TPM state blob, not swtpm's linear file; import it"),
+    (lambda linear: linear[:-1000], "is damaged: its TPM state is truncated or inconsistent; restore it"),
+], ids=["qcow2", "luks", "blob", "cut-short"])
+def test_copy_says_what_it_looks_like(tpm_host, content, message):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    path.write_bytes(content(path.read_bytes()))
+    assert f"TPM volume 'one' of pool 'tpm' {message}" in tpm_host.copy_fails("one", "two")
+
+
+def test_copy_to_a_full_disk(tpm_host):
+    """To another tpm pool; nothing is left there."""
+    tpm_host.create_volume("one")
+    folder = tpm_host.path(f"{IMAGES}/spare")
+    tpm_host.define_pool("spare", target=str(folder))
+    tpm_host.virsh("pool-destroy", "spare")
+    tpm_host.run("mount", "-t", "tmpfs", "-o", "size=8k,mode=0711", "tmpfs", folder)
+    try:
+        tpm_host.virsh("pool-start", "spare")
+        assert "No space left on device" in tpm_host.copy_fails("one", "two", pool="spare")
+        assert tpm_host.contents(folder) == {}
+        assert tpm_host.virsh("vol-list", "spare") == ""
+        tpm_host.virsh("pool-destroy", "spare")
+    finally:
+        tpm_host.run("umount", folder)
+
+
 def test_copy_finds_another_tpm_out(tpm_host, secrets):
     """The certificates of a description are compared with the keys that the TPM has."""
     for name in ("one", "other"):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -254,6 +255,61 @@ def test_upload_to_a_full_disk(tpm_host, tmp_path):
         tpm_host.virsh("pool-destroy", "tpm")
     finally:
         tpm_host.run("umount", POOL)
+
+
+def test_wipe_on_a_full_disk(tpm_host):
+    """A volume is blank or as it was; its content never stays under another name."""
+    tpm_host.create_volume("one")
+    content = volume_bytes(tpm_host, "one")
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.run("mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8,mode=0711", "tmpfs", POOL)
+    try:
+        # The folder and the volume take two of the eight files that there may be.
+        for left in (0, 1, 2, 5):
+            path = tpm_host.path(f"{POOL}/one")
+            path.write_bytes(content)
+            for number in range(6 - left):
+                path.with_name(f".fill{number}").symlink_to("/")
+            tpm_host.virsh("pool-start", "tpm")
+            done = tpm_host.run("virsh", "vol-wipe", "one", "--pool", "tpm")
+            assert done.returncode == 0 or "No space left on device" in done.stderr
+            assert path.read_bytes() == (content if done.returncode else b"")
+            assert done.returncode or left
+            assert done.returncode == 0 or left < 5
+            assert not [file for file in path.parent.iterdir() if "tmptpm" in file.name]
+            for file in path.parent.glob(".fill*"):
+                file.unlink()
+            tpm_host.virsh("pool-destroy", "tpm")
+    finally:
+        tpm_host.run("umount", POOL)
+
+
+def test_lock_of_somebody_unseen(tpm_host, tmp_path):
+    """As of another host: here of a descriptor that is on its way between two processes."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    one, other = socket.socketpair()
+    with one, other:
+        with open(path, "r+b") as file:
+            tpm_host.lock(file)
+            socket.send_fds(one, [b"x"], [file.fileno()])
+        for command in (["vol-wipe", "one"], ["vol-delete", "one"], ["vol-upload", "one", path]):
+            assert ("TPM volume 'one' of pool 'tpm' is in use, but by no process that can be seen on this host: "
+                    "by another host, if the pool is on shared storage") in \
+                tpm_host.virsh_fails(*command, "--pool", "tpm")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+
+
+def test_volume_that_is_gone(tpm_host, tmp_path):
+    """Its file was removed behind the pool's back."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    content = path.read_bytes()
+    path.unlink()
+    message = ("TPM volume 'one' not found in pool 'tpm'; create it with vol-create, or run pool-refresh "
+               "if it was put there by hand")
+    assert message in tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
+    assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
+    for command in (["vol-dumpxml", "one"], ["vol-info", "one"], ["vol-download", "one", tmp_path / "copy"]):
+        assert "one" in tpm_host.virsh_fails(*command, "--pool", "tpm")
 
 
 # Download

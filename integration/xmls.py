@@ -3,12 +3,12 @@
 from textwrap import indent
 
 
-def secret(uuid, usage=None, usage_type="vtpm"):
+def secret(uuid, usage=None, usage_type="vtpm", ephemeral="no", private="yes"):
     """A secret; without usage it has no usage type."""
     name = "volume" if usage_type == "volume" else "name"
     usage = f"\n  <usage type='{usage_type}'><{name}>{usage}</{name}></usage>" if usage else ""
     return f"""\
-<secret ephemeral='no' private='yes'>
+<secret ephemeral='{ephemeral}' private='{private}'>
   <uuid>{uuid}</uuid>{usage}
 </secret>
 """
@@ -24,12 +24,13 @@ def pool(name="tpm", kind="tpm", target=None):
 """
 
 
-def volume(name, format=None, encryption=None, secret=None, capacity=None, tpm=""):
-    """A volume of a tpm pool: encryption is 'vtpm' or 'luks', secret a uuid, tpm the
-    <tpm> element."""
+def volume(name, format=None, encryption=None, secret=None, capacity=None, tpm="", usage=None):
+    """A volume of a tpm pool: encryption is 'vtpm' or 'luks', secret a uuid or usage a
+    secret's usage, tpm the <tpm> element."""
     target = f"    <format type='{format}'/>\n" if format else ""
     if encryption:
-        inner = f"<secret type='passphrase' uuid='{secret}'/>" if secret else ""
+        names = f"uuid='{secret}'" if secret else f"usage='{usage}'"
+        inner = f"<secret type='passphrase' {names}/>" if secret or usage else ""
         target += f"    <encryption format='{encryption}'>{inner}</encryption>\n"
     size = f"  <capacity unit='bytes'>{capacity}</capacity>\n" if capacity is not None else ""
     return f"""\

@@ -160,6 +160,10 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
             virReportError(VIR_ERR_NO_STORAGE_VOL,
                            _("no storage vol with matching path '%1$s'"),
                            vol->target.path);
+        else if (errno == ELOOP || errno == ENXIO || errno == EINVAL)
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("volume '%1$s' is not a regular file; links, directories, devices and pipes can't be TPM volumes"),
+                           vol->target.path);
         else
             virReportSystemError(errno, _("cannot open volume '%1$s'"),
                                  vol->target.path);
@@ -515,7 +519,8 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
                                 virStorageVolDef *vol,
                                 const virStoragePoolDef *newpool,
                                 virStorageVolDef *newvol,
-                                int *keep)
+                                int *keep,
+                                char **source)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     virTPMState state;
@@ -538,6 +543,9 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
         return -1;
     }
 
+    /* the other pool reads it by name, which must not stand for another file
+     * by then; a program that it runs reaches this one through this process */
+    *source = g_strdup_printf("/proc/%lld/fd/%d", (long long)getpid(), lock);
     *keep = lock;
     lock = -1;
     return 0;
@@ -617,6 +625,8 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     if (version != VIR_DOMAIN_TPM_VERSION_DEFAULT)
         vol->tpm->version = version;
 
+    /* a question to vol-create-from, whatever a sidecar says */
+    vol->tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT;
     vol->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
     if (state->kind == VIR_TPM_STATE_BLANK)
         vol->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
@@ -659,13 +669,17 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
 }
 
 
-/* Overwrites what was set aside; it then goes with the temporary. */
+/* Overwrites what was set aside; it then goes with the temporary. Not by its
+ * name, which might stand for something else by now: a program that is run for
+ * it reaches the file through this process. */
 static int
 virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
                               virStorageTPMTemp *old,
                               unsigned int algorithm)
 {
-    virStorageVolDef vol = { .name = old->path, .target.path = old->path };
+    g_autofree char *path = g_strdup_printf("/proc/%lld/fd/%d",
+                                            (long long)getpid(), old->fd);
+    virStorageVolDef vol = { .name = old->path, .target.path = path };
     struct stat sb;
 
     if (fstat(old->fd, &sb) < 0) {

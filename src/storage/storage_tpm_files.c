@@ -64,7 +64,9 @@ virStorageTPMFileJudgeName(const char *name)
         return VIR_STORAGE_TPM_NAME_DOT;
     if (strlen(name) > VIR_STORAGE_TPM_NAME_MAX)
         return VIR_STORAGE_TPM_NAME_LONG;
-    if (strpbrk(name, "/,\\") || virStorageTPMFileHasControlChars(name))
+    /* what is not UTF-8 has no place in XML */
+    if (strpbrk(name, "/,\\") || virStorageTPMFileHasControlChars(name) ||
+        !g_utf8_validate(name, -1, NULL))
         return VIR_STORAGE_TPM_NAME_CHARACTER;
     if (virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
         return VIR_STORAGE_TPM_NAME_SIDECAR;
@@ -117,13 +119,16 @@ virStorageTPMFileCheckName(const char *name)
 bool
 virStorageTPMFileIsVolume(const char *name)
 {
+    g_autofree char *escaped = NULL;
+
     switch (virStorageTPMFileJudgeName(name)) {
     case VIR_STORAGE_TPM_NAME_GOOD:
         return true;
 
     case VIR_STORAGE_TPM_NAME_LONG:
     case VIR_STORAGE_TPM_NAME_CHARACTER:
-        VIR_WARN("ignoring file '%s' in a tpm pool: a volume cannot have that name", name);
+        escaped = g_strescape(name, NULL);
+        VIR_WARN("ignoring file '%s' in a tpm pool: a volume cannot have that name", escaped);
         return false;
 
     case VIR_STORAGE_TPM_NAME_EMPTY:
@@ -677,6 +682,7 @@ virStorageTPMSidecarRename(virStorageTPMTemp *temp,
                            const virStorageVolDef *vol)
 {
     VIR_AUTOCLOSE orphan = -1;
+    struct stat sb;
 
     if (virStorageTPMFileRenameNew(temp->path, path) == 0)
         return 0;
@@ -685,7 +691,7 @@ virStorageTPMSidecarRename(virStorageTPMTemp *temp,
         /* whoever makes a volume holds the lock of its sidecar until the
          * volume is there */
         orphan = virStorageTPMFileOpenForgotten(path);
-        if ((orphan < 0 && errno == EAGAIN) || virFileExists(vol->target.path)) {
+        if ((orphan < 0 && errno == EAGAIN) || g_lstat(vol->target.path, &sb) == 0) {
             virStorageTPMFileReportExists(vol->target.path);
             return -1;
         }
@@ -751,12 +757,17 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
 }
 
 
-/* Returns 0, or -1 with errno set. */
+/* Whether only those could write it who may. Returns 0, or -1 with errno set. */
 static int
 virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,
                                const struct stat *sb)
 {
     struct stat dir;
+
+    if (sb->st_mode & S_IWOTH) {
+        errno = EPERM;
+        return -1;
+    }
 
     if (sb->st_uid == geteuid())
         return 0;
