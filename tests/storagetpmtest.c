@@ -7,12 +7,16 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "testutils.h"
 
 #include "datatypes.h"
+#include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_files.h"
 #include "storage/storage_tpm_setup.h"
 #include "vircommand.h"
@@ -58,7 +62,7 @@ virTPMSwtpmSetupCapsGet(virTPMSwtpmSetupFeature cap)
 char *
 virTPMGetSwtpmSetup(void)
 {
-    return g_strdup("/usr/bin/swtpm_setup");
+    return g_strdup(abs_srcdir "/storagetpmdata/fakesetup.sh");
 }
 
 
@@ -315,6 +319,43 @@ testIsLocked(const char *path)
     VIR_AUTOCLOSE fd = open(path, O_RDWR | O_CLOEXEC);
 
     return virTPMStateLock(fd) == -EAGAIN;
+}
+
+
+static char *
+testFixture(const char *file)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", abs_srcdir, file);
+    char *text = NULL;
+
+    if (virFileReadAll(path, SIDECAR_MAX, &text) < 0)
+        abort();
+
+    return text;
+}
+
+
+static GByteArray *
+testDecode(const char *text)
+{
+    gsize len;
+    guchar *bytes = g_base64_decode(text, &len);
+
+    return g_byte_array_new_take(bytes, len);
+}
+
+
+static GByteArray *
+testState(const char *fixture)
+{
+    g_autofree char *file = g_strdup_printf("virtpmstatedata/%s.base64", fixture);
+    g_autofree char *text = NULL;
+
+    if (*fixture == '\0')
+        return g_byte_array_new();
+
+    text = testFixture(file);
+    return testDecode(text);
 }
 
 
@@ -647,6 +688,578 @@ testOpen(virStoragePoolDef *pool,
 }
 
 
+/* What is written to files fails behind @size bytes. */
+static void
+testLimitFiles(rlim_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+        abort();
+
+    limit.rlim_cur = size;
+    signal(SIGXFSZ, SIG_IGN);
+
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        abort();
+}
+
+
+static void
+testUnlimitFiles(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+        abort();
+
+    testLimitFiles(limit.rlim_max);
+}
+
+
+/* A volume of @pool, of which only names and path matter. */
+static virStorageVolDef *
+testVolNew(const virStoragePoolDef *pool,
+           const char *name)
+{
+    virStorageVolDef *vol = g_new0(virStorageVolDef, 1);
+
+    vol->name = g_strdup(name);
+    vol->target.path = testPath(pool, name);
+    return vol;
+}
+
+
+static void
+testFileBytes(const char *path,
+              const GByteArray *bytes)
+{
+    if (!g_file_set_contents(path, (char *)bytes->data, bytes->len, NULL))
+        abort();
+}
+
+
+static int
+testExpectBytes(const virStorageTPMBytes *bytes,
+                const void *data,
+                size_t len)
+{
+    if (bytes && bytes->len == len && (len == 0 || memcmp(bytes->data, data, len) == 0))
+        return testExpectNoError();
+
+    VIR_TEST_VERBOSE("got %zu bytes, not the %zu expected: %s",
+                     bytes ? bytes->len : 0, len, virGetLastErrorMessage());
+    return -1;
+}
+
+
+/* State in memory. */
+
+static int
+testBytesRead(virStoragePoolDef *pool,
+              const char *arg)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+    VIR_AUTOCLOSE fd = -1;
+
+    testFile(pool, "guest1", arg);
+
+    if ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 ||
+        lseek(fd, 1, SEEK_SET) != 1)
+        return -1;
+
+    bytes = virStorageTPMBytesRead(fd, "guest1");
+    return testExpectBytes(bytes, arg, strlen(arg));
+}
+
+
+static int
+testBytesReadLarge(virStoragePoolDef *pool,
+                   const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMBytes) largest = NULL;
+    g_autoptr(virStorageTPMBytes) larger = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+    VIR_AUTOCLOSE fd = -1;
+
+    testFile(pool, "guest1", "");
+
+    if ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 ||
+        ftruncate(fd, VIR_TPM_STATE_MAX_SIZE) < 0 ||
+        !(largest = virStorageTPMBytesRead(fd, "guest1")) ||
+        largest->len != VIR_TPM_STATE_MAX_SIZE)
+        return -1;
+
+    if (ftruncate(fd, VIR_TPM_STATE_MAX_SIZE + 1) < 0 ||
+        (larger = virStorageTPMBytesRead(fd, "guest1")))
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID,
+                           "'guest1' has 16777217 bytes: that is no TPM state, which has at most 16777216");
+}
+
+
+static int
+testBytesReadNot(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+    g_autofree char *fifo = testPath(pool, "fifo");
+    VIR_AUTOCLOSE writeonly = -1;
+    VIR_AUTOCLOSE pipe = -1;
+
+    testFile(pool, "guest1", "state");
+
+    if ((writeonly = open(path, O_WRONLY | O_CLOEXEC)) < 0 ||
+        (bytes = virStorageTPMBytesRead(writeonly, "guest1")) ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot read 'guest1'") < 0)
+        return -1;
+
+    if (mkfifo(fifo, 0600) < 0 ||
+        (pipe = open(fifo, O_RDWR | O_CLOEXEC)) < 0 ||
+        (bytes = virStorageTPMBytesRead(pipe, "fifo")))
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot read 'fifo'");
+}
+
+
+static int
+testBytesToMemory(virStoragePoolDef *pool G_GNUC_UNUSED,
+                  const char *arg)
+{
+    virStorageTPMBytes bytes = { (uint8_t *)arg, arg ? strlen(arg) : 0 };
+    g_autoptr(virStorageTPMBytes) back = NULL;
+    VIR_AUTOCLOSE fd = virStorageTPMBytesToMemory(arg ? &bytes : NULL);
+
+    if (fd < 0 || !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+        return -1;
+
+    back = virStorageTPMBytesRead(fd, "memory");
+    if (testExpectBytes(back, bytes.data, bytes.len) < 0)
+        return -1;
+
+    return pwrite(fd, "more", 4, bytes.len) == 4 ? 0 : -1;
+}
+
+
+static int
+testBytesToMemoryFull(virStoragePoolDef *pool G_GNUC_UNUSED,
+                      const char *arg G_GNUC_UNUSED)
+{
+    virStorageTPMBytes bytes = { (uint8_t *)"state", 5 };
+    VIR_AUTOCLOSE fd = -1;
+
+    testLimitFiles(4);
+    fd = virStorageTPMBytesToMemory(&bytes);
+    testUnlimitFiles();
+
+    if (fd >= 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot get memory for the state of a TPM");
+}
+
+
+/* Whatever a volume holds can be read while nobody else has it. */
+static int
+testSnapshotUnlocked(virStoragePoolDef *pool,
+                     const char *arg)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+
+    testFile(pool, "guest1", arg);
+
+    bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1");
+    if (testExpectBytes(bytes, arg, strlen(arg)) < 0)
+        return -1;
+
+    return testIsLocked(path) ? -1 : 0;
+}
+
+
+static int
+testSnapshotNot(virStoragePoolDef *pool,
+                const char *arg)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+
+    testFile(pool, "other", "state");
+
+    if ((arg && symlink(arg, path) < 0) ||
+        (bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1")))
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR,
+                           "cannot open TPM volume 'guest1' of pool 'tpmpool'");
+}
+
+
+/* After a while, another process overwrites the volume with all of @state but
+ * its first @skip bytes. */
+static pid_t
+testOverwriteLater(const char *path,
+                   const GByteArray *state,
+                   size_t skip)
+{
+    pid_t child = virFork();
+    int fd;
+
+    if (child != 0)
+        return child;
+
+    g_usleep(300 * 1000);
+
+    if ((fd = open(path, O_WRONLY | O_CLOEXEC)) < 0 ||
+        safewrite(fd, state->data + skip, state->len - skip) < 0)
+        _exit(EXIT_FAILURE);
+
+    _exit(EXIT_SUCCESS);
+}
+
+
+typedef struct _testSnapshotData testSnapshotData;
+struct _testSnapshotData {
+    size_t before;  /* how many bytes of a state the volume has at first */
+    bool whole;     /* whether it is whole later */
+    size_t skip;    /* how many bytes it lacks then */
+};
+
+
+/* Of a volume that somebody else has. */
+static int
+testSnapshotLocked(virStoragePoolDef *pool,
+                   const testSnapshotData *data)
+{
+    g_autoptr(GByteArray) state = testState("tpm2");
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+    g_autoptr(GByteArray) before = g_byte_array_new();
+    VIR_AUTOCLOSE lock = -1;
+    pid_t child;
+
+    g_byte_array_append(before, state->data, data->before);
+    testFileBytes(path, before);
+
+    if ((lock = virTPMStateOpen(path, "tpmpool", "guest1")) < 0 ||
+        (child = testOverwriteLater(path, state, data->skip)) < 0)
+        return -1;
+
+    bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1");
+    waitpid(child, NULL, 0);
+
+    if (data->whole)
+        return testExpectBytes(bytes, state->data, state->len);
+
+    if (bytes)
+        return -1;
+
+    return testExpectError(VIR_ERR_RESOURCE_BUSY,
+                           "TPM volume 'guest1' of pool 'tpmpool' is in use, and no whole copy of it could be read within 5 seconds");
+}
+
+
+static int
+testSnapshotWhole(virStoragePoolDef *pool,
+                  const char *arg G_GNUC_UNUSED)
+{
+    const testSnapshotData data = { 2240, true, 0 };
+    gint64 begin = g_get_monotonic_time();
+
+    if (testSnapshotLocked(pool, &data) < 0)
+        return -1;
+
+    return g_get_monotonic_time() - begin < 4 * G_USEC_PER_SEC ? 0 : -1;
+}
+
+
+static int
+testSnapshotCompleted(virStoragePoolDef *pool,
+                      const char *arg G_GNUC_UNUSED)
+{
+    const testSnapshotData data = { 1000, true, 0 };
+
+    return testSnapshotLocked(pool, &data);
+}
+
+
+/* Empty at first, damaged then. */
+static int
+testSnapshotDamaged(virStoragePoolDef *pool,
+                    const char *arg G_GNUC_UNUSED)
+{
+    const testSnapshotData data = { 0, false, 1 };
+
+    return testSnapshotLocked(pool, &data);
+}
+
+
+/* Volumes that get another content. */
+
+static int
+testTempReplace(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = testPath(pool, "guest1");
+
+    testFile(pool, "guest1", "old");
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempWrite(temp, "new", 3) < 0 ||
+        virStorageTPMTempReplace(temp, path) < 0)
+        return -1;
+
+    if (temp->path || !testIsLocked(path))
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    if (testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "new");
+}
+
+
+static int
+testTempReplaceNot(virStoragePoolDef *pool,
+                   const char *arg)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *path = testPath(pool, arg);
+    g_autofree char *dir = testPath(pool, "dir");
+
+    if (mkdir(dir, 0700) < 0 ||
+        !(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempReplace(temp, path) == 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot rename '") < 0)
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    return testExpectFiles(pool, "dir");
+}
+
+
+/* Owner and mode stay, also those that no new file has; the new file is locked
+ * for as long as the caller wants. */
+static int
+testReplace(virStoragePoolDef *pool,
+            const char *arg)
+{
+    virStorageTPMBytes bytes = { (uint8_t *)arg, arg ? strlen(arg) : 0 };
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    bool root = geteuid() == 0;
+    VIR_AUTOCLOSE lock = -1;
+    struct stat before;
+    struct stat after;
+
+    testFile(pool, "guest1", "old");
+
+    if (chmod(vol->target.path, 0641) < 0 ||
+        (root && chown(vol->target.path, 1234, 2345) < 0) ||
+        stat(vol->target.path, &before) < 0)
+        return -1;
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+        !(now = virStorageTPMFileReplace(pool, vol, lock, arg ? &bytes : NULL)) ||
+        stat(vol->target.path, &after) < 0 ||
+        !testIsLocked(vol->target.path))
+        return -1;
+
+    g_clear_pointer(&now, virStorageTPMTempFree);
+
+    if (after.st_ino == before.st_ino || after.st_mode != before.st_mode ||
+        after.st_uid != before.st_uid || after.st_gid != before.st_gid ||
+        testIsLocked(vol->target.path) ||
+        testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", arg ? arg : "");
+}
+
+
+static int
+testReplaceFull(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    virStorageTPMBytes bytes = { (uint8_t *)"new state", 9 };
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    VIR_AUTOCLOSE lock = -1;
+
+    testFile(pool, "guest1", "old");
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0)
+        return -1;
+
+    testLimitFiles(4);
+    now = virStorageTPMFileReplace(pool, vol, lock, &bytes);
+    testUnlimitFiles();
+
+    if (now ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot write 9 bytes to '") < 0 ||
+        testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "old");
+}
+
+
+static int
+testReplaceNot(virStoragePoolDef *pool,
+               const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    VIR_AUTOCLOSE lock = -1;
+
+    testFile(pool, "guest1", "old");
+
+    if ((now = virStorageTPMFileReplace(pool, vol, -1, NULL)) ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot stat '") < 0 ||
+        testExpectText(pool, "guest1", "old") < 0)
+        return -1;
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+        virFileDeleteTree(pool->target.path) < 0 ||
+        (now = virStorageTPMFileReplace(pool, vol, lock, NULL)))
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
+}
+
+
+/* Volumes that are overwritten. */
+
+static virStorageTPMTemp *
+testSetAside(virStoragePoolDef *pool,
+             const virStorageVolDef *vol)
+{
+    VIR_AUTOCLOSE lock = virTPMStateOpen(vol->target.path, "tpmpool", vol->name);
+    int opened = lock;
+    virStorageTPMTemp *old = virStorageTPMFileSetAside(pool, vol, &lock);
+
+    /* it is the same descriptor that holds the lock on */
+    if (!old || lock != -1 || old->fd != opened || !testIsLocked(old->path))
+        abort();
+
+    return old;
+}
+
+
+/* Longer than what is written at a time, and no multiple of it. */
+static int
+testOverwrite(virStoragePoolDef *pool,
+              const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autofree char *text = g_strnfill(2500, 'x');
+    g_autofree char *zeros = g_new0(char, 2500);
+    g_autoptr(virStorageTPMTemp) old = NULL;
+    g_autoptr(virStorageTPMBytes) alone = NULL;
+
+    testFile(pool, "guest1", text);
+    old = testSetAside(pool, vol);
+
+    /* the volume still has it */
+    if (virStorageTPMFileOverwrite(old->fd) < 0 ||
+        testExpectText(pool, "guest1", text) < 0)
+        return -1;
+
+    /* all of it, wherever it was read last */
+    if (unlink(vol->target.path) < 0 ||
+        lseek(old->fd, 100, SEEK_SET) != 100 ||
+        virStorageTPMFileOverwrite(old->fd) < 0)
+        return -1;
+
+    alone = virStorageTPMBytesRead(old->fd, "old");
+    if (testExpectBytes(alone, zeros, 2500) < 0)
+        return -1;
+
+    g_clear_pointer(&old, virStorageTPMTempFree);
+    return testExpectFiles(pool, "");
+}
+
+
+static int
+testOverwriteNot(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *path = testPath(pool, "guest1");
+    VIR_AUTOCLOSE fd = -1;
+
+    testFile(pool, "guest1", "state");
+
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 ||
+        virStorageTPMFileOverwrite(fd) == 0 || errno != EBADF ||
+        virStorageTPMFileOverwrite(-1) == 0)
+        return -1;
+
+    return testExpectNoError();
+}
+
+
+static int
+testSetAsideNot(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) old = NULL;
+    VIR_AUTOCLOSE lock = -1;
+
+    testFile(pool, "guest1", "state");
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+        unlink(vol->target.path) < 0 ||
+        (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
+        testExpectFiles(pool, "") < 0)
+        return -1;
+
+    if (virFileDeleteTree(pool->target.path) < 0 ||
+        (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
+}
+
+
+/* What a temporary held is gone, unless it has another name. */
+static int
+testSweepOverwrites(virStoragePoolDef *pool,
+                    const char *arg G_GNUC_UNUSED)
+{
+    const char *const names[] = {
+        ".guest1.aaaaaa.tmptpm", ".guest1.bbbbbb.tmptpm", NULL
+    };
+    g_autofree char *alone = testPath(pool, names[0]);
+    g_autofree char *linked = testPath(pool, names[1]);
+    g_autofree char *path = testPath(pool, "guest1");
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    VIR_AUTOCLOSE fd = -1;
+
+    testFile(pool, names[0], "state");
+    testFile(pool, names[1], "another");
+
+    if (link(linked, path) < 0 || (fd = open(alone, O_RDONLY | O_CLOEXEC)) < 0)
+        return -1;
+
+    testSweepAll(pool, names);
+    bytes = virStorageTPMBytesRead(fd, "swept");
+
+    if (testExpectBytes(bytes, "\0\0\0\0\0", 5) < 0 ||
+        testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "another");
+}
+
+
 /* Sidecars. */
 
 static virStorageVolDef *
@@ -753,6 +1366,39 @@ testSidecarTaken(virStoragePoolDef *pool,
         return -1;
 
     return virTestCompareToString(before, after);
+}
+
+
+/* In place of the one of the same volume. */
+static int
+testSidecarReplace(virStoragePoolDef *pool,
+                   const char *arg G_GNUC_UNUSED)
+{
+    g_autofree char *expect = g_strdup_printf("%s/storagetpmdata/sidecar-uuid-written.xml",
+                                              abs_srcdir);
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autofree char *written = NULL;
+
+    testFile(pool, "guest1", "state");
+    testFile(pool, "guest1.tpm.xml", "old");
+
+    if (virStorageTPMSidecarReplace(pool, vol) < 0 ||
+        testIsLocked(path) ||
+        testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0 ||
+        virFileReadAll(path, SIDECAR_MAX, &written) < 0 ||
+        virTestCompareToFile(written, expect) < 0)
+        return -1;
+
+    g_free(vol->tpm->profile.source);
+    vol->tpm->profile.source = g_strnfill(SIDECAR_MAX, 'x');
+
+    if (virStorageTPMSidecarReplace(pool, vol) == 0 ||
+        testExpectError(VIR_ERR_CONFIG_UNSUPPORTED, "at most 65536") < 0 ||
+        testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1.tpm.xml", written);
 }
 
 
@@ -911,9 +1557,46 @@ testFiles(void)
     DO_POOL("publish replaces nothing", testTempPublishExisting);
     DO_POOL("publish to nowhere", testTempPublishNowhere);
     DO_POOL("sweep", testSweep);
+    DO_POOL("sweep overwrites", testSweepOverwrites);
     DO_POOL("remove", testRemove);
     DO_POOL("remove an orphan sidecar", testRemoveOrphan);
     DO_POOL("open", testOpen);
+
+    return ret;
+}
+
+
+static int
+testContents(void)
+{
+    int ret = 0;
+
+    DO_POOL_ARG("read", testBytesRead, "some state");
+    DO_POOL_ARG("read nothing", testBytesRead, "");
+    DO_POOL("read 16 MiB, and one byte more", testBytesReadLarge);
+    DO_POOL("read what can't be read", testBytesReadNot);
+    DO_POOL_ARG("memory", testBytesToMemory, "some state");
+    DO_POOL("memory of nothing", testBytesToMemory);
+    DO_POOL("memory that is full", testBytesToMemoryFull);
+
+    DO_POOL_ARG("snapshot", testSnapshotUnlocked, "no state");
+    DO_POOL_ARG("snapshot of nothing", testSnapshotUnlocked, "");
+    DO_POOL("snapshot of a missing volume", testSnapshotNot);
+    DO_POOL_ARG("snapshot of a link", testSnapshotNot, "other");
+    DO_POOL("snapshot in use", testSnapshotWhole);
+    DO_POOL("snapshot in use, whole after a while", testSnapshotCompleted);
+    DO_POOL("snapshot in use, damaged", testSnapshotDamaged);
+
+    DO_POOL("temporary replaces a file", testTempReplace);
+    DO_POOL_ARG("temporary can't replace a directory", testTempReplaceNot, "dir");
+    DO_POOL_ARG("temporary in no directory", testTempReplaceNot, "missing/guest1");
+    DO_POOL_ARG("replace", testReplace, "new state");
+    DO_POOL("replace by nothing", testReplace);
+    DO_POOL("replace on a full disk", testReplaceFull);
+    DO_POOL("replace what can't be replaced", testReplaceNot);
+    DO_POOL("overwrite", testOverwrite);
+    DO_POOL("overwrite what can't be overwritten", testOverwriteNot);
+    DO_POOL("set aside what is not there", testSetAsideNot);
 
     return ret;
 }
@@ -929,6 +1612,7 @@ testSidecars(void)
     DO_POOL("sidecar in a directory that changes hands", testSidecarOwner);
     DO_POOL_ARG("sidecar of a volume that is there", testSidecarTaken, "volume");
     DO_POOL_ARG("sidecar of a volume that is made", testSidecarTaken, "sidecar");
+    DO_POOL("sidecar in place of another", testSidecarReplace);
     DO_POOL("sidecar that is too large", testSidecarTooLarge);
     DO_POOL("sidecar without a directory", testSidecarNoDirectory);
     DO_POOL("sidecar of 64 KiB, and one byte more", testSidecarSize);
@@ -943,6 +1627,374 @@ testSidecars(void)
     DO_POOL("sidecar is a link", testSidecarLink);
     DO_POOL("sidecar is a pipe", testSidecarFifo);
     DO_POOL("sidecar of another owner", testSidecarForeign);
+
+    return ret;
+}
+
+
+/* The certificate @fixture in DER. */
+static GByteArray *
+testCertificateLoad(const char *fixture)
+{
+    g_autofree char *file = g_strdup_printf("storagetpmdata/%s", fixture);
+    g_autofree char *text = testFixture(file);
+
+    /* base64 between two lines of dashes */
+    *strstr(text, "-----END") = '\0';
+    return testDecode(strchr(text, '\n'));
+}
+
+
+static int
+testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
+                      const char *key,
+                      const char *fingerprint)
+{
+    g_autofree char *pem = g_strdup_printf("%s/storagetpmdata/ek-%s.pem",
+                                           abs_srcdir, key);
+
+    if (virTestCompareToString(key, endorsement->key) < 0 ||
+        virTestCompareToString(fingerprint, endorsement->fingerprint) < 0)
+        return -1;
+
+    return virTestCompareToFile(endorsement->certificate, pem);
+}
+
+
+/* What is remembered of the source of a copy. */
+
+static int
+testExpectSame(const virStorageVolTPMDef *a,
+               const virStorageVolTPMDef *b)
+{
+    g_auto(virBuffer) abuf = VIR_BUFFER_INITIALIZER;
+    g_auto(virBuffer) bbuf = VIR_BUFFER_INITIALIZER;
+
+    virStorageVolTPMDefFormat(&abuf, a);
+    virStorageVolTPMDefFormat(&bbuf, b);
+
+    return virTestCompareToString(virBufferCurrentContent(&abuf),
+                                  virBufferCurrentContent(&bbuf));
+}
+
+
+/* All that stands in XML, and none of it shared. */
+static int
+testDescriptionCopy(virStoragePoolDef *pool,
+                    const char *arg)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, arg);
+    g_autoptr(virStorageVolDef) again = testVol(pool, arg);
+    g_autoptr(virStorageVolTPMDef) copy = NULL;
+
+    vol->tpm->manufacture = again->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
+    vol->tpm->identity = again->tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_NEW;
+    virStorageVolTPMDefSetSource(vol->tpm, "other", again);
+
+    copy = virStorageVolTPMDefCopy(vol->tpm);
+    g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
+
+    if (copy->source)
+        return -1;
+
+    return testExpectSame(again->tpm, copy);
+}
+
+
+static int
+testDescriptionSource(virStoragePoolDef *pool,
+                      const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageVolDef) again = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageVolDef) bare = testVolNew(pool, "guest1");
+    const virStorageEncryption *encryption;
+
+    virStorageVolTPMDefSetSource(tpm, "bare", bare);
+    if (STRNEQ(tpm->source->pool, "bare") || !tpm->source->tpm ||
+        tpm->source->tpm->nendorsements != 0 || tpm->source->encryption)
+        return -1;
+
+    virStorageVolTPMDefSetSource(tpm, "tpmpool", vol);
+    g_clear_pointer(&vol, virStorageVolDefFree);
+
+    encryption = tpm->source->encryption;
+    if (STRNEQ(tpm->source->pool, "tpmpool") ||
+        !encryption || encryption->nsecrets != 1 ||
+        memcmp(encryption->secrets[0]->seclookupdef.u.uuid,
+               again->target.encryption->secrets[0]->seclookupdef.u.uuid,
+               VIR_UUID_BUFLEN) != 0)
+        return -1;
+
+    return testExpectSame(again->tpm, tpm->source->tpm);
+}
+
+
+static int
+testDescriptions(void)
+{
+    int ret = 0;
+
+    DO_POOL_ARG("copy of a description", testDescriptionCopy, "sidecar-uuid");
+    DO_POOL_ARG("copy of a short description", testDescriptionCopy, "sidecar-usage");
+    DO_POOL("description of a source", testDescriptionSource);
+
+    return ret;
+}
+
+
+/* Endorsement keys. */
+
+/* As 'openssl x509 -modulus' shows it of ek-rsa2048.pem, and the point of
+ * ek-secp384r1.pem. */
+static const char testModulus[] =
+    "bdde5c9042ae165cea79b1d0509d3b7e589b6a316c488cc9e3cce1d195eddc56"
+    "b638d95db1508df363161af23e602c4166f063e77fb97edea932416fd2122aad"
+    "45136e141c670f93fc6d310cdd1a2fd26fe27d9abf550804e80bc992bda408c8"
+    "58b534383f962933f53df122217a24df936caf2cbab5acff3b23d49d5d847568"
+    "3762123004878fe511066371d8e1dcb1efb01d4637956144f86845731c8aadd5"
+    "ad5465b0b890a12239953ea05d9af3d21001edb931ef10e2cd1171f613a83352"
+    "6526fc61c0519888e548cde813c1989db982141d53c526e61756ae478699fc21"
+    "c4680eeef837bedea05ec700eea07f1e6382890c69b5274f5ee280f999cbc9dd";
+
+static const char testPoint[] =
+    "c25219a0b6846c3ea00bdba9dcb38da79b294013b1202e683f643a6317458385"
+    "8da300baef32be628ee65249b469e099e7466105bf009f2bcd71ef58204882d4"
+    "f036bca1d492ed2659dbc1e57a48697c0e060a0dc3863d1d71009bd4c98e0a28";
+
+
+static GByteArray *
+testHex(const char *hex)
+{
+    GByteArray *bytes = g_byte_array_new();
+
+    for (; *hex; hex += 2) {
+        guint8 byte = g_ascii_xdigit_value(hex[0]) << 4 | g_ascii_xdigit_value(hex[1]);
+
+        g_byte_array_append(bytes, &byte, 1);
+    }
+
+    return bytes;
+}
+
+
+static int
+testAddCert(virStorageVolTPMDef *tpm,
+            const char *key,
+            const char *fixture)
+{
+    g_autoptr(GByteArray) der = testCertificateLoad(fixture);
+
+    return virStorageTPMEndorsementAddCert(tpm, key, der->data, der->len);
+}
+
+
+static int
+testAddRSA(virStorageVolTPMDef *tpm)
+{
+    g_autoptr(GByteArray) modulus = testHex(testModulus);
+
+    return virStorageTPMEndorsementAddRSA(tpm, modulus->data, modulus->len, 65537);
+}
+
+
+static int
+testAddECC(virStorageVolTPMDef *tpm)
+{
+    g_autoptr(GByteArray) point = testHex(testPoint);
+
+    return virStorageTPMEndorsementAddECC(tpm, 4, point->data, 48, point->data + 48, 48);
+}
+
+
+/* @expect: "KEY FINGERPRINT, with a + if there is a certificate, and so on" */
+static int
+testExpectKeys(const virStorageVolTPMDef *tpm,
+               const char *expect)
+{
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    size_t i;
+
+    for (i = 0; i < tpm->nendorsements; i++)
+        virBufferAsprintf(&buf, "%s %s%s\n", tpm->endorsements[i].key,
+                          NULLSTR(tpm->endorsements[i].fingerprint),
+                          tpm->endorsements[i].certificate ? " +" : "");
+
+    if (testExpectNoError() < 0)
+        return -1;
+
+    return virTestCompareToString(expect, NULLSTR_EMPTY(virBufferCurrentContent(&buf)));
+}
+
+
+/* A key and its certificate have the same fingerprint, in either order. */
+static int
+testKeysAndCertificates(const void *opaque)
+{
+    const bool *keysFirst = opaque;
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+
+    if (*keysFirst &&
+        (testAddECC(tpm) < 0 || testAddRSA(tpm) < 0 ||
+         testExpectKeys(tpm, "rsa2048 " FINGERPRINT_RSA "\nsecp384r1 " FINGERPRINT_EC "\n") < 0))
+        return -1;
+
+    if (testAddCert(tpm, "secp384r1", "ek-secp384r1.pem") < 0 ||
+        testAddCert(tpm, "rsa2048", "ek-rsa2048.pem") < 0 ||
+        testExpectKeys(tpm, "rsa2048 " FINGERPRINT_RSA " +\nsecp384r1 " FINGERPRINT_EC " +\n") < 0)
+        return -1;
+
+    if (!*keysFirst &&
+        (testAddECC(tpm) < 0 || testAddRSA(tpm) < 0 ||
+         testExpectKeys(tpm, "rsa2048 " FINGERPRINT_RSA " +\nsecp384r1 " FINGERPRINT_EC " +\n") < 0))
+        return -1;
+
+    return testExpectEndorsement(&tpm->endorsements[1], "secp384r1", FINGERPRINT_EC);
+}
+
+
+static int
+testKeysOrder(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+
+    if (testAddCert(tpm, "m", "ek-rsa2048.pem") < 0 ||
+        testAddCert(tpm, "z", "ek-rsa2048.pem") < 0 ||
+        testAddCert(tpm, "a", "ek-rsa2048.pem") < 0 ||
+        testAddCert(tpm, "n", "ek-rsa2048.pem") < 0 ||
+        testAddCert(tpm, "a", "ek-rsa2048.pem") < 0)
+        return -1;
+
+    return testExpectKeys(tpm,
+                          "a " FINGERPRINT_RSA " +\nm " FINGERPRINT_RSA " +\n"
+                          "n " FINGERPRINT_RSA " +\nz " FINGERPRINT_RSA " +\n");
+}
+
+
+/* A key that differs from its certificate counts, whichever comes first. */
+static int
+testKeysKept(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+
+    if (testAddRSA(tpm) < 0 ||
+        testAddCert(tpm, "rsa2048", "ek-secp384r1.pem") < 0 ||
+        testAddCert(tpm, "secp384r1", "ek-rsa2048.pem") < 0 ||
+        testAddECC(tpm) < 0)
+        return -1;
+
+    return testExpectKeys(tpm,
+                          "rsa2048 " FINGERPRINT_RSA " +\nsecp384r1 " FINGERPRINT_EC " +\n");
+}
+
+
+/* What is none leaves no trace. */
+static int
+testKeysNot(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(GByteArray) der = testCertificateLoad("ek-rsa2048.pem");
+    g_autoptr(GByteArray) point = testHex(testPoint);
+    const uint8_t zeros[4096] = { 0 };
+    size_t len;
+
+    for (len = 0; len < der->len; len++) {
+        g_autofree uint8_t *cut = g_new0(uint8_t, len + 1);
+
+        memcpy(cut, der->data, len);
+        if (virStorageTPMEndorsementAddCert(tpm, "rsa2048", cut, len) == 0)
+            return -1;
+    }
+
+    if (virStorageTPMEndorsementAddCert(tpm, "rsa2048", zeros, sizeof(zeros)) == 0 ||
+        virStorageTPMEndorsementAddRSA(tpm, zeros, 0, 65537) == 0 ||
+        virStorageTPMEndorsementAddECC(tpm, 0, point->data, 48, point->data + 48, 48) == 0 ||
+        virStorageTPMEndorsementAddECC(tpm, 6, point->data, 48, point->data + 48, 48) == 0 ||
+        virStorageTPMEndorsementAddECC(tpm, 4, point->data, 0, point->data + 48, 0) == 0 ||
+        virStorageTPMEndorsementAddECC(tpm, 3, point->data, 48, point->data + 48, 48) == 0)
+        return -1;
+
+    return testExpectKeys(tpm, "");
+}
+
+
+typedef struct _testIsOfData testIsOfData;
+struct _testIsOfData {
+    const char *described[2]; /* certificates; "" for none, NULL for no key */
+    const char *has;          /* what the state has, NULL for nothing */
+    size_t cut;               /* bytes missing from it */
+    bool is;
+};
+
+
+static int
+testIsOf(const void *opaque)
+{
+    const testIsOfData *data = opaque;
+    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(GByteArray) state = testState("tpm2");
+    g_autoptr(GByteArray) der = NULL;
+    g_autofree uint8_t *exact = NULL;
+    size_t i;
+
+    tpm->endorsements = g_new0(virStorageVolTPMEndorsement, 2);
+    for (i = 0; i < 2 && data->described[i]; i++) {
+        g_autofree char *file = g_strdup_printf("storagetpmdata/%s", data->described[i]);
+
+        tpm->endorsements[i].certificate = *data->described[i] ? testFixture(file) : g_strdup("");
+        tpm->nendorsements++;
+    }
+
+    if (data->has) {
+        der = testCertificateLoad(data->has);
+        g_byte_array_append(state, der->data, der->len - data->cut);
+    }
+
+    exact = g_new0(uint8_t, state->len);
+    memcpy(exact, state->data, state->len);
+
+    if (virStorageTPMEndorsementIsOf(tpm, exact, state->len) != data->is)
+        return -1;
+
+    return testExpectNoError();
+}
+
+
+# define DO_IS_OF(name, ...) \
+    do { \
+        const testIsOfData data = { __VA_ARGS__ }; \
+        if (virTestRun("state of a TPM: " name, testIsOf, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+static int
+testKeys(void)
+{
+    const bool yes = true;
+    const bool no = false;
+    int ret = 0;
+
+    if (virTestRun("keys, then certificates", testKeysAndCertificates, &yes) < 0)
+        ret = -1;
+    if (virTestRun("certificates, then keys", testKeysAndCertificates, &no) < 0)
+        ret = -1;
+    if (virTestRun("keys in order", testKeysOrder, NULL) < 0)
+        ret = -1;
+    if (virTestRun("keys with other certificates", testKeysKept, NULL) < 0)
+        ret = -1;
+    if (virTestRun("neither key nor certificate", testKeysNot, NULL) < 0)
+        ret = -1;
+
+    DO_IS_OF("with its certificate", { "ek-rsa2048.pem" }, "ek-rsa2048.pem", 0, true);
+    DO_IS_OF("with the second one", { "ek-secp384r1.pem", "ek-rsa2048.pem" },
+             "ek-rsa2048.pem", 0, true);
+    DO_IS_OF("with a part of it", { "ek-rsa2048.pem" }, "ek-rsa2048.pem", 1, false);
+    DO_IS_OF("with another", { "ek-secp384r1.pem" }, "ek-rsa2048.pem", 0, false);
+    DO_IS_OF("without", { "ek-rsa2048.pem", "" }, NULL, 0, false);
+    DO_IS_OF("that has none", { "", "" }, NULL, 0, true);
+    DO_IS_OF("that has no keys", { NULL }, "ek-rsa2048.pem", 0, true);
+    DO_IS_OF("whose certificate is none", { "setup-2.0.args" }, NULL, 0, false);
 
     return ret;
 }
@@ -1086,76 +2138,17 @@ testUntypedSecret(const void *opaque G_GNUC_UNUSED)
 
 /* What swtpm_setup has made. */
 
-static char *
-testFixture(const char *file)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", abs_srcdir, file);
-    char *text = NULL;
-
-    if (virFileReadAll(path, SIDECAR_MAX, &text) < 0)
-        abort();
-
-    return text;
-}
-
-
-static GByteArray *
-testDecode(const char *text)
-{
-    gsize len;
-    guchar *bytes = g_base64_decode(text, &len);
-
-    return g_byte_array_new_take(bytes, len);
-}
-
-
-static GByteArray *
-testState(const char *fixture)
-{
-    g_autofree char *file = g_strdup_printf("virtpmstatedata/%s.base64", fixture);
-    g_autofree char *text = NULL;
-
-    if (*fixture == '\0')
-        return g_byte_array_new();
-
-    text = testFixture(file);
-    return testDecode(text);
-}
-
-
-/* Saves the certificate @fixture in DER, as swtpm_setup does. */
+/* Saves the certificate @fixture, as swtpm_setup does. */
 static void
 testCertificate(const char *dir,
                 const char *name,
                 const char *fixture)
 {
     g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
-    g_autofree char *file = g_strdup_printf("storagetpmdata/%s", fixture);
-    g_autofree char *text = testFixture(file);
-    g_autoptr(GByteArray) der = NULL;
-
-    /* base64 between two lines of dashes */
-    *strstr(text, "-----END") = '\0';
-    der = testDecode(strchr(text, '\n'));
+    g_autoptr(GByteArray) der = testCertificateLoad(fixture);
 
     if (!g_file_set_contents(path, (char *)der->data, der->len, NULL))
         abort();
-}
-
-
-static int
-testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
-                      const char *key,
-                      const char *fingerprint)
-{
-    g_autofree char *pem = g_strdup_printf("%s/storagetpmdata/ek-%s.pem",
-                                           abs_srcdir, key);
-
-    if (virTestCompareToString(key, endorsement->key) < 0 ||
-        virTestCompareToString(fingerprint, endorsement->fingerprint) < 0)
-        return -1;
-
-    return virTestCompareToFile(endorsement->certificate, pem);
 }
 
 
@@ -1255,32 +2248,13 @@ struct _testSetupData {
 };
 
 
+/* Puts what the fake swtpm_setup is to make into a folder. */
 static void
-testSetupCommand(const char *const *args,
-                 const char *const *env G_GNUC_UNUSED,
-                 const char *input G_GNUC_UNUSED,
-                 char **output,
-                 char **error,
-                 int *status,
-                 void *opaque)
+testSetupFill(const char *dir,
+              const testSetupData *data)
 {
-    const testSetupData *data = opaque;
-    g_autoptr(GByteArray) state = NULL;
-    g_autofree char *dir = NULL;
-    const char *path;
-
-    *output = g_strdup("activated PCR banks sha256 among sha1,sha256.\n");
-    *error = g_strdup(data->status ? "no CA\r\ntried twice\n" : "");
-    *status = data->status;
-
-    while (*args && !STRPREFIX(*args, "file://"))
-        args++;
-    if (!*args || !data->fixture)
-        return;
-
-    path = *args + strlen("file://");
-    dir = g_path_get_dirname(path);
-    state = testState(data->fixture);
+    g_autofree char *path = g_strdup_printf("%s/state", dir);
+    g_autoptr(GByteArray) state = testState(data->fixture);
 
     if (!g_file_set_contents(path, (char *)state->data, state->len, NULL))
         abort();
@@ -1312,14 +2286,21 @@ testSetup(virStoragePoolDef *pool,
 {
     g_autofree char *file = g_strdup_printf("setup-%s", data->vol);
     g_autoptr(virStorageVolDef) vol = testVol(pool, file);
-    g_autoptr(virCommandDryRunToken) token = virCommandDryRunTokenNew();
+    g_autofree char *made = g_strdup_printf("%s.made", pool->target.path);
+    g_autofree char *env = g_strdup_printf("%d:%s", data->status, data->fixture ? made : "");
     g_autoptr(virStorageTPMBytes) bytes = NULL;
 
     testCaps = CAP(TPM_2_0) | CAP(CMDARG_PWDFILE_FD) | CAP(CMDARG_WRITE_EK_CERT_FILES);
     testSecret = TEST_SECRET_GOOD;
-    virCommandSetDryRun(token, NULL, false, false, testSetupCommand, (void *)data);
 
+    if (mkdir(made, 0700) < 0)
+        return -1;
+    if (data->fixture)
+        testSetupFill(made, data);
+
+    g_setenv("TEST_SETUP", env, true);
     bytes = virStorageTPMManufacture(pool->target.path, pool, vol);
+    virFileDeleteTree(made);
 
     if (testExpectFiles(pool, "") < 0)
         return -1;
@@ -1415,7 +2396,13 @@ mymain(void)
         ret = -1;
     if (testFiles() < 0)
         ret = -1;
+    if (testContents() < 0)
+        ret = -1;
     if (testSidecars() < 0)
+        ret = -1;
+    if (testDescriptions() < 0)
+        ret = -1;
+    if (testKeys() < 0)
         ret = -1;
     if (testCommands() < 0)
         ret = -1;

@@ -98,26 +98,6 @@ testKeepBlob(GByteArray *file)
 
 
 static int
-testProbeBytes(const guint8 *bytes,
-               size_t len,
-               virTPMState *state)
-{
-    VIR_AUTOCLOSE fd = virCreateAnonymousFile(bytes, len);
-
-    if (fd < 0 || lseek(fd, 1, SEEK_SET) != 1 ||
-        virTPMStateProbe(fd, "anonymous file", state) < 0)
-        return -1;
-
-    if (lseek(fd, 0, SEEK_CUR) != 1) {
-        VIR_TEST_VERBOSE("the probe moved the file offset");
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static int
 testExpectState(const virTPMState *expect,
                 const virTPMState *actual)
 {
@@ -134,6 +114,45 @@ testExpectState(const virTPMState *expect,
                      virTPMStateVersionTypeToString(actual->version),
                      actual->encrypted);
     return -1;
+}
+
+
+/* A copy that ends where its memory ends: what is read behind it is noticed by
+ * AddressSanitizer. */
+static uint8_t *
+testExactCopy(const uint8_t *bytes,
+              size_t len)
+{
+    uint8_t *copy = g_new0(uint8_t, len);
+
+    if (len > 0)
+        memcpy(copy, bytes, len);
+
+    return copy;
+}
+
+
+/* Of a file, and of its bytes in memory. */
+static int
+testProbeBytes(const guint8 *bytes,
+               size_t len,
+               virTPMState *state)
+{
+    VIR_AUTOCLOSE fd = virCreateAnonymousFile(bytes, len);
+    g_autofree uint8_t *exact = testExactCopy(bytes, len);
+    virTPMState again = { .kind = VIR_TPM_STATE_LAST };
+
+    if (fd < 0 || lseek(fd, 1, SEEK_SET) != 1 ||
+        virTPMStateProbe(fd, "anonymous file", state) < 0)
+        return -1;
+
+    if (lseek(fd, 0, SEEK_CUR) != 1) {
+        VIR_TEST_VERBOSE("the probe moved the file offset");
+        return -1;
+    }
+
+    virTPMStateProbeBytes(exact, len, &again);
+    return testExpectState(state, &again);
 }
 
 
@@ -263,6 +282,98 @@ testExpectError(int code,
 }
 
 
+typedef struct _testLinearData testLinearData;
+struct _testLinearData {
+    const char *fixture;
+    bool blob;               /* only the blob of the permanent state */
+    size_t size;             /* padded with zeros to this, 0: not */
+    const testEdit *edits;
+    size_t nedits;
+    bool good;               /* becomes the fixture, else nothing */
+};
+
+
+static int
+testExpectLinear(const uint8_t *data,
+                 size_t len,
+                 const GByteArray *expect)
+{
+    g_autofree uint8_t *exact = testExactCopy(data, len);
+    g_autofree uint8_t *linear = NULL;
+    size_t linearLen = 0;
+
+    linear = virTPMStateToLinear(exact, len, &linearLen);
+
+    if (virGetLastErrorCode() != VIR_ERR_OK || !linear != !expect) {
+        VIR_TEST_VERBOSE("%s, error %s", linear ? "taken" : "not taken",
+                         virGetLastErrorMessage());
+        return -1;
+    }
+
+    if (!expect)
+        return 0;
+
+    if (linearLen != expect->len || memcmp(linear, expect->data, linearLen) != 0) {
+        VIR_TEST_VERBOSE("got another file, of %zu bytes, expected %u",
+                         linearLen, expect->len);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+testToLinear(const void *opaque)
+{
+    const testLinearData *data = opaque;
+    g_autoptr(GByteArray) file = testLoad(data->fixture);
+    g_autoptr(GByteArray) expect = NULL;
+    size_t i;
+
+    for (i = 0; i < data->nedits; i++)
+        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+               data->edits[i].len);
+
+    if (data->good) {
+        expect = g_byte_array_new();
+        g_byte_array_append(expect, file->data, file->len);
+    }
+
+    if (data->blob)
+        testKeepBlob(file);
+
+    if (data->size)
+        testResize(file, data->size);
+
+    return testExpectLinear(file->data, file->len, expect);
+}
+
+
+/* A blob of volatile state is no TPM. */
+static int
+testToLinearVolatile(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(GByteArray) file = testLoad("tpm12-volatile");
+    size_t offset = virReadBufInt32LE(file->data + SECTION_OFFSET(1));
+    size_t len = virReadBufInt32LE(file->data + SECTION_DATA(1));
+    virTPMState state;
+
+    if (testProbeBytes(file->data + offset, len, &state) < 0 ||
+        state.kind != VIR_TPM_STATE_BLOB)
+        return -1;
+
+    return testExpectLinear(file->data + offset, len, NULL);
+}
+
+
+static int
+testToLinearNothing(const void *opaque G_GNUC_UNUSED)
+{
+    return testExpectLinear(NULL, 0, NULL);
+}
+
+
 static int
 testProbeUnreadable(const void *opaque G_GNUC_UNUSED)
 {
@@ -303,6 +414,52 @@ testRequire(const void *opaque)
     expect = g_strdup_printf("Requested operation is not valid: TPM volume 'guest1' of pool 'tpmpool' %s",
                              data->message);
     return testExpectError(VIR_ERR_OPERATION_INVALID, expect);
+}
+
+
+typedef struct _testRequireSecretData testRequireSecretData;
+struct _testRequireSecretData {
+    bool encrypted;
+    bool secret;
+    const char *message; /* NULL: passes */
+};
+
+
+static int
+testRequireSecret(const void *opaque)
+{
+    const testRequireSecretData *data = opaque;
+    const virTPMState state = {
+        .kind = VIR_TPM_STATE_LINEAR,
+        .encrypted = data->encrypted,
+    };
+    int rc = virTPMStateRequireSecret(&state, data->secret, "/tpm/guest1",
+                                      "tpmpool", "guest1");
+
+    if (!data->message)
+        return rc;
+
+    return rc == 0 ? -1 : testExpectError(VIR_ERR_CONFIG_UNSUPPORTED, data->message);
+}
+
+
+typedef struct _testReportData testReportData;
+struct _testReportData {
+    const char *log;
+    int code;
+    const char *message;
+};
+
+
+static int
+testReport(const void *opaque)
+{
+    const testReportData *data = opaque;
+
+    virReportError(VIR_ERR_INTERNAL_ERROR, "%s", "it has exited");
+    virTPMStateReportSwtpm(data->log, "tpmpool", "guest1");
+
+    return testExpectError(data->code, data->message);
 }
 
 
@@ -369,6 +526,40 @@ testLockTwice(const void *opaque)
         return -1;
 
     return fcntl(second, F_GETFD) & FD_CLOEXEC ? 0 : -1;
+}
+
+
+static int
+testLockShared(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE first = open(data->path, O_RDONLY | O_CLOEXEC);
+    VIR_AUTOCLOSE second = open(data->path, O_RDONLY | O_CLOEXEC);
+    VIR_AUTOCLOSE writer = open(data->path, O_RDWR | O_CLOEXEC);
+
+    if (virTPMStateLockShared(first) < 0 || virTPMStateLockShared(second) < 0)
+        return -1;
+
+    VIR_FORCE_CLOSE(first);
+    if (virTPMStateLock(writer) != -EAGAIN ||
+        testExpectBusy(data->path, getpid()) < 0)
+        return -1;
+
+    VIR_FORCE_CLOSE(second);
+    if (virTPMStateLock(writer) < 0 ||
+        (first = open(data->path, O_RDONLY | O_CLOEXEC)) < 0 ||
+        virTPMStateLockShared(first) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(writer);
+    return virTPMStateLockShared(first);
+}
+
+
+static int
+testLockSharedNothing(const void *opaque G_GNUC_UNUSED)
+{
+    return virTPMStateLockShared(-1) == -EBADF ? 0 : -1;
 }
 
 
@@ -754,6 +945,55 @@ testProbeDamaged(void)
 }
 
 
+# define DO_LINEAR(name, fixture, blob, size, good, ...) \
+    do { \
+        const testEdit edits[] = { { 0, "", 0 }, __VA_ARGS__ }; \
+        const testLinearData data = { \
+            fixture, blob, size, edits, G_N_ELEMENTS(edits), good \
+        }; \
+        if (virTestRun("to linear: " name, testToLinear, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+
+static int
+testToLinearAll(void)
+{
+    int ret = 0;
+
+    DO_LINEAR("as it is", "tpm2", false, 0, true);
+    DO_LINEAR("two sections", "tpm12-volatile", false, 0, true);
+    DO_LINEAR("padded", "tpm2", false, 4 * 1024 * 1024, true);
+    DO_LINEAR("padded by a byte", "tpm12", false, 2241, true);
+    DO_LINEAR("padded, encrypted", "tpm2-encrypted", false, 4096, true);
+    DO_LINEAR("padded, two sections", "tpm12-volatile", false, 8192, true);
+    DO_LINEAR("padded, the first section last", "tpm12-volatile", false, 8192, true,
+              EDIT(SECTION_OFFSET(0), "\xc0\x08\0\0\xdf\x04\0\0\0\x08\0\0\xc0\0\0\0\xa1\x04\0\0\0\x08\0\0"));
+    DO_LINEAR("padded to the limit", "tpm2", false, VIR_TPM_STATE_MAX_SIZE, true);
+    DO_LINEAR("padded beyond it", "tpm2", false, VIR_TPM_STATE_MAX_SIZE + 1, false);
+
+    DO_LINEAR("blob", "tpm2", true, 0, true);
+    DO_LINEAR("blob tpm12", "tpm12", true, 0, true);
+    DO_LINEAR("blob encrypted", "tpm2-encrypted", true, 0, true);
+    DO_LINEAR("blob tpm12 encrypted", "tpm12-encrypted", true, 0, true);
+    DO_LINEAR("blob padded", "tpm2", true, 4096, false);
+    DO_LINEAR("blob damaged", "tpm2", true, 0, false, EDIT(BLOB_TOTLEN, "\0\0\5\x22"));
+    DO_LINEAR("blob of something else", "tpm2", true, 0, false, EDIT(PAYLOAD + 2, "\x12"));
+
+    DO_LINEAR("blank", "tpm2", false, 0, false, EDIT(SECTION_OFFSET(0), "\0\0\0\0"));
+    DO_LINEAR("damaged", "tpm2", false, 0, false, EDIT(SECTION_DATA(0), "\x22\5\0\0"));
+    DO_LINEAR("qcow2", "tpm2", false, 0, false, EDIT(0, "QFI\xfb"));
+    DO_LINEAR("foreign", "tpm2", false, 0, false, EDIT(0, "somebody"));
+
+    if (virTestRun("to linear: blob of volatile state", testToLinearVolatile, NULL) < 0)
+        ret = -1;
+    if (virTestRun("to linear: nothing", testToLinearNothing, NULL) < 0)
+        ret = -1;
+
+    return ret;
+}
+
+
 # define DO_REQUIRE(kind, message) \
     do { \
         const testRequireData data = { VIR_TPM_STATE_ ## kind, message }; \
@@ -779,6 +1019,48 @@ testRequireAll(void)
 }
 
 
+# define DO_SECRET(name, encrypted, secret, message) \
+    do { \
+        const testRequireSecretData data = { encrypted, secret, message }; \
+        if (virTestRun("secret: " name, testRequireSecret, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+# define DO_REPORT(name, log, code, message) \
+    do { \
+        const testReportData data = { log, code, message }; \
+        if (virTestRun("report: " name, testReport, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
+
+static int
+testSecrets(void)
+{
+    int ret = 0;
+
+    DO_SECRET("clear without", CLEAR, false, NULL);
+    DO_SECRET("encrypted with", ENCRYPTED, true, NULL);
+    DO_SECRET("encrypted without", ENCRYPTED, false,
+              "unsupported configuration: TPM volume 'guest1' of pool 'tpmpool' is encrypted, but no secret is known for it: define one of usage type 'vtpm' whose usage name is '/tpm/guest1'");
+    DO_SECRET("clear with", CLEAR, true,
+              "unsupported configuration: TPM volume 'guest1' of pool 'tpmpool' has a secret, but its content is not encrypted: it was replaced, or the secret is not meant for it");
+
+    DO_REPORT("wrong passphrase", "swtpm: Verification of HMAC failed. Data integrity is compromised\n",
+              VIR_ERR_AUTH_FAILED,
+              "authentication failed: wrong passphrase for TPM volume 'guest1' of pool 'tpmpool', or its content was tampered with");
+    DO_REPORT("lines", "\nfirst\nData client disconnected\n\nsecond",
+              VIR_ERR_OPERATION_FAILED,
+              "operation failed: cannot start the TPM on volume 'guest1' of pool 'tpmpool': first; second");
+    DO_REPORT("nothing", "", VIR_ERR_OPERATION_FAILED,
+              "operation failed: cannot start the TPM on volume 'guest1' of pool 'tpmpool': internal error: it has exited");
+    DO_REPORT("nothing of interest", "Data client disconnected\n", VIR_ERR_OPERATION_FAILED,
+              "operation failed: cannot start the TPM on volume 'guest1' of pool 'tpmpool': internal error: it has exited");
+
+    return ret;
+}
+
+
 # define DO_LOCK(name, func) \
     do { \
         if (virTestRun("lock: " name, func, &data) < 0) \
@@ -799,6 +1081,8 @@ testLockAll(void)
         return -1;
 
     DO_LOCK("taken once", testLockTwice);
+    DO_LOCK("of readers and writers", testLockShared);
+    DO_LOCK("of nothing", testLockSharedNothing);
     DO_LOCK("keeps out POSIX locks", testLockPOSIX);
     DO_LOCK("inherited", testLockInherited);
     DO_LOCK("held briefly", testLockBrief);
@@ -823,7 +1107,11 @@ mymain(void)
         ret = -1;
     if (testProbeDamaged() < 0)
         ret = -1;
+    if (testToLinearAll() < 0)
+        ret = -1;
     if (testRequireAll() < 0)
+        ret = -1;
+    if (testSecrets() < 0)
         ret = -1;
     if (testLockAll() < 0)
         ret = -1;

@@ -129,6 +129,26 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
 }
 
 
+/* A swtpm that was told to write must have written: one that is started on
+ * nothing makes a new TPM. */
+static int
+virStorageTPMCopyCheckConverted(const virStorageTPMSwtpmSpec *to,
+                                const virStorageTPMBytes *bytes)
+{
+    virTPMState state;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+
+    if (state.kind == VIR_TPM_STATE_LINEAR && state.encrypted == !!to->secret)
+        return 0;
+
+    virReportError(VIR_ERR_INTERNAL_ERROR,
+                   _("swtpm has not made the TPM of volume '%1$s' of pool '%2$s' that it was given"),
+                   to->vol, to->pool);
+    return -1;
+}
+
+
 /* The state under another secret, or none. It is in clear only in memory. */
 static virStorageTPMBytes *
 virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
@@ -138,6 +158,7 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
     g_autoptr(virStorageTPMSwtpm) source = NULL;
     g_autoptr(virStorageTPMSwtpm) target = NULL;
     g_autoptr(virStorageTPMBytes) blob = NULL;
+    g_autoptr(virStorageTPMBytes) converted = NULL;
 
     if (!(source = virStorageTPMSwtpmNew(from, bytes)) ||
         virStorageTPMSwtpmInit(source) < 0 ||
@@ -146,10 +167,12 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
 
     if (!(target = virStorageTPMSwtpmNew(to, NULL)) ||
         virStorageTPMSwtpmSetPermanent(target, blob) < 0 ||
-        virStorageTPMSwtpmInit(target) < 0)
+        virStorageTPMSwtpmInit(target) < 0 ||
+        !(converted = virStorageTPMSwtpmFinish(target)) ||
+        virStorageTPMCopyCheckConverted(to, converted) < 0)
         return NULL;
 
-    return virStorageTPMSwtpmFinish(target);
+    return g_steal_pointer(&converted);
 }
 
 

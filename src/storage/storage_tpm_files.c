@@ -242,12 +242,16 @@ virStorageTPMBytesReadTwice(int fd,
     if (first)
         second = virStorageTPMBytesRead(fd, path);
 
-    if (!second || first->len != second->len ||
-        memcmp(first->data, second->data, first->len) != 0)
+    if (!second || first->len != second->len)
         return NULL;
 
     virTPMStateProbeBytes(first->data, first->len, &state);
-    return state.kind == VIR_TPM_STATE_LINEAR ? g_steal_pointer(&first) : NULL;
+
+    if (state.kind != VIR_TPM_STATE_LINEAR ||
+        memcmp(first->data, second->data, first->len) != 0)
+        return NULL;
+
+    return g_steal_pointer(&first);
 }
 
 

@@ -320,27 +320,30 @@ virStorageTPMSwtpmGetPart(virStorageTPMSwtpm *swtpm,
         VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT,
         blob->len,
     };
-    uint32_t response[4]; /* result, flags, total length, length of this part */
+    uint32_t response[3]; /* flags, total length, length of this part */
+    uint32_t result;
 
+    /* an error may have no more than the result */
     if (virStorageTPMSwtpmSend(swtpm, command, G_N_ELEMENTS(command), NULL) < 0 ||
+        virStorageTPMSwtpmReceive(swtpm, &result, 1) < 0 ||
+        result != 0 ||
         virStorageTPMSwtpmReceive(swtpm, response, G_N_ELEMENTS(response)) < 0 ||
-        response[0] != 0 ||
-        response[2] > VIR_TPM_STATE_MAX_SIZE ||
-        response[3] == 0 ||
-        response[3] > response[2] - blob->len)
+        response[1] > VIR_TPM_STATE_MAX_SIZE ||
+        response[2] == 0 ||
+        response[2] > response[1] - blob->len)
         return -1;
 
     /* not realloc(), which leaves what it moves */
     if (!blob->data)
-        blob->data = g_new0(uint8_t, response[2]);
-    else if (response[2] != *total)
+        blob->data = g_new0(uint8_t, response[1]);
+    else if (response[1] != *total)
         return -1;
 
-    if (virStorageTPMSwtpmRead(swtpm, blob->data + blob->len, response[3]) < 0)
+    if (virStorageTPMSwtpmRead(swtpm, blob->data + blob->len, response[2]) < 0)
         return -1;
 
-    blob->len += response[3];
-    *total = response[2];
+    blob->len += response[2];
+    *total = response[1];
     return 0;
 }
 

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+#
+# fakeswtpm.py: a swtpm that answers what storagetpmswtpmtest wants it to
+#
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# FAKE_CONTROL and FAKE_DATA are its answers on either channel, one for each
+# command, separated by blanks:
+#
+#   HEX      these bytes
+#   HEX!     these bytes, and then it exits
+#   hang     nothing
+#   CMD:HEX  these bytes, for command CMD of the control channel
+#
+# After the last one it does what it is told on the control channel, and nothing
+# on the data channel.
+#
+# FAKE_CUT:    each TPM2_Startup begins FAKE_DATA anew; first all is cut to one
+#              byte, then to two, and so on
+# FAKE_RANDOM: responses are random bytes behind a header that says success
+# FAKE_LOG:    what it says on stderr
+# FAKE_RECORD: a file that gets what comes on the control channel, in hex
+
+import os
+import select
+import socket
+import struct
+import sys
+
+SET_STATEBLOB = 13
+STARTUP = 0x144
+DONE = "00000000"
+TPM_RC_HANDLE = struct.pack(">HLL", 0x8001, 10, 0x18b)
+
+
+class Fake:
+    def __init__(self, args):
+        control = args[args.index("--ctrl") + 1].split("clientfd=")[1]
+        self.control = socket.socket(fileno=int(control))
+        self.data = socket.socket(fileno=int(args[args.index("--fd") + 1]))
+        self.words = os.environ.get("FAKE_CONTROL", "").split()
+        self.responses = os.environ.get("FAKE_DATA", "").split()
+        self.round = 0
+        self.next = 0
+        self.seed = 20
+
+    def say(self, channel, word):
+        channel.sendall(bytes.fromhex(word.rstrip("!")))
+        if word.endswith("!"):
+            sys.exit(1)
+
+    def read_control(self):
+        command = self.control.recv(16)
+        if not command:
+            sys.exit(0)
+        number = struct.unpack(">L", command[:4])[0]
+        if number == SET_STATEBLOB:
+            left = struct.unpack(">L", command[12:16])[0]
+            while left:
+                part = self.control.recv(left)
+                left -= len(part)
+                command += part
+        if "FAKE_RECORD" in os.environ:
+            with open(os.environ["FAKE_RECORD"], "a", encoding="ascii") as record:
+                record.write(command.hex() + "\n")
+        return number
+
+    def take_word(self, number):
+        for word in self.words:
+            if ":" not in word or word.startswith(f"{number}:"):
+                self.words.remove(word)
+                return word.split(":")[-1]
+        return DONE
+
+    def do_control(self):
+        word = self.take_word(self.read_control())
+        if word != "hang":
+            self.say(self.control, word)
+
+    # the module of that name takes long to be loaded
+    def random(self):
+        self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % 2**64
+        return self.seed >> 32
+
+    def garbage(self):
+        garbage = struct.pack(">HLL", 0x8001, 0, 0)
+        for _ in range(self.random() % 1000):
+            garbage += struct.pack(">L", self.random())
+        return garbage
+
+    def do_data(self):
+        command = self.data.recv(4096)
+        if not command:
+            sys.exit(0)
+        cut = "FAKE_CUT" in os.environ
+        if cut and struct.unpack(">L", command[6:10])[0] == STARTUP:
+            self.round += 1
+            self.next = 0
+        if "FAKE_RANDOM" in os.environ:
+            self.data.sendall(self.garbage())
+            return
+        if self.next == len(self.responses):
+            self.data.sendall(TPM_RC_HANDLE)
+            return
+        word = self.responses[self.next]
+        self.next += 1
+        if cut:
+            self.data.sendall(bytes.fromhex(word)[:self.round])
+        elif word != "hang":
+            self.say(self.data, word)
+
+    def run(self):
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.data, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self.control.fileno():
+                    self.do_control()
+                else:
+                    self.do_data()
+
+
+if __name__ == "__main__":
+    sys.stderr.write(os.environ.get("FAKE_LOG", ""))
+    sys.stderr.flush()
+    try:
+        Fake(sys.argv).run()
+    except ConnectionResetError:
+        pass
