@@ -277,7 +277,7 @@ def lay_entities(text, content):
 TEXTS = {
     "entities": lambda text: lay_entities(text, "boom" * 10),
     "external-entity": lambda text: f"<!DOCTYPE volume [<!ENTITY x SYSTEM 'file://{OUTSIDE}/shadow'>]>\n" +
-        re.sub("<uuid>.*</uuid>|-----BEGIN CERT", "&x;", text),
+        re.sub("-----BEGIN CERT", "&x;", text),
     "external-doctype": lambda text: f"<!DOCTYPE volume SYSTEM 'file://{OUTSIDE}/shadow'>\n" + text,
     "deep": lambda text: text.replace("<tpm ", "<x>" * 10000 + "<tpm "),
     "attributes": lambda text: text.replace("<tpm ", "<x " + " ".join(f"a{n}='x'" for n in range(5000)) + "/><tpm "),
@@ -286,8 +286,10 @@ TEXTS = {
 
 @pytest.mark.parametrize("what", TEXTS)
 def test_sidecar_with_a_trap_in_its_xml(tpm_host, what):
-    """It is read at once, with nothing of another file."""
-    path = tpm_host.path(tpm_host.create_volume("one"))
+    """It is read at once, with nothing of another file. Of an encrypted volume: that does not tell
+    whether the certificates are its own."""
+    secret = tpm_host.define_secret("open sesame", f"{POOL}/one")
+    path = tpm_host.path(tpm_host.create_volume("one", encryption="vtpm", secret=secret))
     sidecar = path.with_name("one.tpm.xml")
     sidecar.write_text(TEXTS[what](sidecar.read_text()))
     assert sidecar.stat().st_size < 65536
@@ -299,8 +301,9 @@ def test_sidecar_with_a_trap_in_its_xml(tpm_host, what):
     pid = tpm_host.run("pidof", "virtstoraged").stdout.strip()
     used = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]
     assert int(used) < 200 << 10
-    tpm_host.copy_volume("one", "two")
-    assert MARK not in tpm_host.path(f"{POOL}/two.tpm.xml").read_text()
+    # It may be refused, for what is left of the fingerprints.
+    tpm_host.run("virsh", "vol-clone", "one", "two", "--pool", "tpm")
+    assert not any(MARK in file.read_text(errors="replace") for file in path.parent.iterdir())
 
 
 def test_sidecar_that_claims_what_the_bytes_deny(tpm_host):
