@@ -282,6 +282,16 @@ def test_export(tpm_host):
     assert path.with_name("two").read_bytes() == path.read_bytes()
 
 
+def test_export_to_another_format(tpm_host):
+    """By qemu-img, which heeds locks."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    other_pool(tpm_host)
+    copy = tpm_host.copy_volume("one", "state", "plain", capacity=0, format="qcow2")
+    done = tpm_host.run("qemu-img", "dd", "-O", "raw", f"if={copy}", f"of={IMAGES}/raw")
+    assert done.returncode == 0, done.stderr
+    assert tpm_host.path(f"{IMAGES}/raw").read_bytes().startswith(path.read_bytes())
+
+
 def test_refused_exports(tpm_host, secrets):
     """An encrypted volume, one that is in use, a blank one."""
     tpm_host.create_volume("encrypted", **secrets["first"])

@@ -523,6 +523,7 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
                                 char **source)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
     VIR_AUTOCLOSE lock = -1;
 
@@ -543,11 +544,13 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
         return -1;
     }
 
-    /* the other pool reads it by name, which must not stand for another file
-     * by then; a program that it runs reaches this one through this process */
-    *source = g_strdup_printf("/proc/%lld/fd/%d", (long long)getpid(), lock);
-    *keep = lock;
-    lock = -1;
+    /* what the other pool reads by name must not be another file by then, nor
+     * be locked, which qemu-img would heed; it reaches it through this process */
+    if (!(bytes = virStorageTPMBytesRead(lock, vol->target.path)) ||
+        (*keep = virStorageTPMBytesToMemory(bytes)) < 0)
+        return -1;
+
+    *source = g_strdup_printf("/proc/%lld/fd/%d", (long long)getpid(), *keep);
     return 0;
 }
 
