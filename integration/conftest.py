@@ -8,6 +8,8 @@ import os
 
 import pytest
 
+pytest.register_assert_rewrite("storm")
+
 from host import Host, OtherHost
 
 
