@@ -16,6 +16,7 @@ from host import Host, OtherHost
 def pytest_addoption(parser):
     parser.addoption("--seconds", type=int, default=15, help="how long many clients work at once")
     parser.addoption("--reports", help="a folder for what sanitizers of the daemons report")
+    parser.addoption("--helgrind", action="store_true", help="virtstoraged runs in it meanwhile")
 
 
 def pytest_configure():

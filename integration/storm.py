@@ -227,19 +227,25 @@ class Crowd:
 
 
 OURS = re.compile(r"storage_(backend_|conf_)?tpm|virtpmstate|virtpmsecret")
+STORAGE = re.compile(r"storage_|virtpm")
 
 
 def reports(text):
-    """Those parts of a sanitizer's reports that name our files.
+    """Those parts of the reports of a sanitizer or of Helgrind that are about our files."""
+    text = re.sub(r"^==\d+== ?", "", text, flags=re.M)
+    races = [block for block in text.split("-" * 64) if "Possible data race" in block]
+    if races:
+        return [block for block in races if our_race(block)]
+    return [part for part in re.split(r"\n\s*\n", text)
+            if any(OURS.search(line) for line in part.splitlines() if re.search(r"\.[ch]:\d+", line))]
 
-    ThreadSanitizer does not see GLib's locks. So where libvirt's own code races, our files are
-    only named as those that called it, and that is left out."""
-    found = []
-    for part in re.split(r"\n\s*\n", text):
-        frames = [line for line in part.splitlines() if re.match(r" +#\d+ .*subprojects", line)]
-        if "ThreadSanitizer" in text:
-            part_of_race = not re.match(r" *(Location|Thread|As if)", part)
-            frames = frames[:3] if part_of_race else []
-        if OURS.search("\n".join(frames)) or re.search(f"({OURS.pattern}).*runtime error", part):
-            found.append(part)
-    return found
+
+def our_race(block):
+    """Whether in one of Helgrind's reports our code and the storage driver's, or ours and ours,
+    race. Helgrind does not see GLib's locks: it also reports memory that GLib or libvirt's event
+    loop has used before or after, and what is GLib's own."""
+    sides = re.findall(r"(?:Possible data race|This conflicts).*?\n((?: +(?:at|by) .*\n)+)",
+                       re.sub(r"Locks held.*\n|  Lock at.*\n", "", block))
+    ends = ["\n".join(side.splitlines()[:3]) for side in sides]
+    return all(STORAGE.search(end) and "libglib" not in end.splitlines()[0] for end in ends) \
+        and any(OURS.search(end) for end in ends)

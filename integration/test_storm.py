@@ -253,8 +253,15 @@ def descriptors(pid):
 
 @pytest.fixture
 def sanitizers(host, pytestconfig):
-    """Where the daemons have sanitizers, these report nothing of our files, not even when the
-    daemons end."""
+    """Where the daemons have sanitizers or run in Helgrind, these report nothing of our files,
+    not even when the daemons end."""
+    if pytestconfig.getoption("helgrind"):
+        program = os.readlink(f"/proc/{host.run('pidof', 'virtstoraged').stdout.strip()}/exe")
+        host.daemon("stop", "virtstoraged")
+        done = host.run("valgrind", "--tool=helgrind", "--fair-sched=yes", "-q",
+                        "--log-file=/var/log/libvirt/sanitizer.%p", program,
+                        "--daemon", "--pid-file", "/run/libvirt/virtstoraged.pid")
+        assert done.returncode == 0, done.stderr
     yield
     host.daemon("restart", "virtstoraged", "virtqemud")
     reports = sorted(host.path("/var/log/libvirt").glob("sanitizer.*"))
