@@ -450,6 +450,17 @@ def test_wipe(tpm_host, encrypted, algorithm):
     assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.virsh_fails("start", "guest")
 
 
+def test_wipe_of_a_file_with_holes(tpm_host):
+    """It is overwritten as well, and not just cut off, which leaves its content on the disk."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    os.truncate(path, 1 << 20)
+    assert path.stat().st_blocks < 1000
+    with open(path, "rb") as old:
+        tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
+        assert not any(old.read())
+        assert os.fstat(old.fileno()).st_blocks >= 2048
+
+
 def test_wiped_volume_takes_a_state(tpm_host, tmp_path):
     path = tpm_host.path(tpm_host.create_volume("one"))
     content = path.read_bytes()

@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -689,6 +690,10 @@ virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
         virReportSystemError(errno, _("cannot stat '%1$s'"), old->path);
         return -1;
     }
+
+    /* a file with holes, as swtpm may leave one, would only be cut off */
+    if (sb.st_size <= VIR_TPM_STATE_MAX_SIZE)
+        ignore_value(posix_fallocate(old->fd, 0, sb.st_size));
 
     vol.target.format = VIR_STORAGE_FILE_RAW;
     vol.target.allocation = sb.st_size;
