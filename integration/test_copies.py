@@ -329,15 +329,18 @@ def test_copy_unseals(tpm_host, secrets):
 @pytest.mark.guest
 @pytest.mark.parametrize("form", FORMS)
 def test_import_unseals(tpm_host, form):
-    """State that libvirt made implicitly, as a linear file, padded, and a bare blob."""
-    inner = "<source type='file' path='/var/lib/libvirt/images/state'/>"
-    if form == "blob":
-        inner = ""
+    """State that swtpm_setup has made alone, the same padded, and what libvirt made implicitly."""
     tpm_host.define_pool("plain", "dir", IMAGES)
     tpm_host.path(IMAGES).chmod(0o777)
+    state = tpm_host.path(f"{IMAGES}/state")
+    inner = ""
+    if form != "blob":
+        inner = f"<source type='file' path='{IMAGES}/state'/>"
+        tpm_host.run("setpriv", "--reuid=tss", "--regid=tss", "--clear-groups", "swtpm_setup",
+                     "--tpm2", "--tpm-state", f"file://{IMAGES}/state", "--create-ek-cert")
+        assert permanent_blob(state.read_bytes())
     guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=inner))
     sealed = guest.boot("seal")["sealed"]
-    state = tpm_host.path(f"{IMAGES}/state")
     if form == "blob":
         shutil.copy(tpm_host.path(f"{IMPLICIT}/{guest.uuid}/tpm2/tpm2-00.permall"), state)
     elif form == "padded":
