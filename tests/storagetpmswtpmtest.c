@@ -719,11 +719,13 @@ testParts(void)
 /* PCR banks: SHA-1 is there but not active, SHA-256 is. */
 # define BANKS SUCCESS "00" "00000005" "00000002" "0004" "03" "000000" "000b" "03" "ffffff"
 
-# define RSA_BEGIN SUCCESS "0000" "0001" "000b" "000300b2" "0020" ZEROS ZEROS "0006" "0080" "0043"
+# define RSA_PUBLIC "0000" "0001" "000b" "000300b2" "0020" ZEROS ZEROS "0006" "0080" "0043"
+# define RSA_BEGIN SUCCESS RSA_PUBLIC
 # define RSA2048 RSA_BEGIN "0010" "0800" "00000000" "0100" "{rsa2048}"
 # define RSA4096 RSA_BEGIN "0010" "1000" "00000000" "0200" "{rsa4096}"
+# define EC_END "0006" "0100" "0043" "0010" "0004" "0010" "0030" "{x}" "0030" "{y}"
 # define EC_BEGIN SUCCESS "0000" "0023" "000c" "000300b2" "0000" "0006" "0100" "0043"
-# define EC EC_BEGIN "0010" "0004" "0010" "0030" "{x}" "0030" "{y}"
+# define EC SUCCESS "0000" "0023" "000c" "000300b2" "0000" EC_END
 
 # define NV_PUBLIC(len) SUCCESS "0000" "01c00002" "000b" "00000000" "0000" len
 # define NV(len, part) "80020000000000000000" "00000000" len part
@@ -939,12 +941,15 @@ testInspectKeys(void)
            "; rsa2048 " FINGERPRINT_RSA "; ");
     DO_KEY("RSA with a scheme",
            RSA_BEGIN "0014" "000b" "0800" "00000000" "0100" "{rsa2048}", "; ");
+    DO_KEY("RSA with a scheme that has no parameters",
+           RSA_BEGIN "0014" "0800" "00000000" "0100" "{rsa2048}", "; ");
+    DO_KEY("RSA that the TPM does not tell",
+           FAILURE RSA_PUBLIC "0010" "0800" "00000000" "0100" "{rsa2048}", "; ");
     DO_KEY("RSA, no modulus", RSA_BEGIN "0010" "0800" "00000000" "0000", "; ");
     DO_KEY("RSA, modulus of zeros",
            RSA_BEGIN "0010" "0080" "00000000" "0010" ZEROS, "; ");
     DO_KEY("RSA, modulus cut", RSA_BEGIN "0010" "0800" "00000000" "0101" "{rsa2048}", "; ");
     DO_KEY("RSA, endless modulus", RSA_BEGIN "0010" "0800" "00000000" "ffff" "{rsa2048}", "; ");
-    DO_KEY("RSA, endless policy", SUCCESS "0000" "0001" "000b" "000300b2" "ffff", "; ");
     DO_KEY("ECC", EC, "; secp384r1 " FINGERPRINT_EC "; ");
     DO_KEY("ECC with a key derivation",
            EC_BEGIN "0010" "0004" "0020" "000b" "0030" "{x}" "0030" "{y}",
@@ -955,8 +960,8 @@ testInspectKeys(void)
     DO_KEY("ECC, shorter curve", EC_BEGIN "0010" "0003" "0010" "0030" "{x}" "0030" "{y}", "; ");
     DO_KEY("ECC, no point", EC_BEGIN "0010" "0004" "0010" "0000" "0000", "; ");
     DO_KEY("ECC, y cut", EC_BEGIN "0010" "0004" "0010" "0030" "{x}" "0031" "{y}", "; ");
-    DO_KEY("neither",
-           SUCCESS "0000" "0008" "000b" "000300b2" "0000" "0010" "0020" "{x}", "; ");
+    DO_KEY("neither", SUCCESS "0000" "0025" "000c" "000300b2" "0000" EC_END, "; ");
+    DO_KEY("of an endless policy", SUCCESS "0000" "0023" "000c" "000300b2" "ffff" EC_END, "; ");
 
     return ret;
 }

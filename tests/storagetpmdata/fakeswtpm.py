@@ -12,13 +12,13 @@
 #   hang     nothing
 #   CMD:HEX  these bytes, for command CMD of the control channel
 #
-# After the last one it does what it is told on the control channel, and nothing
-# on the data channel.
+# After the last one it does what it is told on the control channel, though it
+# tells no state, and nothing on the data channel.
 #
 # FAKE_CUT:    each TPM2_Startup begins FAKE_DATA anew; first all is cut to one
 #              byte, then to two, and so on
 # FAKE_RANDOM: responses are random bytes behind a header that says success
-# FAKE_LOG:    what it says on stderr
+# FAKE_LOG:    what it says on stderr, last of all
 # FAKE_RECORD: a file that gets what comes on the control channel, in hex
 
 import os
@@ -26,10 +26,13 @@ import select
 import socket
 import struct
 import sys
+import time
 
+GET_STATEBLOB = 12
 SET_STATEBLOB = 13
 STARTUP = 0x144
 DONE = "00000000"
+FAILED = "00000101"
 TPM_RC_HANDLE = struct.pack(">HLL", 0x8001, 10, 0x18b)
 
 
@@ -70,7 +73,7 @@ class Fake:
             if ":" not in word or word.startswith(f"{number}:"):
                 self.words.remove(word)
                 return word.split(":")[-1]
-        return DONE
+        return FAILED if number == GET_STATEBLOB else DONE
 
     def do_control(self):
         word = self.take_word(self.read_control())
@@ -122,9 +125,10 @@ class Fake:
 
 
 if __name__ == "__main__":
-    sys.stderr.write(os.environ.get("FAKE_LOG", ""))
-    sys.stderr.flush()
     try:
         Fake(sys.argv).run()
     except ConnectionResetError:
         pass
+    finally:
+        time.sleep(0.05)
+        sys.stderr.write(os.environ.get("FAKE_LOG", ""))
