@@ -188,12 +188,19 @@ def does_not_start(host, message):
 
 
 def qemu_img(path, *options):
-    path.unlink()
+    path.unlink(missing_ok=True)
     subprocess.run(["qemu-img", "create", "-q", *options, path, "1M"], check=True)
 
 
 def make_luks(path):
-    qemu_img(path, "-f", "luks", "--object", "secret,id=key,data=secret", "-o", "key-secret=key,iter-time=10")
+    # In vain where qemu-img can't tell how fast the machine is, as it is with others at work.
+    for left in reversed(range(10)):
+        try:
+            return qemu_img(path, "-f", "luks", "--object", "secret,id=key,data=secret",
+                            "-o", "key-secret=key,iter-time=10")
+        except subprocess.CalledProcessError:
+            if not left:
+                raise
 
 
 def cut_short(path):

@@ -141,8 +141,11 @@ class Killer:
     def plan_wipe(self, name):
         before = self.volumes[name]
         return (lambda: self.client.wipe(name),
-                lambda now: now and now.content == "" and now.identity == before.identity
-                and now.certificates in (set(), before.certificates))
+                lambda now: now and now.content == ""
+                # else an interrupted upload has left the sidecar of another TPM
+                and (before.identity is None
+                     or now.identity == before.identity
+                     and now.certificates in (set(), before.certificates)))
 
     def plan_delete(self, name):
         return lambda: self.client.delete(name), lambda now: now is None
@@ -303,4 +306,5 @@ def test_many_clients(host, tmp_path, pytestconfig):
         if content:
             storm.opens(host, name[0], content, tmp_path)
     del client
-    wait_for("what was opened is closed", lambda: descriptors(pid) == before, timeout=30)
+    # A connection of an earlier test's may have been closed meanwhile.
+    wait_for(f"no more is open than {before}", lambda: descriptors(pid) <= before, timeout=30)
