@@ -14,20 +14,16 @@
 #include <unistd.h>
 
 #include "testutils.h"
+#include "testutilsstoragetpm.h"
 
 #include "datatypes.h"
 #include "storage/storage_tpm_copy.h"
 #include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_inspect.h"
-#include "vircommand.h"
 #include "virendian.h"
-#include "viridentity.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmstate.h"
-#include "virutil.h"
-#define LIBVIRT_VIRCOMMANDPRIV_H_ALLOW
-#include "vircommandpriv.h"
 #define LIBVIRT_STORAGE_TPM_SWTPMPRIV_H_ALLOW
 #include "storage/storage_tpm_swtpmpriv.h"
 
@@ -35,14 +31,7 @@
 
 #ifdef F_OFD_SETLK
 
-# define FILE_MAX (64 * 1024)
 # define FAKE_SWTPM abs_srcdir "/storagetpmdata/fakeswtpm.py"
-# define FINGERPRINT_RSA \
-    "sha256:1f7e3197d229c9695ec47c2aec83e64f5ea132da875a19779b600b738d6a3951"
-# define FINGERPRINT_RSA4096 \
-    "sha256:1350854392294be908c43c52e22f91b249d4488b296e5690c1d2b7b56add9acc"
-# define FINGERPRINT_EC \
-    "sha256:d3069dab8eb968cf6f153dc8f3b8d4b2f7c8682fa3def11c680120654cc6458f"
 
 
 /* What the code under test finds on this host. */
@@ -56,24 +45,6 @@ virTPMGetSwtpm(void)
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", "test has no swtpm");
 
     return g_strdup(testSwtpm);
-}
-
-
-int
-virGetUserID(const char *name G_GNUC_UNUSED,
-             uid_t *uid)
-{
-    *uid = geteuid();
-    return 0;
-}
-
-
-int
-virGetGroupID(const char *name G_GNUC_UNUSED,
-              gid_t *gid)
-{
-    *gid = getegid();
-    return 0;
 }
 
 
@@ -94,22 +65,6 @@ setsockopt(int fd,
         value = &timeout;
 
     return syscall(SYS_setsockopt, fd, level, name, value, len);
-}
-
-
-/* The real ones keep a token in the host's run directory. */
-
-virIdentity *
-virIdentityElevateCurrent(void)
-{
-    return virIdentityNew();
-}
-
-
-void
-virIdentityRestoreHelper(virIdentity **identptr)
-{
-    g_clear_object(identptr);
 }
 
 
@@ -148,84 +103,6 @@ static virSecretDriver testSecretDriver = {
 };
 
 
-/* Takes the error: the next test begins without one. */
-static int
-testExpectError(int code,
-                const char *part)
-{
-    g_autofree char *message = g_strdup(virGetLastErrorMessage());
-    int actual = virGetLastErrorCode();
-
-    virResetLastError();
-
-    if (actual == code && strstr(message, part))
-        return 0;
-
-    VIR_TEST_VERBOSE("expected error %d with '%s', got %d: %s",
-                     code, part, actual, message);
-    return -1;
-}
-
-
-static int
-testExpectNoError(void)
-{
-    if (virGetLastErrorCode() == VIR_ERR_OK)
-        return 0;
-
-    VIR_TEST_VERBOSE("unexpected error: %s", virGetLastErrorMessage());
-    virResetLastError();
-    return -1;
-}
-
-
-/* Fixtures. */
-
-static char *
-testFixture(const char *file)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", abs_srcdir, file);
-    char *text = NULL;
-
-    if (virFileReadAll(path, FILE_MAX, &text) < 0)
-        abort();
-
-    return text;
-}
-
-
-static virStorageTPMBytes *
-testDecode(const char *text)
-{
-    virStorageTPMBytes *bytes = g_new0(virStorageTPMBytes, 1);
-
-    bytes->data = g_base64_decode(text, &bytes->len);
-    return bytes;
-}
-
-
-static virStorageTPMBytes *
-testState(const char *fixture)
-{
-    g_autofree char *file = g_strdup_printf("virtpmstatedata/%s.base64", fixture);
-    g_autofree char *text = testFixture(file);
-
-    return testDecode(text);
-}
-
-
-static virStorageTPMBytes *
-testCertificate(const char *fixture)
-{
-    g_autofree char *file = g_strdup_printf("storagetpmdata/%s", fixture);
-    g_autofree char *text = testFixture(file);
-
-    /* base64 between two lines of dashes */
-    *strstr(text, "-----END") = '\0';
-    return testDecode(strchr(text, '\n'));
-}
-
-
 static char *
 testToHex(const uint8_t *data,
           size_t len)
@@ -244,52 +121,31 @@ static int
 testExpectSameBytes(const virStorageTPMBytes *expect,
                     const virStorageTPMBytes *actual)
 {
-    if (actual && expect->len == actual->len &&
-        (expect->len == 0 || memcmp(expect->data, actual->data, expect->len) == 0))
-        return testExpectNoError();
-
-    VIR_TEST_VERBOSE("got %zu bytes, not the %zu expected: %s",
-                     actual ? actual->len : 0, expect->len, virGetLastErrorMessage());
-    virResetLastError();
-    return -1;
+    return testExpectBytes(actual, expect->data, expect->len);
 }
 
 
-/* A test of files gets a pool with an empty directory of its own. */
+/* Some tests get a pool. */
 typedef struct _testPoolData testPoolData;
 struct _testPoolData {
     int (*func)(virStoragePoolDef *pool);
 };
 
 
-static virStoragePoolDef *
-testPoolNew(const char *dir)
+static int
+testPoolCall(virStoragePoolDef *pool,
+             const void *opaque)
 {
-    g_autofree char *xml = g_strdup_printf("<pool type='tpm'>"
-                                           "  <name>tpmpool</name>"
-                                           "  <target><path>%s</path></target>"
-                                           "</pool>", dir);
+    const testPoolData *data = opaque;
 
-    return virStoragePoolDefParse(xml, NULL, 0);
+    return data->func(pool);
 }
 
 
 static int
 testPool(const void *opaque)
 {
-    const testPoolData *data = opaque;
-    char dir[] = abs_builddir "/storagetpmswtpmtest-XXXXXX";
-    g_autoptr(virStoragePoolDef) pool = NULL;
-    int ret = -1;
-
-    if (!g_mkdtemp(dir))
-        return -1;
-
-    if ((pool = testPoolNew(dir)))
-        ret = data->func(pool);
-
-    virFileDeleteTree(dir);
-    return ret;
+    return testInPool(testPoolCall, opaque);
 }
 
 
@@ -299,14 +155,6 @@ testPool(const void *opaque)
         if (virTestRun(name, testPool, &data) < 0) \
             ret = -1; \
     } while (0)
-
-
-static char *
-testPath(const virStoragePoolDef *pool,
-         const char *name)
-{
-    return g_strdup_printf("%s/%s", pool->target.path, name);
-}
 
 
 /* Which swtpm is run, and how the fake one behaves: see there. */
@@ -379,29 +227,6 @@ struct _testArgsData {
 };
 
 
-/* The passphrase is what the command can read, and nowhere else. */
-static int
-testExpectPassphrase(virCommand *cmd,
-                     const char *args,
-                     bool encrypted)
-{
-    const char *passphrase = "first's passphrase";
-    virCommandSendBuffer *buffers = NULL;
-    int nbuffers = 0;
-
-    virCommandPeekSendBuffers(cmd, &buffers, &nbuffers);
-
-    if (strstr(args, "passphrase") || nbuffers != encrypted)
-        return -1;
-
-    if (encrypted && (buffers[0].buflen != strlen(passphrase) ||
-                      memcmp(buffers[0].buffer, passphrase, buffers[0].buflen) != 0))
-        return -1;
-
-    return 0;
-}
-
-
 static int
 testArgs(const void *opaque)
 {
@@ -419,7 +244,7 @@ testArgs(const void *opaque)
     cmd = virStorageTPMSwtpmBuildCommand(&spec, "/usr/bin/swtpm", 5, 6, 7);
 
     if (!cmd || !(args = virCommandToString(cmd, true)) ||
-        testExpectPassphrase(cmd, args, data->secret) < 0)
+        testExpectPassphrase(cmd, args, data->secret ? "first's passphrase" : NULL) < 0)
         return -1;
 
     hidden = g_regex_replace(regex, args, -1, 0, "\\1FD", 0, NULL);
@@ -579,7 +404,7 @@ testControlSent(virStoragePoolDef *pool)
         virStorageTPMSwtpmInit(swtpm) < 0 ||
         !(back = virStorageTPMSwtpmGetPermanent(swtpm)) ||
         !(state = virStorageTPMSwtpmFinish(swtpm)) || state->len != 0 ||
-        virFileReadAll(record, FILE_MAX, &sent) < 0)
+        virFileReadAll(record, TEST_FILE_MAX, &sent) < 0)
         return -1;
 
     return virTestCompareToString("0000000d" "00000000" "00000001" "00000003" "78797a\n"
@@ -654,6 +479,10 @@ testControls(void)
 
     DO_STEP("state", FINISH, DONE, NULL, NULL, "7374617465", 0, NULL);
     DO_STEP_FAILS("not done", FINISH, FAILED);
+    DO_STEP("not done, stays", FINISH, FAILED "~", NULL, NULL, NULL,
+            VIR_ERR_OPERATION_TIMEOUT, "has not answered CMD_SHUTDOWN within");
+    DO_STEP("done, stays", FINISH, DONE "~", NULL, NULL, NULL,
+            VIR_ERR_OPERATION_TIMEOUT, "has not answered CMD_SHUTDOWN within");
     DO_STEP_FAILS("no answer", FINISH, "!");
 
     DO_STEP("response", TRANSMIT, NULL, "0102030405", NULL, "0102030405", 0, NULL);
@@ -1040,15 +869,6 @@ testVol(virStoragePoolDef *pool,
 }
 
 
-static void
-testWrite(const char *path,
-          const virStorageTPMBytes *bytes)
-{
-    if (!g_file_set_contents(path, (char *)bytes->data, bytes->len, NULL))
-        abort();
-}
-
-
 /* How the state of a fixture is put into the volume that is copied. */
 typedef enum {
     TEST_SOURCE_LINEAR,
@@ -1160,8 +980,9 @@ testExpectCopy(const testCopyData *data,
 
 static int
 testCopyIn(virStoragePoolDef *pool,
-           const testCopyData *data)
+           const void *opaque)
 {
+    const testCopyData *data = opaque;
     bool foreign = STREQ_NULLABLE(data->from, FOREIGN);
     g_autoptr(virStorageTPMBytes) before = testSourceBytes(data->fixture, data->how);
     g_autoptr(virStorageTPMBytes) copy = NULL;
@@ -1190,27 +1011,9 @@ testCopyIn(virStoragePoolDef *pool,
 
 
 static int
-testCopyRun(const testCopyData *data)
-{
-    char dir[] = abs_builddir "/storagetpmswtpmtest-XXXXXX";
-    g_autoptr(virStoragePoolDef) pool = NULL;
-    int ret = -1;
-
-    if (!g_mkdtemp(dir))
-        return -1;
-
-    if ((pool = testPoolNew(dir)))
-        ret = testCopyIn(pool, data);
-
-    virFileDeleteTree(dir);
-    return ret;
-}
-
-
-static int
 testCopyReal(const void *opaque)
 {
-    return testUseReal() ? testCopyRun(opaque) : EXIT_AM_SKIP;
+    return testUseReal() ? testInPool(testCopyIn, opaque) : EXIT_AM_SKIP;
 }
 
 
@@ -1224,7 +1027,7 @@ testCopyFake(const void *opaque)
     };
 
     testUseFake(&fake);
-    return testCopyRun(data);
+    return testInPool(testCopyIn, data);
 }
 
 

@@ -14,19 +14,14 @@
 #include <unistd.h>
 
 #include "testutils.h"
+#include "testutilsstoragetpm.h"
 
 #include "datatypes.h"
 #include "storage/storage_tpm_endorsement.h"
-#include "storage/storage_tpm_files.h"
 #include "storage/storage_tpm_setup.h"
-#include "vircommand.h"
-#include "viridentity.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmstate.h"
-#include "virutil.h"
-#define LIBVIRT_VIRCOMMANDPRIV_H_ALLOW
-#include "vircommandpriv.h"
 #define LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW
 #include "storage/storage_tpm_setuppriv.h"
 
@@ -36,10 +31,6 @@
 
 # define SIDECAR_MAX (64 * 1024)
 # define PASSPHRASE "not a secret"
-# define FINGERPRINT_RSA \
-    "sha256:1f7e3197d229c9695ec47c2aec83e64f5ea132da875a19779b600b738d6a3951"
-# define FINGERPRINT_EC \
-    "sha256:d3069dab8eb968cf6f153dc8f3b8d4b2f7c8682fa3def11c680120654cc6458f"
 # define CAP(name) (1U << VIR_TPM_SWTPM_SETUP_FEATURE_ ## name)
 
 static const unsigned char testUUID[VIR_UUID_BUFLEN] = {
@@ -63,40 +54,6 @@ char *
 virTPMGetSwtpmSetup(void)
 {
     return g_strdup(abs_srcdir "/storagetpmdata/fakesetup.sh");
-}
-
-
-int
-virGetUserID(const char *name G_GNUC_UNUSED,
-             uid_t *uid)
-{
-    *uid = geteuid();
-    return 0;
-}
-
-
-int
-virGetGroupID(const char *name G_GNUC_UNUSED,
-              gid_t *gid)
-{
-    *gid = getegid();
-    return 0;
-}
-
-
-/* The real ones keep a token in the host's run directory. */
-
-virIdentity *
-virIdentityElevateCurrent(void)
-{
-    return virIdentityNew();
-}
-
-
-void
-virIdentityRestoreHelper(virIdentity **identptr)
-{
-    g_clear_object(identptr);
 }
 
 
@@ -175,38 +132,7 @@ static virSecretDriver testSecretDriver = {
 };
 
 
-/* Takes the error: the next test begins without one. */
-static int
-testExpectError(int code,
-                const char *part)
-{
-    g_autofree char *message = g_strdup(virGetLastErrorMessage());
-    int actual = virGetLastErrorCode();
-
-    virResetLastError();
-
-    if (actual == code && strstr(message, part))
-        return 0;
-
-    VIR_TEST_VERBOSE("expected error %d with '%s', got %d: %s",
-                     code, part, actual, message);
-    return -1;
-}
-
-
-static int
-testExpectNoError(void)
-{
-    if (virGetLastErrorCode() == VIR_ERR_OK)
-        return 0;
-
-    VIR_TEST_VERBOSE("unexpected error: %s", virGetLastErrorMessage());
-    virResetLastError();
-    return -1;
-}
-
-
-/* A test of files gets a pool with an empty directory of its own. */
+/* Most tests get a pool. */
 typedef struct _testPoolData testPoolData;
 struct _testPoolData {
     int (*func)(virStoragePoolDef *pool, const char *arg);
@@ -214,42 +140,20 @@ struct _testPoolData {
 };
 
 
-static virStoragePoolDef *
-testPoolNew(const char *dir)
+static int
+testPoolCall(virStoragePoolDef *pool,
+             const void *opaque)
 {
-    g_autofree char *xml = g_strdup_printf("<pool type='tpm'>"
-                                           "  <name>tpmpool</name>"
-                                           "  <target><path>%s</path></target>"
-                                           "</pool>", dir);
+    const testPoolData *data = opaque;
 
-    return virStoragePoolDefParse(xml, NULL, 0);
+    return data->func(pool, data->arg);
 }
 
 
 static int
 testPool(const void *opaque)
 {
-    const testPoolData *data = opaque;
-    char dir[] = abs_builddir "/storagetpmtest-XXXXXX";
-    g_autoptr(virStoragePoolDef) pool = NULL;
-    int ret = -1;
-
-    if (!g_mkdtemp(dir))
-        return -1;
-
-    if ((pool = testPoolNew(dir)))
-        ret = data->func(pool, data->arg);
-
-    virFileDeleteTree(dir);
-    return ret;
-}
-
-
-static char *
-testPath(const virStoragePoolDef *pool,
-         const char *name)
-{
-    return g_strdup_printf("%s/%s", pool->target.path, name);
+    return testInPool(testPoolCall, opaque);
 }
 
 
@@ -273,7 +177,7 @@ testExpectText(const virStoragePoolDef *pool,
     g_autofree char *path = testPath(pool, name);
     g_autofree char *text = NULL;
 
-    if (virFileReadAll(path, 2 * SIDECAR_MAX, &text) < 0)
+    if (virFileReadAll(path, TEST_FILE_MAX, &text) < 0)
         return -1;
 
     return virTestCompareToString(expect, text);
@@ -319,43 +223,6 @@ testIsLocked(const char *path)
     VIR_AUTOCLOSE fd = open(path, O_RDWR | O_CLOEXEC);
 
     return virTPMStateLock(fd) == -EAGAIN;
-}
-
-
-static char *
-testFixture(const char *file)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", abs_srcdir, file);
-    char *text = NULL;
-
-    if (virFileReadAll(path, SIDECAR_MAX, &text) < 0)
-        abort();
-
-    return text;
-}
-
-
-static GByteArray *
-testDecode(const char *text)
-{
-    gsize len;
-    guchar *bytes = g_base64_decode(text, &len);
-
-    return g_byte_array_new_take(bytes, len);
-}
-
-
-static GByteArray *
-testState(const char *fixture)
-{
-    g_autofree char *file = g_strdup_printf("virtpmstatedata/%s.base64", fixture);
-    g_autofree char *text = NULL;
-
-    if (*fixture == '\0')
-        return g_byte_array_new();
-
-    text = testFixture(file);
-    return testDecode(text);
 }
 
 
@@ -730,29 +597,6 @@ testVolNew(const virStoragePoolDef *pool,
 }
 
 
-static void
-testFileBytes(const char *path,
-              const GByteArray *bytes)
-{
-    if (!g_file_set_contents(path, (char *)bytes->data, bytes->len, NULL))
-        abort();
-}
-
-
-static int
-testExpectBytes(const virStorageTPMBytes *bytes,
-                const void *data,
-                size_t len)
-{
-    if (bytes && bytes->len == len && (len == 0 || memcmp(bytes->data, data, len) == 0))
-        return testExpectNoError();
-
-    VIR_TEST_VERBOSE("got %zu bytes, not the %zu expected: %s",
-                     bytes ? bytes->len : 0, len, virGetLastErrorMessage());
-    return -1;
-}
-
-
 /* State in memory. */
 
 static int
@@ -903,7 +747,7 @@ testSnapshotNot(virStoragePoolDef *pool,
  * its first @skip bytes. */
 static pid_t
 testOverwriteLater(const char *path,
-                   const GByteArray *state,
+                   const virStorageTPMBytes *state,
                    size_t skip)
 {
     pid_t child = virFork();
@@ -935,15 +779,14 @@ static int
 testSnapshotLocked(virStoragePoolDef *pool,
                    const testSnapshotData *data)
 {
-    g_autoptr(GByteArray) state = testState("tpm2");
+    g_autoptr(virStorageTPMBytes) state = testState("tpm2");
+    const virStorageTPMBytes before = { state->data, data->before };
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     g_autofree char *path = testPath(pool, "guest1");
-    g_autoptr(GByteArray) before = g_byte_array_new();
     VIR_AUTOCLOSE lock = -1;
     pid_t child;
 
-    g_byte_array_append(before, state->data, data->before);
-    testFileBytes(path, before);
+    testWrite(path, &before);
 
     if ((lock = virTPMStateOpen(path, "tpmpool", "guest1")) < 0 ||
         (child = testOverwriteLater(path, state, data->skip)) < 0)
@@ -1632,19 +1475,6 @@ testSidecars(void)
 }
 
 
-/* The certificate @fixture in DER. */
-static GByteArray *
-testCertificateLoad(const char *fixture)
-{
-    g_autofree char *file = g_strdup_printf("storagetpmdata/%s", fixture);
-    g_autofree char *text = testFixture(file);
-
-    /* base64 between two lines of dashes */
-    *strstr(text, "-----END") = '\0';
-    return testDecode(strchr(text, '\n'));
-}
-
-
 static int
 testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
                       const char *key,
@@ -1784,7 +1614,7 @@ testAddCert(virStorageVolTPMDef *tpm,
             const char *key,
             const char *fixture)
 {
-    g_autoptr(GByteArray) der = testCertificateLoad(fixture);
+    g_autoptr(virStorageTPMBytes) der = testCertificate(fixture);
 
     return virStorageTPMEndorsementAddCert(tpm, key, der->data, der->len);
 }
@@ -1894,7 +1724,7 @@ static int
 testKeysNot(const void *opaque G_GNUC_UNUSED)
 {
     g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
-    g_autoptr(GByteArray) der = testCertificateLoad("ek-rsa2048.pem");
+    g_autoptr(virStorageTPMBytes) der = testCertificate("ek-rsa2048.pem");
     g_autoptr(GByteArray) point = testHex(testPoint);
     const uint8_t zeros[4096] = { 0 };
     size_t len;
@@ -1928,14 +1758,32 @@ struct _testIsOfData {
 };
 
 
+/* Bytes that end where their memory ends. */
+static uint8_t *
+testJoin(const virStorageTPMBytes *a,
+         const virStorageTPMBytes *b,
+         size_t *len)
+{
+    uint8_t *joined = g_new0(uint8_t, a->len + b->len);
+
+    memcpy(joined, a->data, a->len);
+    if (b->len > 0)
+        memcpy(joined + a->len, b->data, b->len);
+
+    *len = a->len + b->len;
+    return joined;
+}
+
+
 static int
 testIsOf(const void *opaque)
 {
     const testIsOfData *data = opaque;
     g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
-    g_autoptr(GByteArray) state = testState("tpm2");
-    g_autoptr(GByteArray) der = NULL;
-    g_autofree uint8_t *exact = NULL;
+    g_autoptr(virStorageTPMBytes) state = testState("tpm2");
+    g_autoptr(virStorageTPMBytes) der = data->has ? testCertificate(data->has) : testState("");
+    g_autofree uint8_t *joined = NULL;
+    size_t len;
     size_t i;
 
     tpm->endorsements = g_new0(virStorageVolTPMEndorsement, 2);
@@ -1946,15 +1794,10 @@ testIsOf(const void *opaque)
         tpm->nendorsements++;
     }
 
-    if (data->has) {
-        der = testCertificateLoad(data->has);
-        g_byte_array_append(state, der->data, der->len - data->cut);
-    }
+    der->len -= data->cut;
+    joined = testJoin(state, der, &len);
 
-    exact = g_new0(uint8_t, state->len);
-    memcpy(exact, state->data, state->len);
-
-    if (virStorageTPMEndorsementIsOf(tpm, exact, state->len) != data->is)
+    if (virStorageTPMEndorsementIsOf(tpm, joined, len) != data->is)
         return -1;
 
     return testExpectNoError();
@@ -2023,28 +1866,6 @@ testHideDescriptor(const char *args)
 }
 
 
-/* The passphrase is what the command can read, and nowhere else. */
-static int
-testExpectPassphrase(virCommand *cmd,
-                     const char *args,
-                     bool encrypted)
-{
-    virCommandSendBuffer *buffers = NULL;
-    int nbuffers = 0;
-
-    virCommandPeekSendBuffers(cmd, &buffers, &nbuffers);
-
-    if (strstr(args, PASSPHRASE) || nbuffers != encrypted)
-        return -1;
-
-    if (encrypted && (buffers[0].buflen != strlen(PASSPHRASE) ||
-                      memcmp(buffers[0].buffer, PASSPHRASE, buffers[0].buflen) != 0))
-        return -1;
-
-    return 0;
-}
-
-
 static int
 testArgs(const void *opaque)
 {
@@ -2069,7 +1890,7 @@ testArgs(const void *opaque)
         return cmd ? -1 : testExpectError(data->code, data->error);
 
     if (!cmd || !(args = virCommandToString(cmd, true)) ||
-        testExpectPassphrase(cmd, args, !!vol->target.encryption) < 0)
+        testExpectPassphrase(cmd, args, vol->target.encryption ? PASSPHRASE : NULL) < 0)
         return -1;
 
     hidden = testHideDescriptor(args);
@@ -2140,15 +1961,14 @@ testUntypedSecret(const void *opaque G_GNUC_UNUSED)
 
 /* Saves the certificate @fixture, as swtpm_setup does. */
 static void
-testCertificate(const char *dir,
-                const char *name,
-                const char *fixture)
+testSaveCertificate(const char *dir,
+                    const char *name,
+                    const char *fixture)
 {
     g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
-    g_autoptr(GByteArray) der = testCertificateLoad(fixture);
+    g_autoptr(virStorageTPMBytes) der = testCertificate(fixture);
 
-    if (!g_file_set_contents(path, (char *)der->data, der->len, NULL))
-        abort();
+    testWrite(path, der);
 }
 
 
@@ -2161,10 +1981,10 @@ testEndorsements(virStoragePoolDef *pool,
     g_autofree char *fifo = testPath(pool, "ek-fifo.crt");
     const char *dir = pool->target.path;
 
-    testCertificate(dir, "ek-secp384r1.crt", "ek-secp384r1.pem");
-    testCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
-    testCertificate(dir, "platform.crt", "ek-rsa2048.pem");
-    testCertificate(dir, "ek-rsa2048.key", "ek-rsa2048.pem");
+    testSaveCertificate(dir, "ek-secp384r1.crt", "ek-secp384r1.pem");
+    testSaveCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
+    testSaveCertificate(dir, "platform.crt", "ek-rsa2048.pem");
+    testSaveCertificate(dir, "ek-rsa2048.key", "ek-rsa2048.pem");
     testFile(pool, "ek-junk.crt", "junk");
     testFile(pool, "ek-empty.crt", "");
 
@@ -2254,11 +2074,10 @@ testSetupFill(const char *dir,
               const testSetupData *data)
 {
     g_autofree char *path = g_strdup_printf("%s/state", dir);
-    g_autoptr(GByteArray) state = testState(data->fixture);
+    g_autoptr(virStorageTPMBytes) state = testState(data->fixture);
 
-    if (!g_file_set_contents(path, (char *)state->data, state->len, NULL))
-        abort();
-    testCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
+    testWrite(path, state);
+    testSaveCertificate(dir, "ek-rsa2048.crt", "ek-rsa2048.pem");
 }
 
 
@@ -2267,11 +2086,10 @@ testExpectManufactured(const virStorageTPMBytes *bytes,
                        const virStorageVolTPMDef *tpm,
                        const testSetupData *data)
 {
-    g_autoptr(GByteArray) state = testState(data->fixture);
+    g_autoptr(virStorageTPMBytes) state = testState(data->fixture);
     g_autofree char *banks = virDomainTPMPcrBanksToString(tpm->activePcrBanks);
 
-    if (bytes->len != state->len ||
-        memcmp(bytes->data, state->data, state->len) != 0 ||
+    if (testExpectBytes(bytes, state->data, state->len) < 0 ||
         tpm->nendorsements != 1)
         return -1;
 
@@ -2282,8 +2100,9 @@ testExpectManufactured(const virStorageTPMBytes *bytes,
 /* Whatever comes of it, nothing is left in the run directory. */
 static int
 testSetup(virStoragePoolDef *pool,
-          const testSetupData *data)
+          const void *opaque)
 {
+    const testSetupData *data = opaque;
     g_autofree char *file = g_strdup_printf("setup-%s", data->vol);
     g_autoptr(virStorageVolDef) vol = testVol(pool, file);
     g_autofree char *made = g_strdup_printf("%s.made", pool->target.path);
@@ -2315,18 +2134,7 @@ testSetup(virStoragePoolDef *pool,
 static int
 testSetupRun(const void *opaque)
 {
-    char dir[] = abs_builddir "/storagetpmtest-XXXXXX";
-    g_autoptr(virStoragePoolDef) pool = NULL;
-    int ret = -1;
-
-    if (!g_mkdtemp(dir))
-        return -1;
-
-    if ((pool = testPoolNew(dir)))
-        ret = testSetup(pool, opaque);
-
-    virFileDeleteTree(dir);
-    return ret;
+    return testInPool(testSetup, opaque);
 }
 
 

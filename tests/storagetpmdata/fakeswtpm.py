@@ -9,6 +9,7 @@
 #
 #   HEX      these bytes
 #   HEX!     these bytes, and then it exits
+#   HEX~     these bytes, and then it does not hear any more
 #   hang     nothing
 #   CMD:HEX  these bytes, for command CMD of the control channel
 #
@@ -23,6 +24,7 @@
 
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -48,9 +50,11 @@ class Fake:
         self.seed = 20
 
     def say(self, channel, word):
-        channel.sendall(bytes.fromhex(word.rstrip("!")))
+        channel.sendall(bytes.fromhex(word.rstrip("!~")))
         if word.endswith("!"):
             sys.exit(1)
+        if word.endswith("~"):
+            signal.pause()
 
     def read_control(self):
         command = self.control.recv(16)
