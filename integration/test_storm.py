@@ -145,7 +145,7 @@ class Killer:
                 # else an interrupted upload has left the sidecar of another TPM
                 and (before.identity is None
                      or now.identity == before.identity
-                     and now.certificates in (set(), before.certificates)))
+                     and not now.certificates))
 
     def plan_delete(self, name):
         return lambda: self.client.delete(name), lambda now: now is None

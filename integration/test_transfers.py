@@ -32,6 +32,12 @@ def volume_bytes(host, name):
     return host.path(f"{POOL}/{name}").read_bytes()
 
 
+def create_blank(host, text):
+    """Create a volume that awaits the TPM of one whose XML was saved."""
+    host.virsh("vol-create", "tpm", "/dev/stdin", "--validate",
+               input=text.replace("<tpm ", "<tpm manufacture='no' "))
+
+
 # Upload
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -392,8 +398,7 @@ def test_backup_and_restore(tpm_host, encrypted, tmp_path):
         tpm_host.virsh("vol-download", name, tmp_path / "backup", "--pool", "tpm")
         tpm_host.virsh("vol-delete", name, "--pool", "tpm")
 
-        blank = text.replace("<tpm ", "<tpm manufacture='no' ")
-        tpm_host.virsh("vol-create", "tpm", "/dev/stdin", "--validate", input=blank)
+        create_blank(tpm_host, text)
         assert tpm_host.describe(name).find("tpm").get("manufacture") == "no"
         tpm_host.virsh("vol-upload", name, tmp_path / "backup", "--pool", "tpm")
         assert (tpm_host.identity(name), tpm_host.endorsements(name), volume_bytes(tpm_host, name)) == before
@@ -404,7 +409,7 @@ def test_restore_of_another_backup_is_refused(tpm_host, tmp_path):
     tpm_host.create_volume("other")
     text = tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
-    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=text.replace("<tpm ", "<tpm manufacture='no' "))
+    create_blank(tpm_host, text)
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", volume_bytes(tpm_host, "other"), tmp_path))
     assert "it was made for another TPM, whose certificates are not in what was uploaded" in said
     assert volume_bytes(tpm_host, "one") == b""
@@ -418,7 +423,7 @@ def test_restored_backup_unseals(tpm_host, encrypted, tmp_path):
     text = tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
     tpm_host.virsh("vol-download", "one", tmp_path / "backup", "--pool", "tpm")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
-    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=text.replace("<tpm ", "<tpm manufacture='no' "))
+    create_blank(tpm_host, text)
     tpm_host.virsh("vol-upload", "one", tmp_path / "backup", "--pool", "tpm")
     assert guest.boot("unseal")["unsealed"] == sealed
 
@@ -448,6 +453,30 @@ def test_wipe(tpm_host, encrypted, algorithm):
     assert described.find("target/encryption/secret").get("uuid") == encrypted["secret"]
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.virsh_fails("start", "guest")
+
+
+def test_interrupted_wipe(tpm_host):
+    """A volume that has become blank has the certificates of its TPM no more, but its identity."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    identity = tpm_host.identity("one")
+    assert len(tpm_host.endorsements("one")) == 2
+    path.write_bytes(b"")
+    assert tpm_host.identity("one") == identity
+    assert tpm_host.endorsements("one") == {}
+    assert tpm_host.describe("one").find("tpm").get("manufacture") == "no"
+
+
+def test_wipe_of_a_volume_that_was_restored(tpm_host, tmp_path):
+    """While it was blank it was to become a certain TPM; now it isn't."""
+    tpm_host.create_volume("one")
+    content, text = volume_bytes(tpm_host, "one"), tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+    create_blank(tpm_host, text)
+    assert len(tpm_host.endorsements("one")) == 2
+    tpm_host.virsh(*upload(tpm_host, "one", content, tmp_path))
+    tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
+    assert tpm_host.endorsements("one") == {}
+    assert "manufacture" not in tpm_host.path(f"{POOL}/one.tpm.xml").read_text()
 
 
 def test_wipe_of_a_file_with_holes(tpm_host):

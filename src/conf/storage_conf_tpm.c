@@ -67,17 +67,23 @@ virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
 
 
 void
-virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
+virStorageVolTPMDefClearEndorsements(virStorageVolTPMDef *def)
 {
     size_t i;
-
-    def->hasuuid = false;
-    memset(def->uuid, 0, sizeof(def->uuid));
 
     for (i = 0; i < def->nendorsements; i++)
         virStorageVolTPMEndorsementClear(&def->endorsements[i]);
     g_clear_pointer(&def->endorsements, g_free);
     def->nendorsements = 0;
+}
+
+
+void
+virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
+{
+    def->hasuuid = false;
+    memset(def->uuid, 0, sizeof(def->uuid));
+    virStorageVolTPMDefClearEndorsements(def);
 }
 
 

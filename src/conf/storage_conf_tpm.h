@@ -132,6 +132,16 @@ void virStorageVolTPMDefRelease(virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1);
 
 /**
+ * virStorageVolTPMDefClearEndorsements:
+ * @def: <tpm> of a volume
+ *
+ * Forgets the endorsement keys and their certificates, as for a volume whose
+ * TPM is no more.
+ */
+void virStorageVolTPMDefClearEndorsements(virStorageVolTPMDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virStorageVolTPMDefClearLearned:
  * @def: what a volume says of its TPM
  *

@@ -546,12 +546,12 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     }
 
     /* what the other pool reads by name must not be another file by then, nor
-     * be locked, which qemu-img would heed; it reaches it through this process */
+     * be locked, which qemu-img would heed */
     if (!(bytes = virStorageTPMBytesRead(lock, vol->target.path)) ||
         (*keep = virStorageTPMBytesToMemory(bytes)) < 0)
         return -1;
 
-    *source = g_strdup_printf("/proc/%lld/fd/%d", (long long)getpid(), *keep);
+    *source = virStorageTPMFileFdPath(*keep);
     return 0;
 }
 
@@ -601,6 +601,24 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
 }
 
 
+/* What was made blank is described as the TPM that is to be brought here; what
+ * is blank otherwise has lost its TPM, by a wipe that may not be finished. */
+static void
+virStorageBackendTPMSettleManufacture(virStorageVolTPMDef *tpm,
+                                      const virTPMState *state)
+{
+    if (state->kind != VIR_TPM_STATE_BLANK) {
+        tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
+        return;
+    }
+
+    if (tpm->manufacture != VIR_TRISTATE_BOOL_NO)
+        virStorageVolTPMDefClearEndorsements(tpm);
+
+    tpm->manufacture = VIR_TRISTATE_BOOL_NO;
+}
+
+
 /* Adds what the sidecar tells to what the bytes tell; where they differ, the
  * bytes are right. */
 static void
@@ -631,9 +649,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
 
     /* a question to vol-create-from, whatever a sidecar says */
     vol->tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT;
-    vol->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
-    if (state->kind == VIR_TPM_STATE_BLANK)
-        vol->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
+    virStorageBackendTPMSettleManufacture(vol->tpm, state);
 
     /* Where a secret is expected and the state is clear, somebody has replaced
      * it: that is for whoever is about to use it to refuse. */
@@ -674,15 +690,13 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
 
 
 /* Overwrites what was set aside; it then goes with the temporary. Not by its
- * name, which might stand for something else by now: a program that is run for
- * it reaches the file through this process. */
+ * name, which might stand for something else by now. */
 static int
 virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
                               virStorageTPMTemp *old,
                               unsigned int algorithm)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%lld/fd/%d",
-                                            (long long)getpid(), old->fd);
+    g_autofree char *path = virStorageTPMFileFdPath(old->fd);
     virStorageVolDef vol = { .name = old->path, .target.path = path };
     struct stat sb;
 
@@ -762,26 +776,30 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 }
 
 
+/* Before a volume is wiped: it is no longer one that was made blank, see
+ * virStorageBackendTPMSettleManufacture(). */
+static int
+virStorageBackendTPMBeginWipe(virStoragePoolDef *def,
+                              virStorageVolDef *sidecar)
+{
+    if (!sidecar || !sidecar->tpm || !sidecar->tpm->manufacture)
+        return 0;
+
+    sidecar->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
+    return virStorageTPMSidecarReplace(def, sidecar);
+}
+
+
 /* The certificates are those of a TPM that is no more; the identity stays, for
  * a state that is brought here. */
 static int
 virStorageBackendTPMDropCertificates(virStoragePoolDef *def,
-                                     const virStorageVolDef *vol)
+                                     virStorageVolDef *sidecar)
 {
-    g_autoptr(virStorageVolDef) sidecar = virStorageTPMSidecarRead(def, vol->name);
-    unsigned char uuid[VIR_UUID_BUFLEN];
-    bool hasuuid;
-
     if (!sidecar || !sidecar->tpm)
         return 0;
 
-    hasuuid = sidecar->tpm->hasuuid;
-    memcpy(uuid, sidecar->tpm->uuid, sizeof(uuid));
-
-    virStorageVolTPMDefClearLearned(sidecar->tpm);
-    sidecar->tpm->hasuuid = hasuuid;
-    memcpy(sidecar->tpm->uuid, uuid, sizeof(uuid));
-
+    virStorageVolTPMDefClearEndorsements(sidecar->tpm);
     return virStorageTPMSidecarReplace(def, sidecar);
 }
 
@@ -793,6 +811,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
                             unsigned int flags)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageVolDef) sidecar = NULL;
     g_autoptr(virStorageTPMTemp) old = NULL;
     g_autoptr(virStorageTPMTemp) blank = NULL;
     VIR_AUTOCLOSE lock = -1;
@@ -804,11 +823,14 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
-    if (!(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
+    sidecar = virStorageTPMSidecarRead(def, vol->name);
+
+    if (virStorageBackendTPMBeginWipe(def, sidecar) < 0 ||
+        !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
         !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
         return -1;
 
-    dropped = virStorageBackendTPMDropCertificates(def, vol);
+    dropped = virStorageBackendTPMDropCertificates(def, sidecar);
 
     if (virStorageBackendTPMOverwrite(pool, old, algorithm) < 0)
         return -1;

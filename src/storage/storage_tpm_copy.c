@@ -52,20 +52,20 @@ virStorageTPMCopySameSecret(const virSecretLookupTypeDef *a,
 
 static virStorageTPMBytes *
 virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
-                            const virStorageVolDef *origvol)
+                            const virStorageVolDef *origvol,
+                            virTPMState *state)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     bool secret = virStorageTPMCopySecret(source->encryption);
-    virTPMState state;
 
     if (!(bytes = virStorageTPMBytesSnapshot(origvol->target.path, source->pool,
                                              origvol->name)))
         return NULL;
 
-    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+    virTPMStateProbeBytes(bytes->data, bytes->len, state);
 
-    if (virTPMStateRequire(&state, source->pool, origvol->name) < 0 ||
-        virTPMStateRequireSecret(&state, secret, origvol->target.path,
+    if (virTPMStateRequire(state, source->pool, origvol->name) < 0 ||
+        virTPMStateRequireSecret(state, secret, origvol->target.path,
                                  source->pool, origvol->name) < 0)
         return NULL;
 
@@ -99,26 +99,26 @@ virStorageTPMCopyReadForeign(const char *path)
 
 static virStorageTPMBytes *
 virStorageTPMCopyImport(const virStorageVolDef *vol,
-                        const virStorageVolDef *origvol)
+                        const virStorageVolDef *origvol,
+                        virTPMState *state)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
-    virTPMState state;
 
     if (!(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
         return NULL;
 
-    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+    virTPMStateProbeBytes(bytes->data, bytes->len, state);
 
     if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("'%1$s' cannot become TPM volume '%2$s': it is not the permanent state of a TPM but looks '%3$s'"),
                        origvol->target.path, vol->name,
-                       virTPMStateKindTypeToString(state.kind));
+                       virTPMStateKindTypeToString(state->kind));
         return NULL;
     }
 
-    if (state.encrypted && !vol->target.encryption) {
+    if (state->encrypted && !vol->target.encryption) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("the TPM state in '%1$s' is encrypted: give TPM volume '%2$s' the secret that it is encrypted with, as <encryption format='vtpm'>; vol-create-from of that volume can decrypt it"),
                        origvol->target.path, vol->name);
@@ -341,18 +341,17 @@ virStorageTPMCopyBegin(virStorageVolDef *vol,
     virTPMState state;
 
     if (source) {
-        bytes = virStorageTPMCopyReadVolume(source, origvol);
+        bytes = virStorageTPMCopyReadVolume(source, origvol, &state);
         from->pool = source->pool;
         from->vol = origvol->name;
         from->secret = virStorageTPMCopySecret(source->encryption);
     } else {
-        bytes = virStorageTPMCopyImport(vol, origvol);
+        bytes = virStorageTPMCopyImport(vol, origvol, &state);
     }
 
     if (!bytes)
         return NULL;
 
-    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
     if (!source && state.encrypted)
         from->secret = virStorageTPMCopySecret(vol->target.encryption);
 

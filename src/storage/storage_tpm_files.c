@@ -223,6 +223,13 @@ virStorageTPMBytesToMemory(const virStorageTPMBytes *bytes)
 }
 
 
+char *
+virStorageTPMFileFdPath(int fd)
+{
+    return g_strdup_printf("/proc/%lld/fd/%d", (long long)getpid(), fd);
+}
+
+
 /* Between two reads of a volume: long enough for swtpm to end a write that it
  * was interrupted in, short enough to fit between two writes. */
 #define VIR_STORAGE_TPM_BYTES_PAUSE (5 * 1000)
@@ -263,9 +270,8 @@ virStorageTPMBytesTry(const char *path,
                       const char *vol,
                       virStorageTPMBytes **bytes)
 {
-    struct stat opened;
-    struct stat named;
-    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &opened);
+    struct stat sb;
+    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
 
     *bytes = NULL;
 
@@ -282,8 +288,7 @@ virStorageTPMBytesTry(const char *path,
     }
 
     /* what was replaced may have been overwritten since */
-    if (g_lstat(path, &named) < 0 ||
-        opened.st_dev != named.st_dev || opened.st_ino != named.st_ino)
+    if (!virTPMStateIsAt(fd, path))
         return 0;
 
     /* Whatever a volume holds can be read, if nobody writes to it. */
@@ -371,26 +376,47 @@ virStorageTPMTempSetPerms(virStorageTPMTemp *temp,
 }
 
 
-virStorageTPMTemp *
-virStorageTPMTempNew(const char *dir,
+/* Sets @temp to NULL, without an error, if it was taken for somebody's leftover
+ * before it was locked. */
+static int
+virStorageTPMTempTry(const char *dir,
                      const char *name,
-                     const virStoragePerms *perms)
+                     virStorageTPMTemp **temp)
 {
-    g_autoptr(virStorageTPMTemp) temp = g_new0(virStorageTPMTemp, 1);
+    g_autoptr(virStorageTPMTemp) made = g_new0(virStorageTPMTemp, 1);
     g_autofree char *path = NULL;
     int rc;
 
     path = g_strdup_printf("%s/.%s.XXXXXX" VIR_STORAGE_TPM_TEMP_SUFFIX, dir, name);
 
-    if ((temp->fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600)) < 0) {
+    if ((made->fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600)) < 0) {
         virReportSystemError(errno, _("cannot create file '%1$s'"), path);
-        return NULL;
+        return -1;
     }
-    temp->path = g_steal_pointer(&path);
+    made->path = g_steal_pointer(&path);
 
-    if ((rc = virTPMStateLock(temp->fd)) < 0) {
-        virReportSystemError(-rc, _("cannot lock file '%1$s'"), temp->path);
-        return NULL;
+    if ((rc = virTPMStateLock(made->fd)) < 0 && rc != -EAGAIN) {
+        virReportSystemError(-rc, _("cannot lock file '%1$s'"), made->path);
+        return -1;
+    }
+
+    if (rc == 0 && virTPMStateIsAt(made->fd, made->path))
+        *temp = g_steal_pointer(&made);
+
+    return 0;
+}
+
+
+virStorageTPMTemp *
+virStorageTPMTempNew(const char *dir,
+                     const char *name,
+                     const virStoragePerms *perms)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+
+    while (!temp) {
+        if (virStorageTPMTempTry(dir, name, &temp) < 0)
+            return NULL;
     }
 
     if (virStorageTPMTempSetPerms(temp, perms) < 0)

@@ -49,6 +49,16 @@ int virStorageTPMBytesToMemory(const virStorageTPMBytes *bytes)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMFileFdPath:
+ * @fd: descriptor
+ *
+ * Returns a path by which this process, and whatever it runs, reach the file
+ * behind @fd as long as that is open, whatever its name stands for by then.
+ */
+char *virStorageTPMFileFdPath(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMBytesSnapshot:
  * @path: a volume's file
  * @pool: name of the storage pool, for error messages

@@ -188,18 +188,29 @@ virStorageTPMSwtpmNew(const virStorageTPMSwtpmSpec *spec,
 }
 
 
-/* Waits for the end of a swtpm that nobody talks to any more. */
-static void
+/* Waits for the end of a swtpm that nobody talks to any more: it closes its end
+ * of the control channel then. Returns whether it has ended. */
+static bool
 virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
 {
+    uint8_t rest[1024];
+    ssize_t got;
     int status;
 
-    VIR_FORCE_CLOSE(swtpm->control);
     VIR_FORCE_CLOSE(swtpm->data);
+    ignore_value(shutdown(swtpm->control, SHUT_WR));
+
+    do {
+        got = saferead(swtpm->control, rest, sizeof(rest));
+    } while (got > 0);
+
+    if (got < 0 && errno == EAGAIN)
+        return false;
 
     if (virCommandWait(swtpm->cmd, &status) < 0)
         VIR_WARN("swtpm of TPM volume '%s' has ended badly: %s",
                  swtpm->vol, virGetLastErrorMessage());
+    return true;
 }
 
 
@@ -208,14 +219,13 @@ static void
 virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
                          const char *command)
 {
-    if (swtpm->hangs) {
+    if (swtpm->hangs || !virStorageTPMSwtpmEnd(swtpm)) {
         virReportError(VIR_ERR_OPERATION_TIMEOUT,
                        _("swtpm for TPM volume '%1$s' of pool '%2$s' has not answered %3$s within %4$d seconds"),
                        swtpm->vol, swtpm->pool, command, VIR_STORAGE_TPM_SWTPM_TIMEOUT);
         return;
     }
 
-    virStorageTPMSwtpmEnd(swtpm);
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("swtpm has not done %1$s"), command);
     virTPMStateReportSwtpm(NULLSTR_EMPTY(swtpm->log), swtpm->pool, swtpm->vol);
@@ -413,6 +423,11 @@ virStorageTPMSwtpmFinish(virStorageTPMSwtpm *swtpm)
                              command, G_N_ELEMENTS(command), NULL) < 0)
         return NULL;
 
-    virStorageTPMSwtpmEnd(swtpm);
+    if (!virStorageTPMSwtpmEnd(swtpm)) {
+        swtpm->hangs = true;
+        virStorageTPMSwtpmReport(swtpm, "CMD_SHUTDOWN");
+        return NULL;
+    }
+
     return virStorageTPMBytesRead(swtpm->state, "swtpm");
 }

@@ -23,14 +23,6 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-/* Streams open what they read or write by its name. */
-static char *
-virStorageTPMTransferPath(int fd)
-{
-    return g_strdup_printf("/proc/self/fd/%d", fd);
-}
-
-
 int
 virStorageTPMDownload(const char *pool,
                       const virStorageVolDef *vol,
@@ -59,7 +51,7 @@ virStorageTPMDownload(const char *pool,
             return -1;
     }
 
-    path = virStorageTPMTransferPath(fd);
+    path = virStorageTPMFileFdPath(fd);
     return virFDStreamOpenBlockDevice(stream, path, offset, len, sparse, O_RDONLY);
 }
 
@@ -324,7 +316,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
     if (upload->memory < 0)
         return -1;
 
-    path = virStorageTPMTransferPath(upload->memory);
+    path = virStorageTPMFileFdPath(upload->memory);
     if (virFDStreamOpenBlockDevice(stream, path, 0, len ? len : VIR_TPM_STATE_MAX_SIZE,
                                    sparse, O_WRONLY) < 0 ||
         virFDStreamSetFinishCb(stream, virStorageTPMUploadFinish,

@@ -916,7 +916,7 @@ virTPMStateOpenFile(const char *path,
 }
 
 
-static bool
+bool
 virTPMStateIsAt(int fd,
                 const char *path)
 {

@@ -176,6 +176,18 @@ int virTPMStateOpen(const char *path,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateIsAt:
+ * @fd: descriptor
+ * @path: a name
+ *
+ * Whether the file behind @fd still has that name: once its lock is held, that
+ * is to be asked, for it may have been replaced before.
+ */
+bool virTPMStateIsAt(int fd,
+                     const char *path)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateLock:
  * @fd: descriptor, open for writing
  *
