@@ -18,6 +18,8 @@ POOLS = "/var/lib/libvirt/bench"
 # In memory, like the directory that virtstoraged makes TPMs in.
 SCRATCH = "/run/libvirt/bench"
 SIDECAR = ".tpm.xml"
+# virtstoraged itself: what virtqemud would add on the way is no part of what is compared.
+STORAGE = "storage:///system"
 
 
 def volume_name(number):
@@ -53,9 +55,8 @@ class Lab(Host):
 
     @staticmethod
     def storage():
-        """A connection to virtstoraged itself: what virtqemud would add on the way is no
-        part of what is compared."""
-        return libvirt.open("storage:///system")
+        """A connection to virtstoraged itself."""
+        return libvirt.open(STORAGE)
 
     @functools.cached_property
     def qemu(self):
@@ -110,8 +111,8 @@ class Lab(Host):
         return "empty"
 
     def virsh_commands(self, commands):
-        """Run virsh commands in one connection."""
-        self.virsh("; ".join(commands))
+        """Run virsh commands in one connection to virtstoraged itself."""
+        self.virsh("-c", STORAGE, "; ".join(commands))
 
     def volume_file(self, name):
         """A file with the XML of a volume, for vol-create."""
