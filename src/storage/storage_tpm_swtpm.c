@@ -189,8 +189,8 @@ virStorageTPMSwtpmNew(const virStorageTPMSwtpmSpec *spec,
 
 
 /* Waits for the end of a swtpm that nobody talks to any more: it closes its end
- * of the control channel then. Returns whether it has ended. */
-static bool
+ * of the control channel then, unless it hangs. */
+static void
 virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
 {
     uint8_t rest[1024];
@@ -204,13 +204,11 @@ virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
         got = saferead(swtpm->control, rest, sizeof(rest));
     } while (got > 0);
 
-    if (got < 0 && errno == EAGAIN)
-        return false;
+    swtpm->hangs = got < 0 && errno == EAGAIN;
 
-    if (virCommandWait(swtpm->cmd, &status) < 0)
+    if (!swtpm->hangs && virCommandWait(swtpm->cmd, &status) < 0)
         VIR_WARN("swtpm of TPM volume '%s' has ended badly: %s",
                  swtpm->vol, virGetLastErrorMessage());
-    return true;
 }
 
 
@@ -219,7 +217,10 @@ static void
 virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
                          const char *command)
 {
-    if (swtpm->hangs || !virStorageTPMSwtpmEnd(swtpm)) {
+    if (!swtpm->hangs)
+        virStorageTPMSwtpmEnd(swtpm);
+
+    if (swtpm->hangs) {
         virReportError(VIR_ERR_OPERATION_TIMEOUT,
                        _("swtpm for TPM volume '%1$s' of pool '%2$s' has not answered %3$s within %4$d seconds"),
                        swtpm->vol, swtpm->pool, command, VIR_STORAGE_TPM_SWTPM_TIMEOUT);
@@ -423,8 +424,9 @@ virStorageTPMSwtpmFinish(virStorageTPMSwtpm *swtpm)
                              command, G_N_ELEMENTS(command), NULL) < 0)
         return NULL;
 
-    if (!virStorageTPMSwtpmEnd(swtpm)) {
-        swtpm->hangs = true;
+    virStorageTPMSwtpmEnd(swtpm);
+
+    if (swtpm->hangs) {
         virStorageTPMSwtpmReport(swtpm, "CMD_SHUTDOWN");
         return NULL;
     }
