@@ -114,6 +114,7 @@ class Lab(Host):
         """Run virsh commands in one connection to virtstoraged itself."""
         self.virsh("-c", STORAGE, "; ".join(commands))
 
+    @functools.cache
     def volume_file(self, name):
         """A file with the XML of a volume, for vol-create."""
         path = Path(SCRATCH, f"{name}.xml")
