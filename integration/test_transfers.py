@@ -466,6 +466,20 @@ def test_interrupted_wipe(tpm_host):
     assert tpm_host.describe("one").find("tpm").get("manufacture") == "no"
 
 
+def test_upload_after_an_interrupted_wipe(tpm_host, encrypted, tmp_path):
+    """The certificates of the TPM that was wiped do not become those of what is uploaded."""
+    for name, what in (("clear", {}), ("secret", encrypted)):
+        path = tpm_host.path(tpm_host.create_volume(name, **what))
+        tpm_host.create_volume(f"{name}-other", **what)
+        identity = tpm_host.identity(name)
+        path.write_bytes(b"")
+        content = volume_bytes(tpm_host, f"{name}-other")
+        tpm_host.virsh(*upload(tpm_host, name, content, tmp_path))
+        assert path.read_bytes() == content
+        assert tpm_host.identity(name) == identity
+        assert tpm_host.endorsements(name) == {}
+
+
 def test_wipe_of_a_volume_that_was_restored(tpm_host, tmp_path):
     """While it was blank it was to become a certain TPM; now it isn't."""
     tpm_host.create_volume("one")

@@ -78,6 +78,17 @@ virStorageVolTPMDefClearEndorsements(virStorageVolTPMDef *def)
 }
 
 
+bool
+virStorageVolTPMDefClearLost(virStorageVolTPMDef *def)
+{
+    if (def->manufacture == VIR_TRISTATE_BOOL_NO || def->nendorsements == 0)
+        return false;
+
+    virStorageVolTPMDefClearEndorsements(def);
+    return true;
+}
+
+
 void
 virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 {

@@ -142,6 +142,19 @@ void virStorageVolTPMDefClearEndorsements(virStorageVolTPMDef *def)
     ATTRIBUTE_NONNULL(1);
 
 /**
+ * virStorageVolTPMDefClearLost:
+ * @def: <tpm> of a volume that is blank, as its sidecar has it
+ *
+ * A volume that was made blank is described as the TPM that is to be brought
+ * to it. One that is blank otherwise has lost its TPM, by a wipe that may not
+ * be finished: forgets its endorsement keys.
+ *
+ * Returns whether there were any to forget.
+ */
+bool virStorageVolTPMDefClearLost(virStorageVolTPMDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virStorageVolTPMDefClearLearned:
  * @def: what a volume says of its TPM
  *

@@ -601,24 +601,6 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
 }
 
 
-/* What was made blank is described as the TPM that is to be brought here; what
- * is blank otherwise has lost its TPM, by a wipe that may not be finished. */
-static void
-virStorageBackendTPMSettleManufacture(virStorageVolTPMDef *tpm,
-                                      const virTPMState *state)
-{
-    if (state->kind != VIR_TPM_STATE_BLANK) {
-        tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
-        return;
-    }
-
-    if (tpm->manufacture != VIR_TRISTATE_BOOL_NO)
-        virStorageVolTPMDefClearEndorsements(tpm);
-
-    tpm->manufacture = VIR_TRISTATE_BOOL_NO;
-}
-
-
 /* Adds what the sidecar tells to what the bytes tell; where they differ, the
  * bytes are right. */
 static void
@@ -649,7 +631,12 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
 
     /* a question to vol-create-from, whatever a sidecar says */
     vol->tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT;
-    virStorageBackendTPMSettleManufacture(vol->tpm, state);
+    if (state->kind == VIR_TPM_STATE_BLANK) {
+        ignore_value(virStorageVolTPMDefClearLost(vol->tpm));
+        vol->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
+    } else {
+        vol->tpm->manufacture = VIR_TRISTATE_BOOL_ABSENT;
+    }
 
     /* Where a secret is expected and the state is clear, somebody has replaced
      * it: that is for whoever is about to use it to refuse. */
@@ -777,7 +764,7 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 
 
 /* Before a volume is wiped: it is no longer one that was made blank, see
- * virStorageBackendTPMSettleManufacture(). */
+ * virStorageVolTPMDefClearLost(). */
 static int
 virStorageBackendTPMBeginWipe(virStoragePoolDef *def,
                               virStorageVolDef *sidecar)

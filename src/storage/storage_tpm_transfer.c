@@ -249,6 +249,21 @@ virStorageTPMUploadCheckIdentity(const virStorageTPMUploadData *upload,
 }
 
 
+/* A wipe that was interrupted has left the certificates of the TPM that it has
+ * wiped: they must not become those of what is uploaded. */
+static int
+virStorageTPMUploadFinishWipe(virStoragePoolDef *pool,
+                              const virTPMState *old,
+                              virStorageVolDef *sidecar)
+{
+    if (old->kind != VIR_TPM_STATE_BLANK || !sidecar || !sidecar->tpm ||
+        !virStorageVolTPMDefClearLost(sidecar->tpm))
+        return 0;
+
+    return virStorageTPMSidecarReplace(pool, sidecar);
+}
+
+
 /* The stream has ended well. Runs in the daemon's event loop: starts no program. */
 static int
 virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
@@ -272,7 +287,8 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
 
     sidecar = virStorageTPMSidecarRead(pool, vol->name);
 
-    if (virStorageTPMUploadCheckEncryption(upload, &state, &old, sidecar) < 0 ||
+    if (virStorageTPMUploadFinishWipe(pool, &old, sidecar) < 0 ||
+        virStorageTPMUploadCheckEncryption(upload, &state, &old, sidecar) < 0 ||
         virStorageTPMUploadCheckIdentity(upload, bytes, &state, &old, sidecar, &fresh) < 0 ||
         !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)))
         return -1;
