@@ -15,6 +15,8 @@ from host import Host, OtherHost
 
 def pytest_addoption(parser):
     parser.addoption("--seconds", type=int, default=15, help="how long many clients work at once")
+    parser.addoption("--round-trips", type=int, default=20,
+                     help="how often a guest is migrated there and back")
     parser.addoption("--reports", help="a folder for what sanitizers of the daemons report")
     parser.addoption("--helgrind", action="store_true", help="virtstoraged runs in it meanwhile")
 

@@ -1,5 +1,6 @@
 """What a test does to a libvirt host, as its user would do it."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -66,6 +67,23 @@ class Host:
     # Where this host's files are seen from here.
     root = Path("/")
 
+    def __init__(self, name=os.environ.get("LIBVIRT_SANDBOX")):
+        self.name = name
+        # A folder that all hosts see.
+        self._shared = f"/dev/shm/libvirt-sandbox.{name}"
+
+    # How others reach it
+
+    @property
+    def uri(self):
+        """The URI by which daemons and clients of other hosts reach this one."""
+        return f"qemu+unix:///system?socket={self._shared}/virtqemud-sock"
+
+    @property
+    def migrate_uri(self):
+        """What virsh migrate --migrateuri takes for a migration to this host."""
+        return f"unix://{self._shared}/qemu/migration.sock"
+
     # Commands
 
     def run(self, *command, input=None):
@@ -93,6 +111,19 @@ class Host:
         """start, stop, restart or kill daemons; returns when it is done."""
         done = self.run("sandbox-daemon", action, *names)
         assert done.returncode == 0, done.stderr
+
+    @contextlib.contextmanager
+    def setting(self, line, file="qemu.conf", daemon="virtqemud"):
+        """With a line more in a daemon's configuration file."""
+        path = self.path(f"/etc/libvirt/{file}")
+        before = path.read_text()
+        path.write_text(f"{before}{line}\n")
+        self.daemon("restart", daemon)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+            self.daemon("restart", daemon)
 
     # What can be made
 
@@ -278,8 +309,7 @@ class OtherHost(Host):
     """A second sandbox, started from inside of this one. A context manager."""
 
     def __init__(self, name):
-        self.name = name
-        self._shared = f"/dev/shm/libvirt-sandbox.{name}"
+        super().__init__(name)
         self._sandbox = None
 
     def __enter__(self):
@@ -301,16 +331,6 @@ class OtherHost(Host):
     @staticmethod
     def _child(pid):
         return subprocess.check_output(["pgrep", "-P", str(pid)], text=True).split()[0]
-
-    @property
-    def uri(self):
-        """The URI by which daemons and clients of other hosts reach this one."""
-        return f"qemu+unix:///system?socket={self._shared}/virtqemud-sock"
-
-    @property
-    def migrate_uri(self):
-        """What virsh migrate --migrateuri takes for a migration to this host."""
-        return f"unix://{self._shared}/qemu/migration.sock"
 
 
 class Guest:
@@ -345,15 +365,22 @@ class Guest:
         assert not failed, failed
         return dict(line.partition(" ")[::2] for line in self.console())
 
-    def migrate(self, target, *options):
-        """Migrate the running guest to another host; returns the guest there."""
-        self.host.virsh(*self.migration(target, *options))
-        return Guest(target, self.name, self.tpm, self.uuid)
+    def on(self, host):
+        """The same guest, on another host."""
+        return Guest(host, self.name, self.tpm, self.uuid)
 
-    def migration(self, target, *options):
+    def migrate(self, target, *options, how="p2p"):
+        """Migrate the running guest to another host; returns the guest there."""
+        self.host.virsh(*self.migration(target, *options, how=how))
+        return self.on(target)
+
+    def migration(self, target, *options, how="p2p"):
         """The arguments of virsh for that, for a migration that must fail."""
-        return ("migrate", self.name, target.uri, "--live", "--p2p", "--persistent",
-                "--migrateuri", target.migrate_uri, *options)
+        return ("migrate", self.name, target.uri, "--live", "--persistent", *{
+            "direct": ("--migrateuri", target.migrate_uri),
+            "p2p": ("--p2p", "--migrateuri", target.migrate_uri),
+            "tunnelled": ("--p2p", "--tunnelled"),
+        }[how], *options)
 
     def console(self):
         """The lines that the guest reported since it was started."""
@@ -365,6 +392,11 @@ class Guest:
         """Wait until the guest reports something that starts so; returns the line."""
         return wait_for(f"{self.name} reports '{start}'",
                         lambda: next((line for line in self.console() if line.startswith(start)), ""))
+
+    def wait_progress(self):
+        """Wait until the guest has reported something more."""
+        before = len(self.console())
+        wait_for(f"{self.name} goes on", lambda: len(self.console()) > before)
 
     def wait_off(self):
         """Wait until the guest has powered itself off."""

@@ -13,7 +13,6 @@ import xmls
 from host import IMPLICIT, POOL
 
 
-
 def live_tpm(host, name="guest", *options):
     """The <tpm> of a domain's XML, which is valid."""
     text = host.virsh("dumpxml", name, *options)
@@ -82,7 +81,8 @@ def test_live_xml_and_lock(tpm_host):
     guest.start()
     tpm = live_tpm(tpm_host)
     assert tpm.find("backend").get("version") == "2.0"
-    assert tpm.find("backend/source").attrib == {"type": "volume", "uuid": tpm_host.identity("one")}
+    assert tpm.find("backend/source").attrib == {
+        "type": "volume", "uuid": tpm_host.identity("one"), "encrypted": "no"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.owner() == "tss"
 

@@ -61,6 +61,16 @@ def tpm_volume(name, pool=None, version=None, model="tpm-crb"):
 </tpm>"""
 
 
+def disk(path, format="qcow2"):
+    """A disk that the Linux guest does not look at."""
+    return f"""\
+<disk type='file'>
+  <driver name='qemu' type='{format}'/>
+  <source file='{path}'/>
+  <target dev='sda' bus='sata'/>
+</disk>"""
+
+
 def domain(name, uuid, tpm, actions, guest_dir):
     """A domain that boots the Linux guest, which then does the actions."""
     return f"""\

@@ -98,9 +98,14 @@ virDomainTPMVolumeParseSource(xmlXPathContextPtr ctxt,
                               virDomainTPMEmulatorDef *emulator)
 {
     g_autofree char *identity = virXPathString("string(./backend/source/@uuid)", ctxt);
+    xmlNodePtr source = virXPathNode("./backend/source", ctxt);
 
     if (!(flags & VIR_DOMAIN_DEF_PARSE_VOLUME_TRANSLATED))
         g_clear_pointer(&emulator->source_path, g_free);
+
+    if (virXMLPropTristateBool(source, "encrypted", VIR_XML_PROP_NONE,
+                               &emulator->encrypted) < 0)
+        return -1;
 
     if (!identity)
         return 0;
@@ -160,16 +165,29 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 }
 
 
-/* The identity goes wherever the guest's memory may go, but not into what a
- * running domain will be when it starts again. */
+/* Identity and encryption go wherever the guest's memory may go, but not into
+ * what a running domain will be when it starts again. */
 static bool
-virDomainTPMVolumeFormatsIdentity(const virDomainTPMEmulatorDef *emulator,
-                                  unsigned int flags)
+virDomainTPMVolumeFormatsIdentity(unsigned int flags)
 {
-    return emulator->hasidentity &&
-        (!(flags & VIR_DOMAIN_DEF_FORMAT_INACTIVE) ||
-         flags & (VIR_DOMAIN_DEF_FORMAT_MIGRATABLE |
-                  VIR_DOMAIN_DEF_FORMAT_TPM_IDENTITY));
+    return !(flags & VIR_DOMAIN_DEF_FORMAT_INACTIVE) ||
+        flags & (VIR_DOMAIN_DEF_FORMAT_MIGRATABLE |
+                 VIR_DOMAIN_DEF_FORMAT_TPM_IDENTITY);
+}
+
+
+static void
+virDomainTPMVolumeFormatIdentity(virBuffer *buf,
+                                 const virDomainTPMEmulatorDef *emulator)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (emulator->hasidentity)
+        virBufferAsprintf(buf, " uuid='%s'", virUUIDFormat(emulator->identity, uuid));
+
+    if (emulator->encrypted != VIR_TRISTATE_BOOL_ABSENT)
+        virBufferAsprintf(buf, " encrypted='%s'",
+                          virTristateBoolTypeToString(emulator->encrypted));
 }
 
 
@@ -180,13 +198,12 @@ virDomainTPMVolumeFormatSource(virBuffer *buf,
 {
     const virDomainTPMEmulatorDef *emulator = &def->data.emulator;
     g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
-    char uuid[VIR_UUID_STRING_BUFLEN];
 
     virBufferAsprintf(&attrBuf, " type='%s'",
                       virDomainTPMSourceTypeTypeToString(emulator->source_type));
 
-    if (virDomainTPMVolumeFormatsIdentity(emulator, flags))
-        virBufferAsprintf(&attrBuf, " uuid='%s'", virUUIDFormat(emulator->identity, uuid));
+    if (virDomainTPMVolumeFormatsIdentity(flags))
+        virDomainTPMVolumeFormatIdentity(&attrBuf, emulator);
 
     if (flags & VIR_DOMAIN_DEF_FORMAT_VOLUME_TRANSLATED)
         virBufferEscapeString(&attrBuf, " path='%s'", emulator->source_path);
@@ -238,8 +255,12 @@ virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
         const virDomainTPMEmulatorDef *from = &src->tpms[i]->data.emulator;
 
         if (!virDomainTPMDefHasVolume(dst->tpms[i]) ||
-            !virDomainTPMDefHasVolume(src->tpms[i]) ||
-            to->hasidentity || !from->hasidentity)
+            !virDomainTPMDefHasVolume(src->tpms[i]))
+            continue;
+
+        to->encrypted = from->encrypted;
+
+        if (to->hasidentity || !from->hasidentity)
             continue;
 
         memcpy(to->identity, from->identity, VIR_UUID_BUFLEN);
@@ -254,7 +275,10 @@ virDomainTPMVolumeForgetIdentity(virDomainDef *def)
     size_t i;
 
     for (i = 0; i < def->ntpms; i++) {
-        if (virDomainTPMDefHasVolume(def->tpms[i]))
-            def->tpms[i]->data.emulator.hasidentity = false;
+        if (!virDomainTPMDefHasVolume(def->tpms[i]))
+            continue;
+
+        def->tpms[i]->data.emulator.hasidentity = false;
+        def->tpms[i]->data.emulator.encrypted = VIR_TRISTATE_BOOL_ABSENT;
     }
 }

@@ -85,7 +85,8 @@ bool virDomainTPMVolumeCheckIdentity(const virDomainTPMDef *src,
  * @dst: domain definition that a user gave, for memory to be restored with it
  * @src: domain definition that belongs to the memory
  *
- * Lets @dst know which TPM the memory needs if the user left that out.
+ * Lets @dst know which TPM the memory needs, if the user left that out, and
+ * whether the memory holds it encrypted.
  */
 void virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
                                        const virDomainDef *src)
@@ -95,8 +96,8 @@ void virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
  * virDomainTPMVolumeForgetIdentity:
  * @def: domain definition that becomes persistent
  *
- * Forgets which TPM is on a volume: a domain that boots takes the one that it
- * finds.
+ * Forgets which TPM is on a volume, and whether it is encrypted: a domain that
+ * boots takes what it finds.
  */
 void virDomainTPMVolumeForgetIdentity(virDomainDef *def)
     ATTRIBUTE_NONNULL(1);

@@ -35,10 +35,24 @@ VIR_LOG_INIT("qemu.qemu_tpm_volume");
 #define QEMU_TPM_VOLUME_LOG_MAX (64 * 1024)
 
 struct _qemuTPMVolume {
-    int fd;         /* the volume's file, with its lock */
+    int fd;         /* the volume's file, with its lock unless swtpm takes its own */
     int identityfd; /* the lock on the TPM's identity; -1 if that is not known */
     bool encrypted;
+    bool incoming;  /* the state comes in a migration stream */
+    bool handsOver; /* swtpm takes its own lock, which it can hand over to another host */
 };
+
+
+static qemuTPMVolume *
+qemuTPMVolumeNew(bool incoming)
+{
+    qemuTPMVolume *volume = g_new0(qemuTPMVolume, 1);
+
+    volume->fd = -1;
+    volume->identityfd = -1;
+    volume->incoming = incoming;
+    return volume;
+}
 
 
 void
@@ -193,34 +207,81 @@ qemuTPMVolumeSetVersion(virDomainTPMEmulatorDef *emulator,
 }
 
 
-/* A guest whose memory is restored has to find the TPM that it was saved with.
- * One that boots takes what is there. */
+/* Says rather that the volume holds no TPM, if that is why. */
 static int
-qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
-                         const virStorageVolTPMDef *vol,
-                         bool boots)
+qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
+                           const char *path)
 {
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    VIR_AUTOCLOSE fd = virTPMStateOpenUnlocked(path, src->pool, src->volume);
+    char expected[VIR_UUID_STRING_BUFLEN];
+    virTPMState state;
+
+    if (fd < 0 || virTPMStateProbe(fd, path, &state) < 0)
+        return -1;
+
+    if (state.kind != VIR_TPM_STATE_BLANK &&
+        virTPMStateRequire(&state, src->pool, src->volume) < 0)
+        return -1;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("it is not known which TPM volume '%1$s' of pool '%2$s' is for, and the guest was running with the one with uuid '%3$s': bring back the volume's description '%1$s.tpm.xml', or create a blank volume for this uuid"),
+                   src->volume, src->pool,
+                   virUUIDFormat(emulator->identity, expected));
+    return -1;
+}
+
+
+static int
+qemuTPMVolumeReportAnother(const virDomainTPMEmulatorDef *emulator,
+                           const unsigned char *uuid)
+{
+    const virStorageSourcePoolDef *src = emulator->srcpool;
     char found[VIR_UUID_STRING_BUFLEN];
     char expected[VIR_UUID_STRING_BUFLEN];
 
-    if (boots)
-        emulator->hasidentity = false;
+    virUUIDFormat(uuid, found);
 
-    if (!vol || !vol->hasuuid)
-        return 0;
-
-    if (emulator->hasidentity &&
-        memcmp(emulator->identity, vol->uuid, VIR_UUID_BUFLEN) != 0) {
+    if (!emulator->hasidentity) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' holds another TPM, with uuid '%3$s', than the one with uuid '%4$s' that the guest was running with"),
-                       emulator->srcpool->volume, emulator->srcpool->pool,
-                       virUUIDFormat(vol->uuid, found),
-                       virUUIDFormat(emulator->identity, expected));
+                       _("TPM volume '%1$s' of pool '%2$s' is for the TPM with uuid '%3$s', and it is not known whether the guest was running with that: if it was, give the uuid to the <source> of the TPM in the guest's XML"),
+                       src->volume, src->pool, found);
         return -1;
     }
 
-    memcpy(emulator->identity, vol->uuid, VIR_UUID_BUFLEN);
-    emulator->hasidentity = true;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("TPM volume '%1$s' of pool '%2$s' is for another TPM, with uuid '%3$s', than the one with uuid '%4$s' that the guest was running with"),
+                   src->volume, src->pool, found,
+                   virUUIDFormat(emulator->identity, expected));
+    return -1;
+}
+
+
+/* A guest whose memory is restored brings its TPM along, which replaces what is
+ * on the volume: that has to be the same one. A guest that boots takes what is
+ * there. */
+static int
+qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
+                         const virStorageVolDef *vol,
+                         bool boots)
+{
+    const virStorageVolTPMDef *tpm = vol->tpm;
+    bool known = tpm && tpm->hasuuid;
+
+    if (boots) {
+        emulator->encrypted = VIR_TRISTATE_BOOL_ABSENT;
+        if ((emulator->hasidentity = known))
+            memcpy(emulator->identity, tpm->uuid, VIR_UUID_BUFLEN);
+        return 0;
+    }
+
+    if (!known && emulator->hasidentity)
+        return qemuTPMVolumeReportUnknown(emulator, vol->target.path);
+
+    if (known && (!emulator->hasidentity ||
+                  memcmp(emulator->identity, tpm->uuid, VIR_UUID_BUFLEN) != 0))
+        return qemuTPMVolumeReportAnother(emulator, tpm->uuid);
+
     return 0;
 }
 
@@ -249,7 +310,7 @@ qemuTPMVolumeResolve(virConnectPtr conn,
 
     if (!(vol = qemuTPMVolumeGetDef(conn, emulator->srcpool)) ||
         qemuTPMVolumeCheckFormat(emulator->srcpool, vol) < 0 ||
-        qemuTPMVolumeSetIdentity(emulator, vol->tpm, boots) < 0)
+        qemuTPMVolumeSetIdentity(emulator, vol, boots) < 0)
         return -1;
 
     if (vol->tpm && qemuTPMVolumeSetVersion(emulator, vol->tpm->version) < 0)
@@ -264,14 +325,14 @@ qemuTPMVolumeResolve(virConnectPtr conn,
 
 
 int
-qemuTPMVolumePrepareDomain(virDomainObj *vm,
-                           unsigned int flags)
+qemuTPMVolumePrepareDomain(virDomainDef *def,
+                           bool boots)
 {
     g_autoptr(virConnect) conn = NULL;
     size_t i;
 
-    for (i = 0; i < vm->def->ntpms; i++) {
-        virDomainTPMDef *tpm = vm->def->tpms[i];
+    for (i = 0; i < def->ntpms; i++) {
+        virDomainTPMDef *tpm = def->tpms[i];
 
         if (!virDomainTPMDefHasVolume(tpm))
             continue;
@@ -279,7 +340,7 @@ qemuTPMVolumePrepareDomain(virDomainObj *vm,
         if (!conn && !(conn = virGetConnectStorage()))
             return -1;
 
-        if (qemuTPMVolumeResolve(conn, tpm, flags & VIR_QEMU_PROCESS_START_NEW) < 0)
+        if (qemuTPMVolumeResolve(conn, tpm, boots) < 0)
             return -1;
     }
 
@@ -440,38 +501,146 @@ qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
 }
 
 
+/* A lock of ours can't be taken by another host while this one still has it.
+ * swtpm's own can: where its capability is missing, a guest can run, but not
+ * come from another host. */
+static int
+qemuTPMVolumeChooseLock(const virDomainTPMEmulatorDef *emulator,
+                        const virQEMUDriverConfig *cfg,
+                        qemuTPMVolume *volume)
+{
+    if (virFileIsSharedFS(emulator->source_path, cfg->sharedFilesystems) != 1)
+        return 0;
+
+    volume->handsOver = virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK) &&
+        virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_MIGRATION);
+
+    if (volume->incoming && !volume->handsOver) {
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where swtpm of this host can't take it over from another: it needs the capability 'tpmstate-opt-lock'"),
+                       emulator->srcpool->volume, emulator->srcpool->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeOpenFile(const virDomainTPMEmulatorDef *emulator,
+                      qemuTPMVolume *volume)
+{
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+
+    /* the source's swtpm still has the lock */
+    if (volume->incoming && volume->handsOver)
+        volume->fd = virTPMStateOpenUnlocked(emulator->source_path, src->pool, src->volume);
+    else
+        volume->fd = virTPMStateOpen(emulator->source_path, src->pool, src->volume);
+
+    return volume->fd < 0 ? -1 : 0;
+}
+
+
+/* The passphrase encrypts the TPM in the guest's saved memory and in a migration
+ * stream, too. */
+static void
+qemuTPMVolumeReportEncrypted(virDomainObj *vm,
+                             const virStorageSourcePoolDef *src)
+{
+    if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is clear, and can't take the TPM that is encrypted on the other host: create an encrypted volume, under a secret of the same value"),
+                       src->volume, src->pool);
+        return;
+    }
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("TPM volume '%1$s' of pool '%2$s' is clear, but was encrypted when the guest was saved: what was saved can't be decrypted without the secret that the volume had"),
+                   src->volume, src->pool);
+}
+
+
+static void
+qemuTPMVolumeReportOtherPassphrase(virDomainObj *vm,
+                                   const virStorageSourcePoolDef *src)
+{
+    if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
+        virReportError(VIR_ERR_AUTH_FAILED,
+                       _("TPM volume '%1$s' of pool '%2$s' can't take the TPM of the other host: its secret must have the same value on both"),
+                       src->volume, src->pool);
+        return;
+    }
+
+    virReportError(VIR_ERR_AUTH_FAILED,
+                   _("the TPM on volume '%1$s' of pool '%2$s' can't be restored: the guest was saved when the volume had another passphrase"),
+                   src->volume, src->pool);
+}
+
+
+/* What a migration brings may be put on a blank volume: swtpm makes nothing there
+ * before QEMU has loaded the TPM. */
+static int
+qemuTPMVolumeRequireContent(virDomainTPMDef *tpm,
+                            const virTPMState *state,
+                            qemuTPMVolume *volume)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    bool secret = QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type != VIR_SECRET_LOOKUP_TYPE_NONE;
+
+    if (volume->incoming && state->kind == VIR_TPM_STATE_BLANK) {
+        volume->encrypted = secret;
+        return 0;
+    }
+
+    if (virTPMStateRequire(state, src->pool, src->volume) < 0 ||
+        virTPMStateRequireSecret(state, secret, emulator->source_path,
+                                 src->pool, src->volume) < 0)
+        return -1;
+
+    volume->encrypted = state->encrypted;
+    return 0;
+}
+
+
+/* What was encrypted under the secret of a volume needs one with a secret. */
+static int
+qemuTPMVolumeSettleEncryption(virDomainObj *vm,
+                              virDomainTPMEmulatorDef *emulator,
+                              const qemuTPMVolume *volume)
+{
+    if (emulator->encrypted == VIR_TRISTATE_BOOL_YES && !volume->encrypted) {
+        qemuTPMVolumeReportEncrypted(vm, emulator->srcpool);
+        return -1;
+    }
+
+    emulator->encrypted = virTristateBoolFromBool(volume->encrypted);
+    return 0;
+}
+
+
 int
 qemuTPMVolumeOpen(virQEMUDriver *driver,
                   virDomainObj *vm,
                   virDomainTPMDef *tpm,
+                  bool incoming,
                   qemuTPMVolume **volume)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
-    g_autoptr(qemuTPMVolume) ret = NULL;
+    g_autoptr(qemuTPMVolume) ret = qemuTPMVolumeNew(incoming);
     virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
-    const virStorageSourcePoolDef *src = emulator->srcpool;
     virTPMState state;
-    bool secret;
 
     if (!virDomainTPMDefHasVolume(tpm))
         return 0;
 
-    ret = g_new0(qemuTPMVolume, 1);
-    ret->fd = -1;
-    ret->identityfd = -1;
-
-    if ((ret->fd = virTPMStateOpen(emulator->source_path, src->pool, src->volume)) < 0 ||
+    if (qemuTPMVolumeChooseLock(emulator, cfg, ret) < 0 ||
+        qemuTPMVolumeOpenFile(emulator, ret) < 0 ||
         virTPMStateProbe(ret->fd, emulator->source_path, &state) < 0 ||
-        virTPMStateRequire(&state, src->pool, src->volume) < 0)
-        return -1;
-
-    ret->encrypted = state.encrypted;
-
-    secret = QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type != VIR_SECRET_LOOKUP_TYPE_NONE;
-
-    if (virTPMStateRequireSecret(&state, secret, emulator->source_path,
-                                 src->pool, src->volume) < 0 ||
-        qemuTPMVolumeCheckSwtpm(src, state.encrypted) < 0 ||
+        qemuTPMVolumeRequireContent(tpm, &state, ret) < 0 ||
+        qemuTPMVolumeSettleEncryption(vm, emulator, ret) < 0 ||
+        qemuTPMVolumeCheckSwtpm(emulator->srcpool, ret->encrypted) < 0 ||
         qemuTPMVolumeSettleVersion(driver, vm, tpm, &state) < 0)
         return -1;
 
@@ -482,6 +651,28 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
     qemuTPMVolumeMarkLog(tpm);
     *volume = g_steal_pointer(&ret);
     return 0;
+}
+
+
+/* Adds
+ *   --tpmstate backend-uri=file://PATH
+ * and where swtpm takes a lock of its own
+ *   --tpmstate backend-uri=file://PATH,lock --migration release-lock-outgoing,incoming */
+static void
+qemuTPMVolumeAddState(virCommand *cmd,
+                      const char *path,
+                      const qemuTPMVolume *volume)
+{
+    virCommandAddArg(cmd, "--tpmstate");
+    virCommandAddArgFormat(cmd, "backend-uri=file://%s%s", path,
+                           volume->handsOver ? ",lock" : "");
+
+    if (!volume->handsOver)
+        return;
+
+    virCommandAddArg(cmd, "--migration");
+    virCommandAddArgFormat(cmd, "release-lock-outgoing%s",
+                           volume->incoming ? ",incoming" : "");
 }
 
 
@@ -524,9 +715,12 @@ qemuTPMVolumePass(virQEMUDriver *driver,
                   virCommand *cmd)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    const char *path = tpm->data.emulator.source_path;
 
     if (!volume)
         return 0;
+
+    qemuTPMVolumeAddState(cmd, path, volume);
 
     /* with the second one the TPM is encrypted in a migration stream, too */
     if (volume->encrypted &&
@@ -534,12 +728,65 @@ qemuTPMVolumePass(virQEMUDriver *driver,
          qemuTPMVolumeAddKey(cmd, "--migration-key", tpm) < 0))
         return -1;
 
-    if (driver->privileged &&
-        qemuTPMVolumeSetOwner(volume->fd, tpm->data.emulator.source_path, cfg) < 0)
+    if (driver->privileged && !(volume->handsOver && volume->incoming) &&
+        qemuTPMVolumeSetOwner(volume->fd, path, cfg) < 0)
         return -1;
+
+    if (volume->handsOver)
+        VIR_FORCE_CLOSE(volume->fd);
 
     qemuTPMVolumePassFD(cmd, &volume->fd);
     qemuTPMVolumePassFD(cmd, &volume->identityfd);
+
+    QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage = volume->handsOver;
+    return 0;
+}
+
+
+int
+qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        const virStorageSourcePoolDef *src;
+
+        if (!virDomainTPMDefHasVolume(def->tpms[i]))
+            continue;
+
+        src = def->tpms[i]->data.emulator.srcpool;
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has format 'raw', which has no internal snapshots: the TPM would stay behind when the disks are reverted; take the snapshot while the guest is running"),
+                       src->volume, src->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
+                            virDomainObj *vm)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    size_t i;
+
+    for (i = 0; i < vm->def->ntpms; i++) {
+        virDomainTPMDef *tpm = vm->def->tpms[i];
+        const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+
+        if (!virDomainTPMDefHasVolume(tpm) ||
+            QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage ||
+            virFileIsSharedFS(emulator->source_path, cfg->sharedFilesystems) != 1)
+            continue;
+
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where the guest's swtpm can't hand it over to another host: it needs the capability 'tpmstate-opt-lock'"),
+                       emulator->srcpool->volume, emulator->srcpool->pool);
+        return -1;
+    }
+
     return 0;
 }
 
@@ -560,24 +807,6 @@ qemuTPMVolumeReadLog(virDomainTPMDef *tpm)
 }
 
 
-static void
-qemuTPMVolumeReportLog(virDomainTPMDef *tpm,
-                       const char *log)
-{
-    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
-
-    /* the passphrase encrypts the TPM in the guest's saved memory, too */
-    if (strstr(virGetLastErrorMessage(), "stateblob") && strstr(log, "HMAC")) {
-        virReportError(VIR_ERR_AUTH_FAILED,
-                       _("the TPM on volume '%1$s' of pool '%2$s' can't be restored: the guest was saved when the volume had another passphrase"),
-                       src->volume, src->pool);
-        return;
-    }
-
-    virTPMStateReportSwtpm(log, src->pool, src->volume);
-}
-
-
 /* Whether the last error is about the TPM: QEMU's driver for it or swtpm. */
 static bool
 qemuTPMVolumeErrorIsTPM(void)
@@ -585,6 +814,22 @@ qemuTPMVolumeErrorIsTPM(void)
     const char *message = virGetLastErrorMessage();
 
     return strstr(message, "tpm-emulator") || strstr(message, "swtpm");
+}
+
+
+/* swtpm tells by itself that it could not decrypt what QEMU has loaded; any other
+ * line may be of no importance. */
+static void
+qemuTPMVolumeReportLog(virDomainObj *vm,
+                       const virStorageSourcePoolDef *src,
+                       const char *log)
+{
+    if (strstr(log, "Missing migration key"))
+        qemuTPMVolumeReportEncrypted(vm, src);
+    else if (strstr(log, "with the migration key failed"))
+        qemuTPMVolumeReportOtherPassphrase(vm, src);
+    else if (*log && qemuTPMVolumeErrorIsTPM())
+        virTPMStateReportSwtpm(log, src->pool, src->volume);
 }
 
 
@@ -601,7 +846,21 @@ qemuTPMVolumeReportStartError(virDomainObj *vm)
             !QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.starting)
             continue;
 
-        if ((log = qemuTPMVolumeReadLog(tpm)) && *log && qemuTPMVolumeErrorIsTPM())
-            qemuTPMVolumeReportLog(tpm, log);
+        if ((log = qemuTPMVolumeReadLog(tpm)))
+            qemuTPMVolumeReportLog(vm, tpm->data.emulator.srcpool, log);
     }
+}
+
+
+virErrorPtr
+qemuTPMVolumeExplainError(virDomainObj *vm,
+                          virErrorPtr error)
+{
+    if (!error)
+        return NULL;
+
+    virErrorRestore(&error);
+    qemuTPMVolumeReportStartError(vm);
+    virErrorPreserveLast(&error);
+    return error;
 }

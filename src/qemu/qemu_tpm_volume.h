@@ -17,16 +17,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
 
 /**
  * qemuTPMVolumePrepareDomain:
- * @vm: domain that is about to start
- * @flags: bitwise-OR of qemuProcessStartFlags
+ * @def: definition of a domain that is about to start
+ * @boots: whether it starts afresh; else its memory is restored, from this host
+ *         or another, and with it the TPM
  *
  * Asks the storage driver for the volumes that the domain's TPMs are on, and
- * fills in what the live definition says of them: path, version, identity.
+ * fills in what the live definition says of them: path, version, identity. A
+ * TPM that is restored needs the volume with its identity.
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumePrepareDomain(virDomainObj *vm,
-                               unsigned int flags)
+int qemuTPMVolumePrepareDomain(virDomainDef *def,
+                               bool boots)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -34,20 +36,24 @@ int qemuTPMVolumePrepareDomain(virDomainObj *vm,
  * @driver: QEMU driver
  * @vm: domain that is about to start
  * @tpm: a TPM of the domain, backed by the emulator
+ * @incoming: whether the domain comes from another host
  * @volume: the volume, or NULL if @tpm is not on one
  *
  * Takes the lock on the volume that @tpm is on, makes sure that it holds what
  * swtpm may be run on, and settles the TPM's version. The lock is gone when
- * @volume is freed, unless it was passed on.
+ * @volume is freed, unless it was passed on. A volume that the other host still
+ * uses, on a shared file system, is not locked: its swtpm hands over a lock of
+ * its own.
  *
  * Returns 0 on success, -1 with an error reported.
  */
 int qemuTPMVolumeOpen(virQEMUDriver *driver,
                       virDomainObj *vm,
                       virDomainTPMDef *tpm,
+                      bool incoming,
                       qemuTPMVolume **volume)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
-    ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
+    ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumePass:
@@ -56,9 +62,9 @@ int qemuTPMVolumeOpen(virQEMUDriver *driver,
  * @tpm: the TPM it belongs to
  * @cmd: command line of swtpm
  *
- * Gives the passphrase of an encrypted volume to swtpm, lets the account that
- * it runs as access the volume, and hands the lock over: swtpm then holds it
- * for as long as it lives.
+ * Tells swtpm where the volume is, gives it the passphrase if it is encrypted,
+ * lets the account that it runs as access the volume, and hands the lock over:
+ * swtpm then holds it for as long as it lives.
  *
  * Returns 0 on success, -1 with an error reported.
  */
@@ -69,11 +75,48 @@ int qemuTPMVolumePass(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * qemuTPMVolumeCheckOfflineSnapshot:
+ * @def: definition of a domain that is off
+ *
+ * Checks that an internal snapshot of the domain would include its TPM volumes.
+ *
+ * Returns 0 if so, -1 with an error reported.
+ */
+int qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeCheckMigration:
+ * @driver: QEMU driver
+ * @vm: running domain
+ *
+ * Checks that the domain's TPM volumes can be left to another host. One that is
+ * on a shared file system can be if swtpm was started with a lock of its own.
+ *
+ * Returns 0 if so, -1 with an error reported.
+ */
+int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
+                                virDomainObj *vm)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * qemuTPMVolumeReportStartError:
  * @vm: domain whose start has failed with an error reported
  *
  * If the reason was a TPM that is on a volume, replaces the error by one that
- * tells it: swtpm itself writes the reason to its log only.
+ * tells it: swtpm itself writes the reason to its log only. Serves for a domain
+ * that was to come from another host, too.
  */
 void qemuTPMVolumeReportStartError(virDomainObj *vm)
     ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeExplainError:
+ * @vm: domain that was to come from another host
+ * @error: why its QEMU has ended; consumed
+ *
+ * Returns what qemuTPMVolumeReportStartError() makes of @error.
+ */
+virErrorPtr qemuTPMVolumeExplainError(virDomainObj *vm,
+                                      virErrorPtr error)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

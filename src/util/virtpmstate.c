@@ -889,10 +889,10 @@ virTPMStateReportBusy(int fd,
 }
 
 
-static int
-virTPMStateOpenFile(const char *path,
-                    const char *pool,
-                    const char *vol)
+int
+virTPMStateOpenUnlocked(const char *path,
+                        const char *pool,
+                        const char *vol)
 {
     /* must neither wait for the other end of a pipe nor follow a link */
     int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -945,7 +945,7 @@ virTPMStateOpen(const char *path,
             g_usleep(VIR_TPM_STATE_OPEN_WAIT);
 
         VIR_FORCE_CLOSE(fd);
-        if ((fd = virTPMStateOpenFile(path, pool, vol)) < 0)
+        if ((fd = virTPMStateOpenUnlocked(path, pool, vol)) < 0)
             return -1;
 
         if ((rc = virTPMStateLock(fd)) < 0 && rc != -EAGAIN) {
@@ -993,6 +993,15 @@ virTPMStateOpen(const char *path G_GNUC_UNUSED,
                    _("TPM volume '%1$s' of pool '%2$s' can't be locked: this platform has no open file description locks"),
                    vol, pool);
     return -1;
+}
+
+
+int
+virTPMStateOpenUnlocked(const char *path,
+                        const char *pool,
+                        const char *vol)
+{
+    return virTPMStateOpen(path, pool, vol);
 }
 
 #endif /* ! F_OFD_SETLK */

@@ -176,6 +176,21 @@ int virTPMStateOpen(const char *path,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateOpenUnlocked:
+ * @path, @pool, @vol: as for virTPMStateOpen()
+ *
+ * As virTPMStateOpen(), but takes no lock: for a volume that another host still
+ * uses and is about to hand over.
+ *
+ * Returns the descriptor (close-on-exec), or -1 with an error reported.
+ */
+int virTPMStateOpenUnlocked(const char *path,
+                            const char *pool,
+                            const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateIsAt:
  * @fd: descriptor
  * @path: a name

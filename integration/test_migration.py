@@ -1,0 +1,338 @@
+"""Live migration of guests whose TPM is a volume."""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import time
+
+import pytest
+
+import xmls
+from host import POOL, wait_for
+
+
+@pytest.fixture
+def target(other_host):
+    """The host to migrate to, with an active tpm pool."""
+    other_host.install_guest()
+    other_host.define_pool()
+    return other_host
+
+
+def make_place(source, target, name="one", pool="tpm", **what):
+    """Create the blank volume that a migration of the volume "one" fills."""
+    tpm = f"<tpm manufacture='no'><uuid>{source.identity('one')}</uuid></tpm>"
+    return target.path(target.create_volume(name, pool, tpm=tpm, **what))
+
+
+def secrets(source, target, there):
+    """What the volumes of source and target are created with."""
+    if there == "clear":
+        return {}, {}
+    if there == "clear to encrypted":
+        return {}, {"encryption": "vtpm", "secret": target.define_secret("sesame", "key")}
+    here = {"encryption": "vtpm", "secret": source.define_secret("open sesame", "key")}
+    if there == "encrypted to clear":
+        return here, {}
+    if there == "same secret":
+        target.virsh("secret-define", "/dev/stdin", input=xmls.secret(here["secret"], "key"))
+        target.set_secret(here["secret"], "open sesame")
+        return here, here
+    value = {"same value": "open sesame", "other value": "other"}[there]
+    return here, {"encryption": "vtpm", "secret": target.define_secret(value, "other-key")}
+
+
+def start_guest(host, actions="seal,unsealing", tpm=xmls.tpm_volume("one")):
+    """Start a guest that uses its TPM all the time; returns it and what it has sealed."""
+    guest = host.define_guest(tpm=tpm)
+    guest.start(actions)
+    sealed = guest.wait_report("sealed").split()[1] if "seal," in actions else None
+    return guest, sealed
+
+
+def is_locked(host, name="one"):
+    """Whether the volume's lock is held."""
+    with open(host.path(f"{POOL}/{name}"), "r+b") as file:
+        try:
+            host.lock(file)
+        except BlockingIOError:
+            return True
+    return False
+
+
+# What works
+
+@pytest.mark.guest
+@pytest.mark.parametrize("how, there", [
+    ("p2p", "clear"),
+    ("direct", "same secret"),
+    ("p2p", "same value"),
+    ("tunnelled", "clear to encrypted"),
+    ("direct", "clear"),
+])
+def test_guest_unseals_there(tpm_host, target, how, there):
+    here, there = secrets(tpm_host, target, there)
+    tpm_host.create_volume("one", **here)
+    make_place(tpm_host, target, **there)
+    guest, sealed = start_guest(tpm_host)
+    sidecar = target.path(f"{POOL}/one.tpm.xml").read_bytes()
+
+    moved = guest.migrate(target, how=how)
+    assert guest.state() == "shut off"
+    assert not is_locked(tpm_host)
+    assert moved.state() == "running"
+    assert is_locked(target)
+    moved.wait_report(f"unsealed {sealed}")
+    moved.wait_progress()
+
+    target.virsh("destroy", "guest")
+    assert moved.boot("unseal")["unsealed"] == sealed
+    assert target.path(f"{POOL}/one.tpm.xml").read_bytes() == sidecar
+    assert target.identity("one") == tpm_host.identity("one")
+    encrypted = target.describe("one").find("target/encryption") is not None
+    assert encrypted == bool(there)
+    assert bool(target.clear_files(POOL)) != encrypted
+
+
+@pytest.mark.guest
+def test_pool_of_another_name(tpm_host, target):
+    """The definition that is to stay has to be given as well."""
+    target.define_pool("vault", target="/var/lib/libvirt/vault")
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target, "theirs", "vault")
+    guest, sealed = start_guest(tpm_host)
+    xml = tpm_host.path("/var/lib/libvirt/theirs.xml")
+    xml.write_text(guest.xml("unseal").replace("<storage volume='one'/>",
+                                               "<storage pool='vault' volume='theirs'/>"))
+    moved = guest.migrate(target, "--xml", xml, "--persistent-xml", xml)
+    moved.wait_report(f"unsealed {sealed}")
+    target.virsh("destroy", "guest")
+    assert "pool='vault' volume='theirs'" in target.virsh("dumpxml", "guest")
+    moved.tpm = xmls.tpm_volume("theirs", "vault")
+    assert moved.boot("unseal")["unsealed"] == sealed
+    assert list(target.contents(POOL)) == []
+
+
+@pytest.mark.guest
+def test_there_back_and_there_again(tpm_host, target):
+    """What is left behind is older, and replaced."""
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target)
+    guest, sealed = start_guest(tpm_host)
+    for host in (target, tpm_host, target):
+        guest = guest.migrate(host)
+        guest.wait_report(f"unsealed {sealed}")
+    target.virsh("destroy", "guest")
+    assert guest.boot("unseal")["unsealed"] == sealed
+
+
+@pytest.mark.guest
+def test_no_write_is_lost(tpm_host, target, pytestconfig):
+    """The guest counts in its TPM, and complains if a number that it has written is gone."""
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target)
+    guest, _ = start_guest(tpm_host, "nvcount")
+    guest.wait_report("nv 3")
+    count = 0
+    for host in [target, tpm_host] * pytestconfig.getoption("round_trips"):
+        left = guest
+        guest = guest.migrate(host)
+        guest.wait_progress()
+        for side in (left, guest):
+            for line in side.console():
+                assert not line.startswith("FAILED"), line
+                count = max(count, int(line.split()[1])) if line.startswith("nv ") else count
+    guest.host.virsh("destroy", "guest")
+    count = max(count, int(guest.console()[-1].split()[1]))
+    value = int(guest.boot("nvread")["nv-value"])
+    # A write may be done, and the guest gone before it could tell.
+    assert value in (count, count + 1)
+
+
+# What is refused, while the guest goes on
+
+def is_refused(guest, target, message, *options, changed=False):
+    """The migration fails for this reason, and changes no volume anywhere; the guest goes on."""
+    before = target.contents(POOL)
+    inode = guest.host.path(f"{POOL}/one").stat().st_ino
+    said = guest.host.virsh_fails(*guest.migration(target, *options))
+    assert re.search(message, said), said
+    assert "CMD_INIT" not in said, said
+    if changed:
+        # An older state that was opened, or a blank one that got its owner.
+        assert target.contents(POOL).keys() == before.keys()
+    else:
+        assert target.contents(POOL) == before
+    assert target.virsh("list", "--name") == ""
+    assert target.run("pgrep", "-x", "swtpm").stdout == ""
+    assert guest.state() == "running"
+    assert guest.host.path(f"{POOL}/one").stat().st_ino == inode
+    assert is_locked(guest.host)
+    guest.wait_progress()
+
+
+@pytest.mark.guest
+def test_refused_places(tpm_host, target):
+    tpm_host.create_volume("one")
+    guest, sealed = start_guest(tpm_host)
+    uuid = tpm_host.identity("one")
+
+    is_refused(guest, target, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
+
+    target.create_volume("one")
+    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' is for another TPM.*'{uuid}'")
+    target.virsh("vol-delete", "one", "--pool", "tpm")
+
+    target.create_volume("one", tpm="<tpm manufacture='no'/>")
+    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' is for another TPM")
+    target.path(f"{POOL}/one.tpm.xml").unlink()
+    is_refused(guest, target, f"not known which TPM volume 'one' of pool 'tpm' is for.*'{uuid}'.*one.tpm.xml")
+    target.virsh("vol-delete", "one", "--pool", "tpm")
+
+    place = make_place(tpm_host, target)
+    with open(place, "r+b") as file:
+        target.lock(file)
+        is_refused(guest, target, "TPM volume 'one' of pool 'tpm' is in use")
+    place.write_bytes(os.urandom(1 << 16))
+    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' .*not TPM state")
+    place.write_bytes(tpm_host.path(f"{POOL}/one").read_bytes()[:-1000])
+    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' .*(truncated|cut short|damaged)")
+    place.write_bytes(b"")
+
+    target.virsh("pool-destroy", "tpm")
+    is_refused(guest, target, "storage pool 'tpm' of TPM volume 'one' is not active")
+    target.virsh("pool-start", "tpm")
+
+    guest.migrate(target).wait_report(f"unsealed {sealed}")
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("there, message, late", [
+    ("encrypted to clear", "TPM volume 'one' of pool 'tpm' is clear, and can't take the TPM", False),
+    ("other value", "TPM volume 'one' of pool 'tpm' can't take the TPM of the other host: its secret "
+                    "must have the same value", True),
+])
+def test_refused_secrets(tpm_host, target, there, message, late):
+    here, there = secrets(tpm_host, target, there)
+    tpm_host.create_volume("one", **here)
+    make_place(tpm_host, target, **there)
+    guest, _ = start_guest(tpm_host)
+    is_refused(guest, target, message, changed=late)
+    assert target.describe("one").find("tpm").get("manufacture") == "no"
+    if late:
+        # Now with the right one.
+        target.set_secret(there["secret"], "open sesame")
+        guest.migrate(target).wait_report("unsealed")
+
+
+@pytest.mark.guest
+def test_older_state_under_another_passphrase(tpm_host, target):
+    here, there = secrets(tpm_host, target, "same value")
+    tpm_host.create_volume("one", **here)
+    place = make_place(tpm_host, target, **there)
+    guest, _ = start_guest(tpm_host)
+    guest = guest.migrate(target).migrate(tpm_host)
+    target.set_secret(there["secret"], "changed")
+    older = place.read_bytes()
+    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' can't take the TPM of the other host", changed=True)
+    assert place.read_bytes() == older
+
+
+# Shared storage
+
+def test_volume_that_both_hosts_see(host, other_host):
+    """Where libvirt does not know that the storage is shared, the lock keeps the target away."""
+    folder = f"/dev/shm/libvirt-sandbox.{host.name}/shared"
+    for one in (host, other_host):
+        one.define_pool(target=folder)
+    host.create_volume("one")
+    other_host.virsh("pool-refresh", "tpm")
+    other_host.install_guest()
+    guest = host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    said = host.virsh_fails(*guest.migration(other_host))
+    assert "TPM volume 'one' of pool 'tpm' is in use, but by no process that can be seen on this host" in said
+    assert guest.state() == "running"
+
+
+SHARED = f'shared_filesystems = ["{POOL}"]'
+
+
+def test_shared_file_system(tpm_host, target):
+    """This swtpm can't hand its lock over; to save the guest it need not."""
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    with tpm_host.setting(SHARED):
+        guest.start()
+        # Also by a daemon that was not there when the guest started.
+        for _ in range(2):
+            said = tpm_host.virsh_fails(*guest.migration(target))
+            assert re.search("TPM volume 'one' of pool 'tpm' is on a shared file system.*tpmstate-opt-lock", said), said
+            tpm_host.daemon("kill", "virtqemud")
+            tpm_host.daemon("start", "virtqemud")
+        tpm_host.virsh("managedsave", "guest")
+        tpm_host.virsh("start", "guest")
+        assert guest.state() == "running"
+
+
+def test_file_system_that_is_shared_for_the_target(tpm_host, target):
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    with target.setting(SHARED):
+        said = tpm_host.virsh_fails(*guest.migration(target))
+        assert re.search("TPM volume 'one' of pool 'tpm' is on a shared file system.*tpmstate-opt-lock", said), said
+    assert guest.state() == "running"
+
+
+# A migration that is broken off
+
+def kill_process(name):
+    return lambda host: host.run("pkill", "-9", "-x", name)
+
+
+def kill_daemon(host):
+    host.daemon("kill", "virtqemud")
+    time.sleep(0.5)
+    host.daemon("start", "virtqemud")
+
+
+@contextlib.contextmanager
+def slow_migration(guest, target):
+    """A migration that is half-way; waits for its end, which must be a failure."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        done = pool.submit(guest.host.virsh_fails, *guest.migration(target, "--bandwidth", "1"))
+        wait_for("the guest comes in", lambda: "guest" in target.virsh("list", "--name"), every=0.02)
+        try:
+            yield
+        finally:
+            guest.host.run("virsh", "migrate-setspeed", guest.name, "1000")
+        done.result()
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("harm", [
+    kill_process("qemu-system-x86"),
+    kill_process("swtpm"),
+    kill_daemon,
+    None,
+], ids=["qemu", "swtpm", "virtqemud", "aborted"])
+def test_broken_off(tpm_host, target, harm):
+    """The volume is still blank, and takes the guest when it is migrated once more."""
+    tpm_host.create_volume("one")
+    place = make_place(tpm_host, target)
+    guest, sealed = start_guest(tpm_host)
+    with slow_migration(guest, target):
+        if harm:
+            harm(target)
+        else:
+            tpm_host.virsh("domjobabort", "guest")
+    wait_for("the target is empty", lambda: target.virsh("list", "--all", "--name") == "")
+    assert place.read_bytes() == b""
+    assert not is_locked(target)
+    assert guest.state() == "running"
+    guest.wait_progress()
+    guest.migrate(target).wait_report(f"unsealed {sealed}")

@@ -1,0 +1,125 @@
+"""Snapshots of domains whose TPM is a volume."""
+
+import re
+import subprocess
+
+import pytest
+
+import xmls
+from host import POOL
+
+IMAGES = "/var/lib/libvirt/images"
+
+
+def make_disk(host, name):
+    """A disk that can hold snapshots."""
+    path = host.path(f"{IMAGES}/{name}.qcow2")
+    path.parent.mkdir(exist_ok=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], check=True)
+    return path
+
+
+@pytest.fixture
+def guest(tpm_host):
+    """A domain with a TPM volume and a disk."""
+    tpm_host.create_volume("one")
+    disk = make_disk(tpm_host, "disk")
+    return tpm_host.define_guest(tpm=xmls.tpm_volume("one") + "\n" + xmls.disk(disk))
+
+
+def start_and_seal(guest):
+    """The guest runs, and unseals what it has sealed again and again."""
+    guest.start("seal,unsealing")
+    sealed = guest.wait_report("sealed").split()[1]
+    guest.wait_report("unsealed")
+    return sealed
+
+
+def needs_internal_revert(host):
+    """libvirt 11.3 can't revert to an internal snapshot with memory on every QEMU that it supports."""
+    plain = host.define_guest("plain", xmls.disk(make_disk(host, "plain")))
+    plain.start()
+    host.virsh("snapshot-create-as", "plain", "then")
+    done = host.run("virsh", "-q", "snapshot-revert", "plain", "then")
+    if done.returncode:
+        pytest.skip(f"nor can a guest without a TPM: {done.stderr.strip()}")
+
+
+def memory_options(kind):
+    """Where a snapshot keeps the guest's memory."""
+    if kind == "internal":
+        return []
+    return ["--memspec", f"{IMAGES}/memory", "--diskspec", "sda,snapshot=external"]
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("kind", ["internal", "external"])
+def test_snapshot_and_revert(tpm_host, guest, kind):
+    """The TPM goes back with the memory, and so it does where the guest was off meanwhile."""
+    if kind == "internal":
+        needs_internal_revert(tpm_host)
+    sealed = start_and_seal(guest)
+    tpm_host.virsh("snapshot-create-as", "guest", "then", *memory_options(kind))
+    uuid = tpm_host.identity("one")
+    assert f"<source type='volume' uuid='{uuid}'" in tpm_host.virsh("snapshot-dumpxml", "guest", "then")
+
+    tpm_host.virsh("snapshot-revert", "guest", "then")
+    assert guest.state() == "running"
+    guest.wait_report(f"unsealed {sealed}")
+    guest.wait_progress()
+
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.virsh("snapshot-revert", "guest", "then")
+    guest.wait_progress()
+    assert not any(line.startswith("FAILED") for line in guest.console())
+
+    tpm_host.virsh("destroy", "guest")
+    inactive = tpm_host.virsh("dumpxml", "guest")
+    assert "<source type='volume'/>" in inactive
+    assert tpm_host.identity("one") == uuid
+    tpm_host.opens_in_swtpm(f"{POOL}/one")
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("running", [True, False])
+def test_revert_refuses_another_identity(tpm_host, guest, running):
+    """And the guest that runs goes on."""
+    start_and_seal(guest)
+    tpm_host.virsh("snapshot-create-as", "guest", "then")
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+    tpm_host.create_volume("one")
+    if running:
+        guest.start("unsealing,idle")
+        guest.wait_report("FAILED unsealing")
+    before = tpm_host.contents(POOL)
+    said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
+    assert re.search("TPM volume 'one' of pool 'tpm' is for another TPM", said), said
+    assert guest.state() == ("running" if running else "shut off")
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh_fails("snapshot-revert", "guest", "then", "--force")
+    assert tpm_host.contents(POOL) == before
+
+
+def test_offline_internal_snapshot_is_refused(tpm_host, guest):
+    """The TPM would stay behind."""
+    before = tpm_host.contents(POOL, IMAGES)
+    said = tpm_host.virsh_fails("snapshot-create-as", "guest", "then")
+    assert "TPM volume 'one' of pool 'tpm' has format 'raw'" in said
+    assert "the TPM would stay behind" in said
+    assert tpm_host.contents(POOL, IMAGES) == before
+    assert tpm_host.virsh("snapshot-list", "guest", "--name") == ""
+
+
+def test_offline_internal_snapshot_of_a_guest_without_volume(tpm_host, guest):
+    guest.tpm = guest.tpm.replace(xmls.tpm_volume("one"), xmls.tpm_emulator())
+    guest.define("info")
+    tpm_host.virsh("snapshot-create-as", "guest", "then")
+    tpm_host.virsh("snapshot-delete", "guest", "then")
+
+
+def test_snapshot_of_disks_only(tpm_host, guest):
+    """Says by its name that it is of nothing else."""
+    before = tpm_host.contents(POOL)
+    tpm_host.virsh("snapshot-create-as", "guest", "then", "--disk-only")
+    assert tpm_host.contents(POOL) == before
