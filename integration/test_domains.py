@@ -10,7 +10,7 @@ import xml.etree.ElementTree as etree
 import pytest
 
 import xmls
-from host import IMPLICIT, POOL
+from host import IMPLICIT, POOL, TOP
 
 
 def live_tpm(host, name="guest", *options):
@@ -92,6 +92,18 @@ def test_live_xml_and_lock(tpm_host):
     assert f"backend-uri=file://{POOL}/one" in command
     tpm_host.virsh("destroy", "guest")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+
+
+def test_domtpmlist(tpm_host):
+    """The version is only known while the guest runs."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    assert tpm_host.virsh("domtpmlist", "guest").split() == ["tpm-crb", "emulator", "2.0", "tpm", "one"]
+    assert tpm_host.virsh("domtpmlist", "guest", "--inactive").split() == [
+        "tpm-crb", "emulator", "-", "tpm", "one"]
+    assert tpm_host.virsh("complete", "--", "domtpmlist", "gu") == "guest"
+    assert "domtpmlist domain [--inactive]" in (
+        TOP / "build/subprojects/libvirt/docs/manpages/virsh.1").read_text(encoding="utf-8").replace("\\-", "-")
 
 
 def test_lock_goes_with_killed_swtpm(tpm_host):

@@ -57,7 +57,7 @@ need_root() {
 
 # Our own files that stand in libvirt's tree, relative to the project's root.
 own_files() {
-    (cd "$top" && git ls-files --cached --others --deduplicate --exclude-standard -- src docs tests 'tools/virt-*' |
+    (cd "$top" && git ls-files --cached --others --deduplicate --exclude-standard -- src docs tests 'tools/virt-*' 'tools/virsh-*' |
         while read -r file; do
             [ ! -e "$file" ] || printf '%s\n' "$file"
         done)
