@@ -55,6 +55,27 @@ qemuTPMVolumeNew(bool incoming)
 }
 
 
+int
+qemuTPMVolumeRequire(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        const virDomainTPMDef *tpm = def->tpms[i];
+
+        if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR || virDomainTPMDefHasVolume(tpm))
+            continue;
+
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("the TPM of domain '%1$s' is not on a storage volume, as 'swtpm_require_volume' in qemu.conf requires: create a volume with vol-create and name it in the domain, or let 'virt-tpm-volume adopt' make one of the state that there is"),
+                       def->name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
 void
 qemuTPMVolumeFree(qemuTPMVolume *volume)
 {

@@ -9,6 +9,17 @@
 #include "qemu_conf.h"
 #include "vircommand.h"
 
+/**
+ * qemuTPMVolumeRequire:
+ * @def: domain that is about to start
+ *
+ * Makes sure that the domain has no emulated TPM but on a volume.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMVolumeRequire(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
 /* A volume that this process has locked in order to start swtpm on it. */
 typedef struct _qemuTPMVolume qemuTPMVolume;
 

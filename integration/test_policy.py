@@ -1,0 +1,175 @@
+"""swtpm_require_volume in qemu.conf: only TPMs that are on volumes start."""
+
+import uuid
+
+import pytest
+
+import xmls
+from host import GUEST_DIR, IMPLICIT, TOP, wait_for
+from test_tool import Session
+
+REFUSED = "is not on a storage volume, as 'swtpm_require_volume' in qemu.conf requires"
+# Where clean_up() removes what the tests leave.
+ELSEWHERE = "/var/lib/libvirt/images"
+SAVED = f"{ELSEWHERE}/saved"
+
+
+@pytest.fixture
+def policy(tpm_host):
+    """Sets swtpm_require_volume on the host."""
+    conf = tpm_host.path("/etc/libvirt/qemu.conf")
+    before = conf.read_text()
+    yield lambda value: set_policy(tpm_host, value)
+    conf.write_text(before)
+    # It does not start with every value.
+    tpm_host.run("sandbox-daemon", "stop", "virtqemud")
+    tpm_host.daemon("start", "virtqemud")
+
+
+def set_policy(host, value):
+    conf = host.path("/etc/libvirt/qemu.conf")
+    others = [line for line in conf.read_text().splitlines() if "swtpm_require_volume" not in line]
+    conf.write_text("\n".join([*others, f"swtpm_require_volume = {value}", ""]))
+    host.daemon("restart", "virtqemud")
+
+
+def refused(host, *args, **kwargs):
+    """The guest does not start, and nothing of it is made."""
+    before = host.contents(IMPLICIT, ELSEWHERE)
+    message = host.virsh_fails(*args, **kwargs)
+    assert f"the TPM of domain 'guest' {REFUSED}" in message
+    assert "vol-create" in message and "'virt-tpm-volume adopt'" in message
+    assert host.contents(IMPLICIT, ELSEWHERE) == before
+    return True
+
+
+# What does not start
+
+@pytest.mark.parametrize("source", [
+    "",
+    f"<source type='dir' path='{ELSEWHERE}/state'/>",
+    f"<source type='file' path='{ELSEWHERE}/state'/>",
+])
+def test_without_volume(tpm_host, policy, source):
+    guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=source))
+    policy(1)
+    assert refused(tpm_host, "start", "guest")
+    tpm_host.virsh("undefine", "guest")
+    assert refused(tpm_host, "create", "/dev/stdin", input=guest.xml())
+
+
+def test_only_the_start_is_refused(tpm_host, policy):
+    policy(1)
+    tpm_host.define_guest()
+    assert "tpm-crb" in tpm_host.virsh("domxml-to-native", "qemu-argv", "--domain", "guest")
+    policy(0)
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_running_guest_stays(tpm_host, policy):
+    """But it does not start again."""
+    guest = tpm_host.define_guest()
+    guest.start()
+    policy(1)
+    # It needs QEMU's answer, so that virtqemud is known to have found the guest again.
+    tpm_host.virsh("suspend", "guest")
+    tpm_host.virsh("destroy", "guest")
+    assert refused(tpm_host, "start", "guest")
+
+
+@pytest.mark.parametrize("save, restore", [
+    (("managedsave", "guest"), ("start", "guest")),
+    (("save", "guest", SAVED), ("restore", SAVED)),
+])
+def test_saved_image_is_kept(tpm_host, policy, save, restore):
+    tpm_host.path(ELSEWHERE).mkdir()
+    guest = tpm_host.define_guest()
+    guest.start()
+    tpm_host.virsh(*save)
+    policy(1)
+    assert refused(tpm_host, *restore)
+    policy(0)
+    tpm_host.virsh(*restore)
+    assert guest.state() == "running"
+
+
+def test_snapshot(tpm_host, policy):
+    tpm_host.path(ELSEWHERE).mkdir()
+    guest = tpm_host.define_guest()
+    guest.start()
+    tpm_host.virsh("snapshot-create-as", "guest", "snap", "--memspec", f"file={SAVED}")
+    tpm_host.virsh("destroy", "guest")
+    policy(1)
+    assert refused(tpm_host, "snapshot-revert", "guest", "snap")
+
+
+def test_incoming_migration(host, other_host):
+    guest = host.define_guest()
+    other_host.install_guest()
+    set_policy(other_host, 1)
+    guest.start()
+    assert REFUSED in host.virsh_fails(*guest.migration(other_host))
+    assert guest.state() == "running"
+    assert not other_host.contents(IMPLICIT)
+
+
+def test_session(host):
+    """The setting of an unprivileged user."""
+    host.install_guest()
+    home = host.path(f"{ELSEWHERE}/home")
+    (home / ".config/libvirt").mkdir(parents=True)
+    (home / ".config/libvirt/qemu.conf").write_text("swtpm_require_volume = 1\n")
+    host.run("chown", "-R", "nobody", home)
+    with Session(home) as session:
+        text = xmls.domain("guest", str(uuid.uuid4()), xmls.tpm_emulator(), "idle", GUEST_DIR)
+        assert REFUSED in session.virsh_fails("create", "/dev/stdin", input=text)
+
+
+# What does
+
+def test_with_volume(tpm_host, policy):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    policy(1)
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_adopted(tpm_host, policy):
+    tpm_host.define_guest()
+    tpm_host.virsh("start", "guest", "--paused")
+    tpm_host.virsh("destroy", "guest")
+    policy(1)
+    assert refused(tpm_host, "start", "guest")
+    done = tpm_host.run("/usr/bin/python3", TOP / "tools/virt-tpm-volume", "adopt", "guest")
+    assert done.returncode == 0, done.stderr
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_external(tpm_host, policy):
+    """The state of an external TPM is not libvirt's affair."""
+    policy(1)
+    tpm_host.define_guest(tpm="<tpm model='tpm-crb'><backend type='external'>"
+                              "<source type='unix' mode='connect' path='/run/libvirt/external'/>"
+                              "</backend></tpm>")
+    tpm_host.run("mkdir", "/run/libvirt/external-state")
+    started = tpm_host.run("swtpm", "socket", "--tpm2", "--daemon", "--terminate",
+                           "--tpmstate", "dir=/run/libvirt/external-state",
+                           "--ctrl", "type=unixio,path=/run/libvirt/external,mode=0666")
+    assert started.returncode == 0, started.stderr
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_passthrough(tpm_host, policy):
+    """The host may have no TPM, which is another matter."""
+    policy(1)
+    tpm_host.define_guest(tpm="<tpm model='tpm-tis'><backend type='passthrough'>"
+                              "<device path='/dev/null'/></backend></tpm>")
+    assert REFUSED not in tpm_host.run("virsh", "start", "guest").stderr
+
+
+# The setting
+
+def test_invalid_value(tpm_host, policy):
+    policy('"yes"')
+    wait_for("virtqemud ends", lambda: tpm_host.run("pidof", "virtqemud").returncode, timeout=10)
+    assert "expected a bool for 'swtpm_require_volume'" in tpm_host.log()
