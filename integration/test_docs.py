@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import xmls
 from host import POOL, TOP
 
 
@@ -102,3 +103,19 @@ def test_page_is_built_and_linked():
         assert "TPM volume" in (docs / name).read_text(encoding="utf-8")
     for name in ("formatstorage.html", "storage.html", "formatdomain.html", "docs.html"):
         assert "formatstorage-tpm.html" in (docs / name).read_text(encoding="utf-8"), name
+
+
+def test_page_migration(host, other_host, tmp_path):
+    for one in (host, other_host):
+        one.define_pool()
+    other_host.install_guest()
+    host.create_volume("guest1")
+    host.define_guest("guest1", xmls.tpm_volume("guest1")).start()
+    example, = sections("formatstorage-tpm.html.in")["migration"]
+    shown = re.search(r"<uuid>(.*)</uuid>", example).group(1)
+    script = as_script(example).replace(shown, host.identity("guest1"))
+    # The sandbox has no network.
+    script = script.replace("--persistent", f"--persistent --migrateuri {other_host.migrate_uri}")
+    run_script(host, tmp_path, f"TARGET='{other_host.uri}'\n{script}")
+    assert other_host.virsh("domstate", "guest1") == "running"
+    assert "volume='guest1'" in other_host.virsh("dumpxml", "guest1", "--inactive")

@@ -791,7 +791,7 @@ testOpenNoPermission(const void *opaque)
     if (virFileWriteStr(path, "", 0400) < 0 || testOpen(path) >= 0)
         return -1;
 
-    expect = g_strdup_printf("no permission to read and write '%s' of TPM volume 'guest1' of pool 'tpmpool'; check its owner, mode and security label: %s",
+    expect = g_strdup_printf("no permission to read and write '%s' of TPM volume 'guest1' of pool 'tpmpool'; check its owner, mode and security label, and on a network file system that root may do so: %s",
                              path, g_strerror(EACCES));
     return testExpectError(VIR_ERR_SYSTEM_ERROR, expect);
 }

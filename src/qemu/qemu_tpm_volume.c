@@ -31,6 +31,11 @@
 
 VIR_LOG_INIT("qemu.qemu_tpm_volume");
 
+/* How often, and how long in between in microseconds, the lock on an identity is
+ * asked for while it is about to be removed. */
+#define QEMU_TPM_VOLUME_IDENTITY_TRIES 5
+#define QEMU_TPM_VOLUME_IDENTITY_WAIT (10 * 1000)
+
 /* How much of swtpm's log, from where this start began, is looked at. */
 #define QEMU_TPM_VOLUME_LOG_MAX (64 * 1024)
 
@@ -139,8 +144,25 @@ qemuTPMVolumeGetPoolDef(virStoragePoolPtr pool,
 }
 
 
+/* Whether it is because of its file that the storage driver has no volume. */
+static bool
+qemuTPMVolumeReportFile(const virStoragePoolDef *pool,
+                        const virStorageSourcePoolDef *src)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, src->volume);
+    VIR_AUTOCLOSE fd = -1;
+
+    if (strchr(src->volume, '/') || (!virFileExists(path) && errno == ENOENT))
+        return false;
+
+    fd = virTPMStateOpenUnlocked(path, src->pool, src->volume);
+    return fd < 0;
+}
+
+
 static virStorageVolPtr
 qemuTPMVolumeLookup(virStoragePoolPtr pool,
+                    const virStoragePoolDef *pooldef,
                     const virStorageSourcePoolDef *src)
 {
     virStorageVolPtr vol = virStorageVolLookupByName(pool, src->volume);
@@ -152,6 +174,9 @@ qemuTPMVolumeLookup(virStoragePoolPtr pool,
     if (virStoragePoolRefresh(pool, 0) == 0 &&
         (vol = virStorageVolLookupByName(pool, src->volume)))
         return vol;
+
+    if (qemuTPMVolumeReportFile(pooldef, src))
+        return NULL;
 
     virReportError(VIR_ERR_NO_STORAGE_VOL,
                    _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create, or run pool-refresh if it was put there otherwise"),
@@ -171,9 +196,13 @@ qemuTPMVolumeGetDef(virConnectPtr conn,
 
     if (!(pool = qemuTPMVolumeLookupPool(conn, src)) ||
         !(pooldef = qemuTPMVolumeGetPoolDef(pool, src)) ||
-        !(vol = qemuTPMVolumeLookup(pool, src)) ||
-        !(xml = virStorageVolGetXMLDesc(vol, 0)))
+        !(vol = qemuTPMVolumeLookup(pool, pooldef, src)))
         return NULL;
+
+    if (!(xml = virStorageVolGetXMLDesc(vol, 0))) {
+        ignore_value(qemuTPMVolumeReportFile(pooldef, src));
+        return NULL;
+    }
 
     return virStorageVolDefParse(pooldef, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY);
 }
@@ -454,11 +483,13 @@ qemuTPMVolumeSetOwner(int fd,
 
 static void
 qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
-                                const char *uuid,
                                 int fd)
 {
     const virStorageSourcePoolDef *src = emulator->srcpool;
     g_autofree char *holder = virTPMStateLockHolder(fd);
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    virUUIDFormat(emulator->identity, uuid);
 
     if (holder) {
         virReportError(VIR_ERR_RESOURCE_BUSY,
@@ -473,38 +504,67 @@ qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
 }
 
 
+static char *
+qemuTPMVolumeIdentityPath(const virDomainTPMEmulatorDef *emulator,
+                          const char *swtpmStateDir)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    return g_strdup_printf("%s/%s.lock", swtpmStateDir,
+                           virUUIDFormat(emulator->identity, uuid));
+}
+
+
 /* A copy of the volume, under another name, must not run at the same time. */
 static int
 qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
                           const char *swtpmStateDir)
 {
-    char uuid[VIR_UUID_STRING_BUFLEN];
-    g_autofree char *path = NULL;
+    g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
     VIR_AUTOCLOSE fd = -1;
-    int rc;
-    int ret;
+    size_t i;
 
-    virUUIDFormat(emulator->identity, uuid);
-    path = g_strdup_printf("%s/%s.lock", swtpmStateDir, uuid);
+    for (i = 0; i < QEMU_TPM_VOLUME_IDENTITY_TRIES; i++) {
+        int rc;
 
-    if ((fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0) {
-        virReportSystemError(errno, _("cannot open '%1$s'"), path);
-        return -1;
+        if (i > 0)
+            g_usleep(QEMU_TPM_VOLUME_IDENTITY_WAIT);
+
+        VIR_FORCE_CLOSE(fd);
+        if ((fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0) {
+            virReportSystemError(errno, _("cannot open '%1$s'"), path);
+            return -1;
+        }
+
+        if ((rc = virTPMStateLock(fd)) < 0 && rc != -EAGAIN) {
+            virReportSystemError(-rc, _("cannot lock '%1$s'"), path);
+            return -1;
+        }
+
+        /* else it was removed before it was locked */
+        if (rc == 0 && virTPMStateIsAt(fd, path)) {
+            int ret = fd;
+
+            fd = -1;
+            return ret;
+        }
     }
 
-    if ((rc = virTPMStateLock(fd)) == -EAGAIN) {
-        qemuTPMVolumeReportIdentityBusy(emulator, uuid, fd);
-        return -1;
-    }
+    qemuTPMVolumeReportIdentityBusy(emulator, fd);
+    return -1;
+}
 
-    if (rc < 0) {
-        virReportSystemError(-rc, _("cannot lock '%1$s'"), path);
-        return -1;
-    }
 
-    ret = fd;
-    fd = -1;
-    return ret;
+/* Only whoever has the lock may remove the file: it could be another's by now. */
+static void
+qemuTPMVolumeRemoveIdentity(const virDomainTPMEmulatorDef *emulator,
+                            const char *swtpmStateDir)
+{
+    g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
+    VIR_AUTOCLOSE fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && virTPMStateLock(fd) == 0 && virTPMStateIsAt(fd, path))
+        unlink(path);
 }
 
 
@@ -809,6 +869,21 @@ qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
     }
 
     return 0;
+}
+
+
+void
+qemuTPMVolumeStopped(virQEMUDriver *driver,
+                     const virDomainDef *def)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        if (virDomainTPMDefHasVolume(def->tpms[i]) &&
+            def->tpms[i]->data.emulator.hasidentity)
+            qemuTPMVolumeRemoveIdentity(&def->tpms[i]->data.emulator, cfg->swtpmStateDir);
+    }
 }
 
 

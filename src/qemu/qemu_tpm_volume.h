@@ -111,6 +111,17 @@ int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * qemuTPMVolumeStopped:
+ * @driver: QEMU driver
+ * @def: definition of a domain whose swtpm has ended
+ *
+ * Removes the files whose locks stood for the identities of the domain's TPMs.
+ */
+void qemuTPMVolumeStopped(virQEMUDriver *driver,
+                          const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
  * qemuTPMVolumeReportStartError:
  * @vm: domain whose start has failed with an error reported
  *

@@ -844,7 +844,7 @@ virTPMStateReportOpen(int err,
     case EACCES:
     case EPERM:
         virReportSystemError(err,
-                             _("no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'; check its owner, mode and security label"),
+                             _("no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'; check its owner, mode and security label, and on a network file system that root may do so"),
                              path, vol, pool);
         return;
 
