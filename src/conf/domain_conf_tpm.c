@@ -229,9 +229,17 @@ virDomainTPMVolumeFormatStorage(virBuffer *buf,
 
 
 bool
-virDomainTPMVolumeCheckIdentity(const virDomainTPMDef *src,
-                                const virDomainTPMDef *dst)
+virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
+                                    const virDomainTPMDef *dst)
 {
+    if (virDomainTPMDefHasVolume(src) && !virDomainTPMDefHasVolume(dst)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM is on volume '%1$s' of storage pool '%2$s', target TPM names no volume"),
+                       src->data.emulator.srcpool->volume,
+                       src->data.emulator.srcpool->pool);
+        return false;
+    }
+
     if (!virDomainTPMDefHasVolume(src) || !virDomainTPMDefHasVolume(dst) ||
         !src->data.emulator.hasidentity || !dst->data.emulator.hasidentity ||
         memcmp(src->data.emulator.identity, dst->data.emulator.identity,

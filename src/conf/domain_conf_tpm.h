@@ -69,15 +69,16 @@ void virDomainTPMVolumeFormatStorage(virBuffer *buf,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
- * virDomainTPMVolumeCheckIdentity:
+ * virDomainTPMVolumeCheckABIStability:
  * @src: TPM of a domain
  * @dst: the same TPM in what is to replace the domain's definition
  *
  * Returns false, with an error reported, if both are on a volume and are known
- * to be different TPMs.
+ * to be different TPMs, or if the domain would leave its volume for a state that
+ * libvirt makes.
  */
-bool virDomainTPMVolumeCheckIdentity(const virDomainTPMDef *src,
-                                     const virDomainTPMDef *dst)
+bool virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
+                                         const virDomainTPMDef *dst)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**

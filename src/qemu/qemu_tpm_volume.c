@@ -275,7 +275,7 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
         return -1;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("it is not known which TPM volume '%1$s' of pool '%2$s' is for, and the guest was running with the one with uuid '%3$s': bring back the volume's description '%1$s.tpm.xml', or create a blank volume for this uuid"),
+                   _("it is not known which TPM volume '%1$s' of pool '%2$s' is for, and the guest was running with the one with uuid '%3$s': bring back the volume's description '%1$s.tpm.xml'"),
                    src->volume, src->pool,
                    virUUIDFormat(emulator->identity, expected));
     return -1;
