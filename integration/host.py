@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -124,6 +125,20 @@ class Host:
         finally:
             path.write_text(before)
             self.daemon("restart", daemon)
+
+    @contextlib.contextmanager
+    def older_swtpm(self, *features):
+        """With a swtpm that says that it can do no more than this."""
+        says = json.dumps({"type": "swtpm", "features": features})
+        with tempfile.TemporaryDirectory() as folder:
+            older = Path(folder, "swtpm")
+            older.write_text(f"#!/bin/sh\necho '{says}'\n")
+            older.chmod(0o755)
+            assert self.run("mount", "-n", "--bind", older, "/usr/bin/swtpm").returncode == 0
+            try:
+                yield
+            finally:
+                self.run("umount", "-n", "/usr/bin/swtpm")
 
     # What can be made
 

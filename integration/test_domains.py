@@ -327,6 +327,21 @@ def test_model_that_the_version_has_not(tpm_host):
     does_not_start(tpm_host, "tpm-crb")
 
 
+def test_swtpm_too_old_for_files(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    with tpm_host.older_swtpm("cmdarg-pwd-fd"):
+        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one' of pool 'tpm': it can't keep its state in a file")
+
+
+def test_swtpm_too_old_for_encryption(tpm_host):
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    with tpm_host.older_swtpm("tpmstate-dir-backend-opt-mode", "nvram-backend-dir", "nvram-backend-file"):
+        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one'.*encrypted: it can't be given a passphrase")
+
+
 def test_symbolic_link_is_not_followed(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))

@@ -239,6 +239,30 @@ def test_older_state_under_another_passphrase(tpm_host, target):
     assert place.read_bytes() == older
 
 
+@pytest.mark.guest
+def test_full_disk(tpm_host, other_host):
+    """Found out when the TPM is loaded."""
+    other_host.install_guest()
+    other_host.define_pool(start=False)
+    other_host.virsh("pool-build", "tpm")
+    other_host.run("mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", POOL)
+    other_host.virsh("pool-start", "tpm")
+    tpm_host.create_volume("one")
+    make_place(tpm_host, other_host)
+    with contextlib.suppress(OSError), open(other_host.path(f"{POOL}/.fill"), "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    guest, _ = start_guest(tpm_host)
+    try:
+        is_refused(guest, other_host, "swtpm can't write TPM volume 'one' of pool 'tpm': No space left on device",
+                   changed=True)
+        other_host.path(f"{POOL}/.fill").unlink()
+        guest.migrate(other_host).wait_report("unsealed")
+        other_host.virsh("destroy", "guest")
+    finally:
+        other_host.run("umount", POOL)
+
+
 # Shared storage
 
 def test_volume_that_both_hosts_see(host, other_host):

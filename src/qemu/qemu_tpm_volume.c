@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "datatypes.h"
@@ -35,6 +36,9 @@ VIR_LOG_INIT("qemu.qemu_tpm_volume");
  * asked for while it is about to be removed. */
 #define QEMU_TPM_VOLUME_IDENTITY_TRIES 5
 #define QEMU_TPM_VOLUME_IDENTITY_WAIT (10 * 1000)
+
+/* Where there is less room on a file system, in bytes, TPM state can't grow. */
+#define QEMU_TPM_VOLUME_ROOM (16 * 1024)
 
 /* How much of swtpm's log, from where this start began, is looked at. */
 #define QEMU_TPM_VOLUME_LOG_MAX (64 * 1024)
@@ -913,18 +917,36 @@ qemuTPMVolumeErrorIsTPM(void)
 }
 
 
+/* swtpm, which maps the file into its memory, can't say so: it is ended by a
+ * signal. */
+static bool
+qemuTPMVolumeIsFull(const char *path)
+{
+    struct statvfs fs;
+
+    return statvfs(path, &fs) == 0 &&
+        (unsigned long long) fs.f_bavail * fs.f_frsize < QEMU_TPM_VOLUME_ROOM;
+}
+
+
 /* swtpm tells by itself that it could not decrypt what QEMU has loaded; any other
  * line may be of no importance. */
 static void
 qemuTPMVolumeReportLog(virDomainObj *vm,
-                       const virStorageSourcePoolDef *src,
+                       const virDomainTPMEmulatorDef *emulator,
                        const char *log)
 {
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+
     if (strstr(log, "Missing migration key"))
         qemuTPMVolumeReportEncrypted(vm, src);
     else if (strstr(log, "with the migration key failed"))
         qemuTPMVolumeReportOtherPassphrase(vm, src);
-    else if (*log && qemuTPMVolumeErrorIsTPM())
+    else if (qemuTPMVolumeErrorIsTPM() && qemuTPMVolumeIsFull(emulator->source_path))
+        virReportSystemError(ENOSPC,
+                             _("swtpm can't write TPM volume '%1$s' of pool '%2$s'"),
+                             src->volume, src->pool);
+    else if (qemuTPMVolumeErrorIsTPM() && *log)
         virTPMStateReportSwtpm(log, src->pool, src->volume);
 }
 
@@ -943,7 +965,7 @@ qemuTPMVolumeReportStartError(virDomainObj *vm)
             continue;
 
         if ((log = qemuTPMVolumeReadLog(tpm)))
-            qemuTPMVolumeReportLog(vm, tpm->data.emulator.srcpool, log);
+            qemuTPMVolumeReportLog(vm, &tpm->data.emulator, log);
     }
 }
 
