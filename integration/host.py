@@ -287,11 +287,25 @@ class Host:
         """Wait until a process is gone."""
         wait_for(f"process {pid} is gone", lambda: not Path(f"/proc/{pid}").exists(), timeout=10)
 
+    def wait_for_none(self, program):
+        """Wait until a program runs nowhere on this host."""
+        wait_for(f"no {program} runs", lambda: self.run("pgrep", program).returncode == 1, timeout=10)
+
     @staticmethod
     def lock(file):
         """Take the lock of a volume, as whoever uses it does, until file is closed."""
         whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
+
+    @classmethod
+    def is_locked(cls, path):
+        """Whether somebody holds the lock of a volume."""
+        with open(path, "r+b") as file:
+            try:
+                cls.lock(file)
+            except BlockingIOError:
+                return True
+        return False
 
     def log(self, name="virtqemud"):
         """A daemon's log."""
@@ -408,10 +422,19 @@ class Guest:
         return wait_for(f"{self.name} reports '{start}'",
                         lambda: next((line for line in self.console() if line.startswith(start)), ""))
 
-    def wait_progress(self):
-        """Wait until the guest has reported something more."""
-        before = len(self.console())
-        wait_for(f"{self.name} goes on", lambda: len(self.console()) > before)
+    def next_report(self, start=""):
+        """Wait until the guest reports something, or something that starts so, once more;
+        returns the line."""
+        def reports():
+            return [line for line in self.console() if line.startswith(start)]
+        known = len(reports())
+        return wait_for(f"{self.name} reports '{start}' again", lambda: reports()[known:])[0]
+
+    def pid(self, program):
+        """The process of a running guest: of "swtpm" or of "qemu"."""
+        pattern = {"swtpm": f"swtpm socket.*-{self.name}-swtpm.sock",
+                   "qemu": f"qemu-system.* guest={self.name},"}[program]
+        return int(self.host.run("pgrep", "-f", pattern).stdout)
 
     def wait_off(self):
         """Wait until the guest has powered itself off."""

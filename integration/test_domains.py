@@ -20,11 +20,6 @@ def live_tpm(host, name="guest", *options):
     return etree.fromstring(text).find("devices/tpm")
 
 
-def swtpm_of(host, name="guest"):
-    """The process that serves a running guest's TPM."""
-    return int(host.run("pgrep", "-f", f"swtpm socket.*{name}-swtpm.sock").stdout)
-
-
 # The reference in XML
 
 def test_reference_survives(tpm_host):
@@ -86,7 +81,7 @@ def test_live_xml_and_lock(tpm_host):
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.owner() == "tss"
 
-    swtpm = swtpm_of(tpm_host)
+    swtpm = guest.pid("swtpm")
     assert f"process {swtpm} (swtpm)" in tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
     command = tpm_host.run("cat", f"/proc/{swtpm}/cmdline").stdout.split("\0")
     assert f"backend-uri=file://{POOL}/one" in command
@@ -108,8 +103,9 @@ def test_domtpmlist(tpm_host):
 
 def test_lock_goes_with_killed_swtpm(tpm_host):
     tpm_host.create_volume("one")
-    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
-    swtpm = swtpm_of(tpm_host)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    swtpm = guest.pid("swtpm")
     tpm_host.daemon("kill", "virtqemud")
     assert "in use by process" in tpm_host.virsh_fails("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
     os.kill(swtpm, 9)
