@@ -55,6 +55,7 @@ def test_refused_definitions(tpm_host, inner, message):
 def test_define_needs_no_pool(host):
     """The pool may be off, or not be there yet."""
     host.define_guest(tpm=xmls.tpm_volume("one", "nowhere"))
+    assert "-tpmdev" in host.virsh("domxml-to-native", "qemu-argv", "--domain", "guest")
 
 
 def test_disk_with_vtpm_encryption_is_refused(tpm_host):

@@ -666,8 +666,7 @@ def traces(host):
 
 
 def traces_of_one_start(guest):
-    """What there is after the first start, and stays: folders, the guest's console, and the lock of its
-    TPM's identity, an empty file."""
+    """What there is after the first start, and stays: folders and the guest's console."""
     guest.start()
     guest.host.virsh("destroy", guest.name)
     guest.host.wait_for_none("swtpm")
@@ -705,6 +704,13 @@ def runs(program):
     return False
 
 
+def remove_folders(host):
+    """Remove what libvirt itself leaves of any domain, if virtqemud is killed while it starts one."""
+    for folder in (*host.path("/var/lib/libvirt/qemu").glob("domain-*"),
+                   *host.path("/run/libvirt/qemu/channel").iterdir()):
+        shutil.rmtree(folder)
+
+
 def test_virtqemud_crashes_when_swtpm_starts(watched, guest):
     """The swtpm that is there already does not stand in the way. The domain gets another id than it
     had: libvirt knows what is left of a domain by its id."""
@@ -722,15 +728,7 @@ def test_virtqemud_crashes_when_swtpm_starts(watched, guest):
         host.virsh("start", "guest")
         host.virsh("destroy", "guest")
         watched.is_off()
-
-
-def remove_unknown(host):
-    """Remove what libvirt knows nothing of, as virtqemud had not written it down when it was killed:
-    see test_virtqemud_crashes_when_swtpm_starts(). There are also folders, of any domain."""
-    end_all(host, "swtpm")
-    for folder in (*host.path("/var/lib/libvirt/qemu").glob("domain-*"),
-                   *host.path("/run/libvirt/qemu/channel").iterdir()):
-        shutil.rmtree(folder)
+        remove_folders(host)
 
 
 def test_crashes_at_any_moment(watched, guest):
@@ -752,10 +750,10 @@ def test_crashes_at_any_moment(watched, guest):
             host.daemon("start", program)
         state = guest.state()
         print(f"{program} {moment:.3f} {state} {said!r}")
-        if program == "virtqemud" and state == "shut off":
-            remove_unknown(host)
         # It may be off.
         host.run("virsh", "destroy", "guest")
         guest.wait_off()
         watched.is_off()
+        if program == "virtqemud":
+            remove_folders(host)
     assert traces(host) ^ before == set()

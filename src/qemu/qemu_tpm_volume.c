@@ -22,6 +22,7 @@
 #include "viralloc.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virpidfile.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"
@@ -561,10 +562,8 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
 
 /* Only whoever has the lock may remove the file: it could be another's by now. */
 static void
-qemuTPMVolumeRemoveIdentity(const virDomainTPMEmulatorDef *emulator,
-                            const char *swtpmStateDir)
+qemuTPMVolumeRemoveIdentity(const char *path)
 {
-    g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
     VIR_AUTOCLOSE fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd >= 0 && virTPMStateLock(fd) == 0 && virTPMStateIsAt(fd, path))
@@ -884,9 +883,83 @@ qemuTPMVolumeStopped(virQEMUDriver *driver,
     size_t i;
 
     for (i = 0; i < def->ntpms; i++) {
-        if (virDomainTPMDefHasVolume(def->tpms[i]) &&
-            def->tpms[i]->data.emulator.hasidentity)
-            qemuTPMVolumeRemoveIdentity(&def->tpms[i]->data.emulator, cfg->swtpmStateDir);
+        const virDomainTPMEmulatorDef *emulator = &def->tpms[i]->data.emulator;
+        g_autofree char *path = NULL;
+
+        if (!virDomainTPMDefHasVolume(def->tpms[i]) || !emulator->hasidentity)
+            continue;
+
+        path = qemuTPMVolumeIdentityPath(emulator, cfg->swtpmStateDir);
+        qemuTPMVolumeRemoveIdentity(path);
+    }
+}
+
+
+static int
+qemuTPMVolumeAddId(virDomainObj *vm,
+                   void *opaque)
+{
+    VIR_WITH_OBJECT_LOCK_GUARD(vm) {
+        if (virDomainObjIsActive(vm))
+            g_hash_table_add(opaque, GINT_TO_POINTER(vm->def->id));
+    }
+
+    return 0;
+}
+
+
+/* The file of a swtpm's process id is named ID-NAME-swtpm.pid, its socket
+ * ID-NAME-swtpm.sock. */
+static void
+qemuTPMVolumeEndLeftover(const char *path,
+                         const char *name,
+                         GHashTable *ids)
+{
+    g_autofree char *sock = NULL;
+    char *end;
+    int id;
+
+    if (!virStringHasSuffix(name, "-swtpm.pid") ||
+        virStrToLong_i(name, &end, 10, &id) < 0 || *end != '-' ||
+        g_hash_table_contains(ids, GINT_TO_POINTER(id)))
+        return;
+
+    VIR_INFO("ending swtpm of '%s', which belongs to no domain", path);
+
+    if (virPidFileForceCleanupPath(path) < 0)
+        VIR_WARN("cannot end swtpm of '%s'", path);
+
+    sock = g_strdup_printf("%.*ssock", (int) (strlen(path) - strlen("pid")), path);
+    unlink(sock);
+}
+
+
+void
+qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    g_autoptr(GHashTable) ids = g_hash_table_new(NULL, NULL);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, cfg->swtpmStateDir) < 0)
+        return;
+
+    virDomainObjListForEach(driver->domains, false, qemuTPMVolumeAddId, ids);
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = g_strdup_printf("%s/%s", cfg->swtpmStateDir, ent->d_name);
+
+        qemuTPMVolumeEndLeftover(path, ent->d_name, ids);
+    }
+
+    rewinddir(dir);
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = g_strdup_printf("%s/%s", cfg->swtpmStateDir, ent->d_name);
+
+        if (virStringHasSuffix(ent->d_name, ".lock"))
+            qemuTPMVolumeRemoveIdentity(path);
     }
 }
 

@@ -122,6 +122,18 @@ void qemuTPMVolumeStopped(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
+ * qemuTPMVolumeEndLeftovers:
+ * @driver: QEMU driver that has loaded what ran when the daemon ended, and
+ *          starts nothing yet
+ *
+ * Ends every swtpm that belongs to no domain, and removes its files: the daemon
+ * was killed when it had started swtpm, and QEMU not yet. It would keep the lock
+ * of its volume.
+ */
+void qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * qemuTPMVolumeReportStartError:
  * @vm: domain whose start has failed with an error reported
  *
