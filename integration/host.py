@@ -16,6 +16,8 @@ import uuid
 import xml.etree.ElementTree as etree
 from pathlib import Path
 
+import pytest
+
 import xmls
 
 TOP = Path(__file__).resolve().parent.parent
@@ -360,6 +362,39 @@ class OtherHost(Host):
     @staticmethod
     def _child(pid):
         return subprocess.check_output(["pgrep", "-P", str(pid)], text=True).split()[0]
+
+
+class Session(Host):
+    """Daemons of an unprivileged user, as a Host. A context manager."""
+
+    build = TOP / "build/subprojects/libvirt/src"
+
+    def __init__(self, home):
+        super().__init__()
+        self.home = home
+        # cat, for a pipe of root's cannot be opened as /dev/stdin.
+        self.enter = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
+                      "env", "-u", "XDG_CONFIG_HOME", "-u", "XDG_CACHE_HOME", f"HOME={home}",
+                      f"XDG_RUNTIME_DIR={home}/run", "LIBVIRT_DEFAULT_URI=qemu:///session",
+                      "sh", "-c", 'cat | "$@"', "--")
+
+    def __enter__(self):
+        subprocess.run(["install", "-d", "-o", "nobody", self.home, f"{self.home}/run"], check=True)
+        if self.run("test", "-x", self.build / "virtqemud").returncode:
+            pytest.skip("an unprivileged user has no access to this checkout")
+        self.run("swtpm_setup", "--create-config-files")
+        for name in DAEMONS:
+            done = self.run(self.build / name, "--daemon", "--pid-file", f"{self.home}/{name}.pid")
+            assert done.returncode == 0, done.stderr
+        return self
+
+    def __exit__(self, *_):
+        for name in reversed(DAEMONS):
+            subprocess.run(["pkill", "-F", f"{self.home}/{name}.pid"], check=True)
+
+    def validate(self, text, schema):
+        # The file that it makes is root's.
+        Host().validate(text, schema)
 
 
 class Guest:

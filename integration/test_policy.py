@@ -5,8 +5,7 @@ import uuid
 import pytest
 
 import xmls
-from host import GUEST_DIR, IMPLICIT, TOP, wait_for
-from test_tool import Session
+from host import GUEST_DIR, IMPLICIT, TOP, Session, wait_for
 
 REFUSED = "is not on a storage volume, as 'swtpm_require_volume' in qemu.conf requires"
 # Where clean_up() removes what the tests leave.

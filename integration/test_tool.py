@@ -8,20 +8,11 @@ import xml.etree.ElementTree as etree
 import pytest
 
 import xmls
-from host import DAEMONS, GUEST_DIR, TOP, Host
+from host import GUEST_DIR, IMPLICIT, POOL, TOP, Session
 
-POOL = "/var/lib/libvirt/tpm"
-IMPLICIT = "/var/lib/libvirt/swtpm"
 # For <source> of a TPM's backend.
 ELSEWHERE = "/var/lib/libvirt/images"
 TOOL = TOP / "tools/virt-tpm-volume"
-
-
-@pytest.fixture
-def tpm_host(host):
-    """A host with an active tpm pool."""
-    host.define_pool()
-    return host
 
 
 def tool(host, *args):
@@ -212,38 +203,6 @@ def test_adopt_on_a_remote_connection(host, other_host):
     assert is_on_volume(other_host)
     assert other_host.contents(IMPLICIT) == before
     assert works(host, "-c", other_host.uri, "check") == "guest: ok\n"
-
-
-class Session(Host):
-    """Daemons of an unprivileged user, as a Host. A context manager."""
-
-    build = TOP / "build/subprojects/libvirt/src"
-
-    def __init__(self, home):
-        self.home = home
-        # cat, for a pipe of root's cannot be opened as /dev/stdin.
-        self.enter = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
-                      "env", "-u", "XDG_CONFIG_HOME", "-u", "XDG_CACHE_HOME", f"HOME={home}",
-                      f"XDG_RUNTIME_DIR={home}/run", "LIBVIRT_DEFAULT_URI=qemu:///session",
-                      "sh", "-c", 'cat | "$@"', "--")
-
-    def __enter__(self):
-        subprocess.run(["install", "-d", "-o", "nobody", self.home, f"{self.home}/run"], check=True)
-        if self.run("test", "-x", self.build / "virtqemud").returncode:
-            pytest.skip("an unprivileged user has no access to this checkout")
-        self.run("swtpm_setup", "--create-config-files")
-        for name in DAEMONS:
-            done = self.run(self.build / name, "--daemon", "--pid-file", f"{self.home}/{name}.pid")
-            assert done.returncode == 0, done.stderr
-        return self
-
-    def __exit__(self, *_):
-        for name in reversed(DAEMONS):
-            subprocess.run(["pkill", "-F", f"{self.home}/{name}.pid"], check=True)
-
-    def validate(self, text, schema):
-        # The file that it makes is root's.
-        Host().validate(text, schema)
 
 
 def test_adopt_in_a_session(host):

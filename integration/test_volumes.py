@@ -5,7 +5,6 @@ import random
 import re
 import subprocess
 import time
-import xml.etree.ElementTree as etree
 
 import pytest
 
