@@ -45,5 +45,5 @@ def tpm_host(host):
 @pytest.fixture
 def other_host():
     """A second Host, with daemons and files of its own: what to migrate to."""
-    with OtherHost("other") as other:
+    with OtherHost(f"{Host().name}-other") as other:
         yield other

@@ -144,15 +144,14 @@ def test_adopted(tpm_host, policy):
     tpm_host.virsh("start", "guest", "--paused")
 
 
-def test_external(tpm_host, policy):
+def test_external(tpm_host, policy, tmp_path):
     """The state of an external TPM is not libvirt's affair."""
     policy(1)
     tpm_host.define_guest(tpm="<tpm model='tpm-crb'><backend type='external'>"
                               "<source type='unix' mode='connect' path='/run/libvirt/external'/>"
                               "</backend></tpm>")
-    tpm_host.run("mkdir", "/run/libvirt/external-state")
     started = tpm_host.run("swtpm", "socket", "--tpm2", "--daemon", "--terminate",
-                           "--tpmstate", "dir=/run/libvirt/external-state",
+                           "--tpmstate", f"dir={tmp_path}",
                            "--ctrl", "type=unixio,path=/run/libvirt/external,mode=0666")
     assert started.returncode == 0, started.stderr
     tpm_host.virsh("start", "guest", "--paused")

@@ -156,8 +156,9 @@ qemuTPMVolumeReportFile(const virStoragePoolDef *pool,
 {
     g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, src->volume);
     VIR_AUTOCLOSE fd = -1;
+    struct stat st;
 
-    if (strchr(src->volume, '/') || (!virFileExists(path) && errno == ENOENT))
+    if (strchr(src->volume, '/') || (lstat(path, &st) < 0 && errno == ENOENT))
         return false;
 
     fd = virTPMStateOpenUnlocked(path, src->pool, src->volume);
