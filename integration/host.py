@@ -207,6 +207,12 @@ class Host:
         self.validate(text, "storagevol")
         return etree.fromstring(text)
 
+    def domain_tpm(self, name="guest", *options):
+        """The <tpm> of a domain's XML, parsed; and the XML is what the schema says."""
+        text = self.virsh("dumpxml", name, *options)
+        self.validate(text, "domain")
+        return etree.fromstring(text).find("devices/tpm")
+
     def identity(self, name, pool="tpm"):
         """The identity uuid of a volume, or None."""
         return self.describe(name, pool).findtext("tpm/uuid")

@@ -13,19 +13,12 @@ import xmls
 from host import IMPLICIT, POOL, TOP
 
 
-def live_tpm(host, name="guest", *options):
-    """The <tpm> of a domain's XML, which is valid."""
-    text = host.virsh("dumpxml", name, *options)
-    host.validate(text, "domain")
-    return etree.fromstring(text).find("devices/tpm")
-
-
 # The reference in XML
 
 def test_reference_survives(tpm_host):
     """Inactive XML has the marker that an older libvirt refuses, and no identity or version."""
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    tpm = live_tpm(tpm_host, "guest", "--inactive")
+    tpm = tpm_host.domain_tpm("guest", "--inactive")
     assert tpm.find("storage").attrib == {"pool": "tpm", "volume": "one"}
     assert tpm.find("backend").attrib == {"type": "emulator"}
     assert tpm.find("backend/source").attrib == {"type": "volume"}
@@ -75,7 +68,7 @@ def test_live_xml_and_lock(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     guest.start()
-    tpm = live_tpm(tpm_host)
+    tpm = tpm_host.domain_tpm()
     assert tpm.find("backend").get("version") == "2.0"
     assert tpm.find("backend/source").attrib == {
         "type": "volume", "uuid": tpm_host.identity("one"), "encrypted": "no"}
@@ -120,12 +113,12 @@ def test_daemon_restart_finds_everything(tpm_host):
     secret = tpm_host.define_secret("open sesame", "tpm-key")
     tpm_host.create_volume("one", encryption="vtpm", secret=secret)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
-    before = etree.tostring(live_tpm(tpm_host))
+    before = etree.tostring(tpm_host.domain_tpm())
     tpm_host.daemon("stop", "virtstoraged")
     tpm_host.daemon("kill", "virtqemud")
     tpm_host.daemon("start", "virtqemud")
     assert tpm_host.virsh("domstate", "guest") == "running"
-    assert etree.tostring(live_tpm(tpm_host)) == before
+    assert etree.tostring(tpm_host.domain_tpm()) == before
     tpm_host.virsh("destroy", "guest")
     assert tpm_host.path(f"{POOL}/one").exists()
 

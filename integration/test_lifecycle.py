@@ -118,9 +118,7 @@ def end_all(host, program):
 
 def reference(host, name="guest", *options):
     """The <storage> of a domain's TPM."""
-    text = host.virsh("dumpxml", name, *options)
-    host.validate(text, "domain")
-    return etree.fromstring(text).find("devices/tpm/storage").attrib
+    return host.domain_tpm(name, *options).find("storage").attrib
 
 
 def refers(volume, pool="tpm"):

@@ -232,7 +232,10 @@ bool
 virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
                                     const virDomainTPMDef *dst)
 {
-    if (virDomainTPMDefHasVolume(src) && !virDomainTPMDefHasVolume(dst)) {
+    if (!virDomainTPMDefHasVolume(src))
+        return true;
+
+    if (!virDomainTPMDefHasVolume(dst)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("TPM is on volume '%1$s' of storage pool '%2$s', target TPM names no volume"),
                        src->data.emulator.srcpool->volume,
@@ -240,8 +243,7 @@ virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
         return false;
     }
 
-    if (!virDomainTPMDefHasVolume(src) || !virDomainTPMDefHasVolume(dst) ||
-        !src->data.emulator.hasidentity || !dst->data.emulator.hasidentity ||
+    if (!src->data.emulator.hasidentity || !dst->data.emulator.hasidentity ||
         memcmp(src->data.emulator.identity, dst->data.emulator.identity,
                VIR_UUID_BUFLEN) == 0)
         return true;

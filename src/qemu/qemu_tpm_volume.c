@@ -33,11 +33,6 @@
 
 VIR_LOG_INIT("qemu.qemu_tpm_volume");
 
-/* How often, and how long in between in microseconds, the lock on an identity is
- * asked for while it is about to be removed. */
-#define QEMU_TPM_VOLUME_IDENTITY_TRIES 5
-#define QEMU_TPM_VOLUME_IDENTITY_WAIT (10 * 1000)
-
 /* Where there is less room on a file system, in bytes, TPM state can't grow. */
 #define QEMU_TPM_VOLUME_ROOM (16 * 1024)
 
@@ -528,36 +523,27 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
 {
     g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
     VIR_AUTOCLOSE fd = -1;
-    size_t i;
+    int rc = virTPMStateLockPath(path, true, &fd);
+    int ret;
 
-    for (i = 0; i < QEMU_TPM_VOLUME_IDENTITY_TRIES; i++) {
-        int rc;
-
-        if (i > 0)
-            g_usleep(QEMU_TPM_VOLUME_IDENTITY_WAIT);
-
-        VIR_FORCE_CLOSE(fd);
-        if ((fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0) {
-            virReportSystemError(errno, _("cannot open '%1$s'"), path);
-            return -1;
-        }
-
-        if ((rc = virTPMStateLock(fd)) < 0 && rc != -EAGAIN) {
-            virReportSystemError(-rc, _("cannot lock '%1$s'"), path);
-            return -1;
-        }
-
-        /* else it was removed before it was locked */
-        if (rc == 0 && virTPMStateIsAt(fd, path)) {
-            int ret = fd;
-
-            fd = -1;
-            return ret;
-        }
+    if (rc == -EAGAIN) {
+        qemuTPMVolumeReportIdentityBusy(emulator, fd);
+        return -1;
     }
 
-    qemuTPMVolumeReportIdentityBusy(emulator, fd);
-    return -1;
+    if (rc < 0 && fd < 0) {
+        virReportSystemError(-rc, _("cannot open '%1$s'"), path);
+        return -1;
+    }
+
+    if (rc < 0) {
+        virReportSystemError(-rc, _("cannot lock '%1$s'"), path);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
 }
 
 

@@ -889,10 +889,10 @@ virTPMStateReportBusy(int fd,
 }
 
 
-int
-virTPMStateOpenUnlocked(const char *path,
-                        const char *pool,
-                        const char *vol)
+/* Returns a descriptor of a regular file, or -errno; -ENODEV if it is none. */
+static int
+virTPMStateOpenFile(const char *path,
+                    bool create)
 {
     /* must neither wait for the other end of a pipe nor follow a link */
     int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -900,19 +900,34 @@ virTPMStateOpenUnlocked(const char *path,
     struct stat st;
     int ret;
 
-    if ((fd = open(path, flags)) < 0 || fstat(fd, &st) < 0) {
-        virTPMStateReportOpen(errno, path, pool, vol);
-        return -1;
-    }
+    if (create)
+        flags |= O_CREAT;
 
-    if (!S_ISREG(st.st_mode)) {
-        virTPMStateReportNotRegular(path, pool, vol);
-        return -1;
-    }
+    if ((fd = open(path, flags, 0600)) < 0 || fstat(fd, &st) < 0)
+        return -errno;
+
+    if (!S_ISREG(st.st_mode))
+        return -ENODEV;
 
     ret = fd;
     fd = -1;
     return ret;
+}
+
+
+int
+virTPMStateOpenUnlocked(const char *path,
+                        const char *pool,
+                        const char *vol)
+{
+    int fd = virTPMStateOpenFile(path, false);
+
+    if (fd < 0) {
+        virTPMStateReportOpen(-fd, path, pool, vol);
+        return -1;
+    }
+
+    return fd;
 }
 
 
@@ -931,11 +946,10 @@ virTPMStateIsAt(int fd,
 
 
 int
-virTPMStateOpen(const char *path,
-                const char *pool,
-                const char *vol)
+virTPMStateLockPath(const char *path,
+                    bool create,
+                    int *fd)
 {
-    VIR_AUTOCLOSE fd = -1;
     size_t i;
 
     for (i = 0; i < VIR_TPM_STATE_OPEN_TRIES; i++) {
@@ -944,28 +958,51 @@ virTPMStateOpen(const char *path,
         if (i > 0)
             g_usleep(VIR_TPM_STATE_OPEN_WAIT);
 
-        VIR_FORCE_CLOSE(fd);
-        if ((fd = virTPMStateOpenUnlocked(path, pool, vol)) < 0)
-            return -1;
+        VIR_FORCE_CLOSE(*fd);
+        if ((*fd = virTPMStateOpenFile(path, create)) < 0)
+            return *fd;
 
-        if ((rc = virTPMStateLock(fd)) < 0 && rc != -EAGAIN) {
-            virReportSystemError(-rc,
-                                 _("cannot lock '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
-                                 path, vol, pool);
-            return -1;
-        }
+        if ((rc = virTPMStateLock(*fd)) < 0 && rc != -EAGAIN)
+            return rc;
 
         /* else it was replaced or deleted before it was locked */
-        if (rc == 0 && virTPMStateIsAt(fd, path)) {
-            int ret = fd;
-
-            fd = -1;
-            return ret;
-        }
+        if (rc == 0 && virTPMStateIsAt(*fd, path))
+            return 0;
     }
 
-    virTPMStateReportBusy(fd, pool, vol);
-    return -1;
+    return -EAGAIN;
+}
+
+
+int
+virTPMStateOpen(const char *path,
+                const char *pool,
+                const char *vol)
+{
+    VIR_AUTOCLOSE fd = -1;
+    int rc = virTPMStateLockPath(path, false, &fd);
+    int ret;
+
+    if (rc == -EAGAIN) {
+        virTPMStateReportBusy(fd, pool, vol);
+        return -1;
+    }
+
+    if (rc < 0 && fd < 0) {
+        virTPMStateReportOpen(-rc, path, pool, vol);
+        return -1;
+    }
+
+    if (rc < 0) {
+        virReportSystemError(-rc,
+                             _("cannot lock '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                             path, vol, pool);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
 }
 
 #else /* ! F_OFD_SETLK */
@@ -979,6 +1016,15 @@ virTPMStateLock(int fd G_GNUC_UNUSED)
 
 int
 virTPMStateLockShared(int fd G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateLockPath(const char *path G_GNUC_UNUSED,
+                    bool create G_GNUC_UNUSED,
+                    int *fd G_GNUC_UNUSED)
 {
     return -ENOSYS;
 }

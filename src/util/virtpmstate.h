@@ -215,6 +215,23 @@ int virTPMStateLock(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateLockPath:
+ * @path: a regular file
+ * @create: whether to make the file if it is missing, with mode 0600
+ * @fd: -1; set to a descriptor of the file (close-on-exec)
+ *
+ * Opens a file for reading and writing and takes its lock, as virTPMStateOpen()
+ * does. If it is refused @fd is open as well, to ask for its holder.
+ *
+ * Returns 0 on success, -errno otherwise: with @fd negative if the file can't be
+ * opened (-ENODEV if it is no regular one), else as virTPMStateLock().
+ */
+int virTPMStateLockPath(const char *path,
+                        bool create,
+                        int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateLockShared:
  * @fd: descriptor, open for reading
  *
