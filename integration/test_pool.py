@@ -1,5 +1,6 @@
 """Pools of type tpm, as a user of virsh sees them."""
 
+import os
 import shutil
 import stat
 import xml.etree.ElementTree as etree
@@ -8,7 +9,6 @@ import pytest
 
 import xmls
 from host import POOL, TOP
-
 
 
 def test_life(host):
@@ -66,10 +66,89 @@ def test_path_with_comma_is_refused(host):
     assert not host.path(POOL).exists()
 
 
-def test_two_pools_on_one_directory_are_refused(host):
-    host.define_pool()
-    message = host.virsh_fails("pool-define", "/dev/stdin", input=xmls.pool("second"))
-    assert "tpm" in message
+@pytest.fixture
+def names_of_the_directory(host):
+    """Other names of the default pool's directory, by kind."""
+    folder = host.path("/var/lib/libvirt/names")
+    folder.mkdir()
+    host.path(POOL).mkdir(mode=0o711)
+    (folder / "link").symlink_to(POOL)
+    (folder / "mount").mkdir()
+    host.run("mount", "--bind", POOL, folder / "mount")
+    yield {"same": POOL, "dots": f"{folder}/../tpm/.", "link": folder / "link",
+           "mount": folder / "mount"}
+    host.run("umount", folder / "mount")
+    shutil.rmtree(folder)
+
+
+# Of which type the other pool is, by which name it knows the directory.
+SHARERS = [(kind, name) for kind in ("tpm", "dir") for name in ("same", "dots", "link", "mount")]
+
+
+@pytest.mark.parametrize("kind, name", SHARERS)
+def test_pools_do_not_share_a_directory(host, names_of_the_directory, kind, name):
+    """Whichever of both is defined first; one of them is a tpm pool."""
+    other = xmls.pool("second", kind, names_of_the_directory[name])
+    for first, second in ((xmls.pool(), other), (other, xmls.pool())):
+        host.virsh("pool-define", "/dev/stdin", input=first)
+        for how in "pool-define", "pool-create":
+            message = host.virsh_fails(how, "/dev/stdin", input=second)
+            assert "directory of a tpm pool must not be shared" in message
+        names = host.virsh("pool-list", "--all", "--name").split()
+        assert len(names) == 1
+        host.virsh("pool-undefine", *names)
+
+
+@pytest.mark.parametrize("kind", ["tpm", "dir"])
+@pytest.mark.parametrize("tpm_first", [True, False])
+def test_pools_do_not_come_to_share_a_directory(host, kind, tpm_first):
+    """A link that was made after both were defined: the second is not started."""
+    link = host.path("/var/lib/libvirt/link")
+    host.define_pool(start=False)
+    host.define_pool("second", kind, link, start=False)
+    host.virsh("pool-autostart", "tpm")
+    host.virsh("pool-autostart", "second")
+    host.virsh("pool-build", "tpm")
+    link.symlink_to(POOL)
+    first, second = ("tpm", "second") if tpm_first else ("second", "tpm")
+    host.virsh("pool-start", first)
+    assert "must not be shared" in host.virsh_fails("pool-start", second)
+    assert host.virsh("pool-list", "--name").split() == [first]
+    host.virsh("pool-destroy", first)
+    host.daemon("stop", "virtstoraged")
+    host.path("/run/libvirt/storage/autostarted").unlink()
+    host.daemon("start", "virtstoraged")
+    assert len(host.virsh("pool-list", "--name").split()) == 1
+    link.unlink()
+
+
+def test_other_pools_may_share_a_directory(host):
+    """That is their own affair, and was possible before."""
+    host.define_pool("one", "dir", "/var/lib/libvirt/images")
+    host.path("/var/lib/libvirt/link").symlink_to("/var/lib/libvirt/images")
+    host.define_pool("two", "dir", "/var/lib/libvirt/link")
+    host.path("/var/lib/libvirt/link").unlink()
+
+
+@pytest.mark.parametrize("mode, group, refused", [
+    (0o711, 0, False), (0o2771, 0, False), (0o713, 0, True), (0o1777, 0, True), (0o730, 65534, True)])
+def test_directory_that_others_may_write(host, mode, group, refused):
+    host.define_pool(start=False)
+    host.virsh("pool-build", "tpm")
+    os.chown(host.path(POOL), 0, group)
+    host.path(POOL).chmod(mode)
+    if refused:
+        message = host.virsh_fails("pool-start", "tpm")
+        assert f"'{POOL}'" in message and f"0{mode:o}" in message and "chmod" in message
+    else:
+        host.virsh("pool-start", "tpm")
+
+
+def test_formats_in_capabilities(host):
+    """Those that vol-create takes."""
+    capabilities = etree.fromstring(host.virsh("pool-capabilities"))
+    formats = capabilities.findall("pool[@type='tpm']/volOptions/enum[@name='targetFormatType']/value")
+    assert [value.text for value in formats] == ["raw"]
 
 
 def test_listed_by_type(host):

@@ -40,6 +40,13 @@ virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
 }
 
 
+bool
+virStorageVolTPMFormatIsSupported(int format)
+{
+    return format == VIR_STORAGE_FILE_RAW;
+}
+
+
 virDomainTPMVersion
 virStorageVolTPMVersionFromState(virTPMStateVersion version)
 {

@@ -66,6 +66,14 @@ struct _virStorageVolTPMDef {
 };
 
 /**
+ * virStorageVolTPMFormatIsSupported:
+ * @format: a virStorageFileFormat
+ *
+ * Whether a tpm pool can make volumes of this format.
+ */
+bool virStorageVolTPMFormatIsSupported(int format);
+
+/**
  * virStoragePoolTPMDefSetTarget:
  * @def: definition of a pool of any type
  *

@@ -73,6 +73,39 @@ virStorageBackendTPMBuildPool(virStoragePoolObj *pool,
 }
 
 
+/* Whoever may write to the directory can put one TPM in the place of another,
+ * whatever the owner and mode of the volumes are. */
+static int
+virStorageBackendTPMCheckDir(const virStoragePoolDef *def)
+{
+    struct stat sb;
+    bool others;
+
+    if (stat(def->target.path, &sb) < 0 && errno != ENOENT && errno != ENOTDIR) {
+        virReportSystemError(errno, _("cannot stat directory '%1$s' of tpm pool '%2$s'"),
+                             def->target.path, def->name);
+        return -1;
+    }
+
+    if (!virFileIsDir(def->target.path)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("directory '%1$s' of tpm pool '%2$s' does not exist: make it with pool-build"),
+                       def->target.path, def->name);
+        return -1;
+    }
+
+    others = (sb.st_mode & S_IWOTH) ||
+        ((sb.st_mode & S_IWGRP) && sb.st_gid != 0 && sb.st_gid != getegid());
+    if (!others)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("directory '%1$s' of tpm pool '%2$s' has mode 0%3$o: users that can write to it could replace TPM volumes; remove that permission with chmod"),
+                   def->target.path, def->name, sb.st_mode & 07777);
+    return -1;
+}
+
+
 static int
 virStorageBackendTPMStartPool(virStoragePoolObj *pool)
 {
@@ -81,13 +114,7 @@ virStorageBackendTPMStartPool(virStoragePoolObj *pool)
     if (virStorageBackendTPMCheckPath(def) < 0)
         return -1;
 
-    if (virFileIsDir(def->target.path))
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("directory '%1$s' of tpm pool '%2$s' does not exist: make it with pool-build"),
-                   def->target.path, def->name);
-    return -1;
+    return virStorageBackendTPMCheckDir(def);
 }
 
 

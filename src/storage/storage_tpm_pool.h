@@ -1,0 +1,41 @@
+/*
+ * storage_tpm_pool.h: tpm storage pools beside other pools
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "virstorageobj.h"
+
+/**
+ * virStorageTPMPoolCheckDefine:
+ * @pools: all pools
+ * @def: definition of a pool that is about to be one of them
+ *
+ * The volumes of a tpm pool are locked and published by that pool alone. So its
+ * directory must not be that of another pool, whatever its type. Directories
+ * are compared by name, and where they exist by what the name stands for: a
+ * symbolic link or a bind mount is no other directory.
+ *
+ * Returns 0 if there is no such pool, -1 with VIR_ERR_OPERATION_FAILED reported
+ * otherwise.
+ */
+int virStorageTPMPoolCheckDefine(virStoragePoolObjList *pools,
+                                 virStoragePoolDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMPoolCheckStart:
+ * @pools: all pools
+ * @obj: a pool that is marked as starting; it is unlocked meanwhile
+ *
+ * As virStorageTPMPoolCheckDefine(), among the pools that are active or
+ * starting: links and mounts may have changed since the pools were defined.
+ *
+ * Returns 0 if there is no such pool, -1 with VIR_ERR_OPERATION_FAILED reported
+ * otherwise.
+ */
+int virStorageTPMPoolCheckStart(virStoragePoolObjList *pools,
+                                virStoragePoolObj *obj)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
