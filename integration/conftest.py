@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+pytest_plugins = ["share"]
 pytest.register_assert_rewrite("storm")
 
 from host import Host, OtherHost
@@ -19,12 +20,20 @@ def pytest_addoption(parser):
                      help="how often a guest is migrated there and back")
     parser.addoption("--reports", help="a folder for what sanitizers of the daemons report")
     parser.addoption("--helgrind", action="store_true", help="virtstoraged runs in it meanwhile")
+    parser.addoption("--no-newer-swtpm", metavar="REASON", help="why tests that need one are left out")
 
 
 def pytest_configure():
     if "LIBVIRT_SANDBOX" not in os.environ:
         pytest.exit("the tests would change this machine's own libvirt: "
                     "run them inside of tools/sandbox", returncode=2)
+
+
+def pytest_runtest_setup(item):
+    """What only a newer swtpm can do is left out where there is none, with the reason."""
+    if item.get_closest_marker("newer_swtpm") and not Host().swtpm_can("tpmstate-opt-lock"):
+        pytest.skip(item.config.getoption("no_newer_swtpm")
+                    or "swtpm here cannot hand a lock over: run tools/check --swtpm")
 
 
 @pytest.fixture

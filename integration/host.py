@@ -32,8 +32,9 @@ IMPLICIT = "/var/lib/libvirt/swtpm"
 # of encryption, then the tag of clear data.
 CLEAR = [re.compile(rb"\xab\x36\x47\x23"),
          re.compile(rb"\x02\x01\x00\x0a\x00\x00....\x00\x01", re.S)]
-# For a boot; generous, because the guest's CPU is emulated.
-PATIENCE = 120
+# For whatever is waited for, a boot above all; generous, because the guest's CPU is emulated and the
+# machine may be busy.
+PATIENCE = 240
 
 
 def wait_for(what, condition, timeout=PATIENCE, every=0.1):
@@ -127,6 +128,11 @@ class Host:
         finally:
             path.write_text(before)
             self.daemon("restart", daemon)
+
+    def swtpm_can(self, feature):
+        """Whether this host's swtpm, or its swtpm_setup, has a capability."""
+        return any(f'"{feature}"' in self.run(*command, "--tpm2", "--print-capabilities").stdout
+                   for command in (["swtpm", "socket"], ["swtpm_setup"]))
 
     @contextlib.contextmanager
     def older_swtpm(self, *features):
@@ -276,7 +282,7 @@ class Host:
                  "--flags", "not-need-init,startup-clear", *key],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             try:
-                done = wait_for("swtpm answers or ends", timeout=10, every=0.02,
+                done = wait_for("swtpm answers or ends", every=0.02,
                                 condition=lambda: self._ask_swtpm(f"{folder}/ctrl", swtpm))
             finally:
                 swtpm.terminate()
@@ -293,11 +299,11 @@ class Host:
     @staticmethod
     def wait_for_end(pid):
         """Wait until a process is gone."""
-        wait_for(f"process {pid} is gone", lambda: not Path(f"/proc/{pid}").exists(), timeout=10)
+        wait_for(f"process {pid} is gone", lambda: not Path(f"/proc/{pid}").exists())
 
     def wait_for_none(self, program):
         """Wait until a program runs nowhere on this host."""
-        wait_for(f"no {program} runs", lambda: self.run("pgrep", program).returncode == 1, timeout=10)
+        wait_for(f"no {program} runs", lambda: self.run("pgrep", program).returncode == 1)
 
     @staticmethod
     def lock(file):
@@ -314,6 +320,21 @@ class Host:
             except BlockingIOError:
                 return True
         return False
+
+    @staticmethod
+    def holders(path):
+        """Who holds a lock of a file: {(process, program, kind)}, by what the kernel tells of
+        each open file. Processes are those of this sandbox and of sandboxes inside of it; the kind
+        is that of the lock: "POSIX", as swtpm's own, or "OFDLCK", as the one that is inherited."""
+        inode = os.stat(path).st_ino
+        lock = re.compile(rf"^lock:\s+\d+: (\w+) .* [0-9a-f]+:[0-9a-f]+:{inode} ", re.M)
+        found = set()
+        for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
+            with contextlib.suppress(OSError):
+                for kind in lock.findall(info.read_text()):
+                    pid = info.parent.parent
+                    found.add((int(pid.name), (pid / "comm").read_text().strip(), kind))
+        return found
 
     def log(self, name="virtqemud"):
         """A daemon's log."""
@@ -351,9 +372,11 @@ class OtherHost(Host):
 
     def __enter__(self):
         # Not "sleep": the sandbox shall end when this process does.
+        swtpm = os.environ.get("LIBVIRT_SANDBOX_SWTPM")
         self._sandbox = subprocess.Popen(
-            [TOP / "tools/sandbox", "--host", self.name, "--",
-             "sh", "-c", "echo ready; cat > /dev/null"],
+            [TOP / "tools/sandbox", "--host", self.name,
+             "--build", os.environ["LIBVIRT_SANDBOX_BUILD"], *(["--swtpm", swtpm] if swtpm else []),
+             "--", "sh", "-c", "echo ready; cat > /dev/null"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._sandbox.stdout.readline() == "ready\n", "the other host did not start"
         init = self._child(self._child(self._sandbox.pid))
@@ -363,7 +386,7 @@ class OtherHost(Host):
 
     def __exit__(self, *_):
         self._sandbox.stdin.close()
-        self._sandbox.wait(timeout=30)
+        self._sandbox.wait(timeout=PATIENCE)
 
     @staticmethod
     def _child(pid):
@@ -460,8 +483,11 @@ class Guest:
 
     def wait_report(self, start):
         """Wait until the guest reports something that starts so; returns the line."""
-        return wait_for(f"{self.name} reports '{start}'",
-                        lambda: next((line for line in self.console() if line.startswith(start)), ""))
+        try:
+            return wait_for(f"{self.name} reports '{start}'",
+                            lambda: next((line for line in self.console() if line.startswith(start)), ""))
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it is {self.state()}, and has reported {self.console()}") from late
 
     def next_report(self, start=""):
         """Wait until the guest reports something, or something that starts so, once more;

@@ -124,7 +124,7 @@ def nothing_left_over(host, names, orphans=()):
     """Pool and run folder hold the volumes and nothing else; orphans are volumes that may have
     left a sidecar."""
     try:
-        wait_for("no swtpm and no swtpm_setup runs", lambda: not running(host), timeout=10)
+        wait_for("no swtpm and no swtpm_setup runs", lambda: not running(host))
     except AssertionError:
         print(host.run("ps", "-eo", "pid,ppid,stat,wchan:30,etimes,args").stdout)
         raise

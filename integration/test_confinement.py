@@ -68,15 +68,18 @@ def out_of_reach_for_root(host, path):
     content.write_bytes(path.read_bytes().ljust(1 << 20, b"\0"))
     content.chmod(0o666)
     host.run("chown", "nobody", path)
+    # Of nobody's own, where nobody else writes.
+    folder = "/var/lib/libvirt/squashed.run"
+    host.run("install", "-d", "-o", "nobody", "-m", "700", folder)
     done = host.run("setpriv", "--reuid", "nobody", "--clear-groups", "qemu-storage-daemon",
-                    "--daemonize", "--pidfile", "/tmp/squashed.pid",
+                    "--daemonize", "--pidfile", f"{folder}/pid",
                     "--blockdev", f"driver=file,node-name=state,filename={content}",
                     "--export", f"type=fuse,id=e,node-name=state,mountpoint={path},writable=on,allow-other=off")
     assert done.returncode == 0, done.stderr
     try:
         yield
     finally:
-        host.run("sh", "-c", "kill $(cat /tmp/squashed.pid)")
+        host.run("pkill", "-F", f"{folder}/pid")
         wait_for("the mount is gone", lambda: str(path) not in host.run("cat", "/proc/mounts").stdout)
 
 

@@ -1,8 +1,13 @@
 """The ground that the other tests stand on: the sandbox, its daemons and the guest."""
 
+import os
 import re
+import stat
+from pathlib import Path
 
 import pytest
+
+from host import TOP
 
 
 def test_daemons_answer(host):
@@ -26,6 +31,19 @@ def test_daemon_comes_back(host, name, end):
     assert host.virsh("-c", f"{uri}:///system", "uri") == f"{uri}:///system"
 
 
+def test_tmp_is_nobody_elses(host, other_host):
+    """What others put there does not reach the daemons, nor what they leave there the others."""
+    file = Path(f"/tmp/{host.name}")
+    file.touch()
+    try:
+        assert other_host.run("ls", "-A", "/tmp").stdout == ""
+        assert other_host.run("sh", "-c", "umask 0 && echo other > /tmp/other").returncode == 0
+        assert not Path("/tmp/other").exists()
+        assert stat.filemode(file.parent.stat().st_mode) == "drwxrwxrwt"
+    finally:
+        file.unlink()
+
+
 def test_contents_tells_changes(host):
     host.define_pool("plain", "dir", "/var/lib/libvirt/images")
     path = host.path(host.create_volume("one", "plain", capacity=4096))
@@ -41,6 +59,29 @@ def test_secret_has_its_value(host):
     secret = host.define_secret("open sesame", usage="door")
     assert secret in host.virsh("secret-list")
     assert "open" not in host.virsh_fails("secret-get-value", secret)
+
+
+def test_newer_swtpm_that_cannot_be_had(host, tmp_path):
+    """It is one line that tells the reason, for the tests that are left out; nothing stays behind."""
+    done = host.run("env", f"XDG_CACHE_HOME={tmp_path}", TOP / "tools/swtpm", "--suite", "no-such-release")
+    assert done.returncode == 1 and done.stdout == ""
+    said = done.stderr.splitlines()[-1]
+    assert re.match(r"swtpm: error: could not fetch swtpm of Debian's no-such-release: [EW]: .", said), done.stderr
+    assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
+    done = host.run(TOP / "tools/sandbox", "--build",
+                    os.environ["LIBVIRT_SANDBOX_BUILD"], "--swtpm", tmp_path, "--", "true")
+    assert done.returncode == 1 and f"there is no bin/swtpm in {tmp_path}" in done.stderr
+
+
+@pytest.mark.newer_swtpm
+def test_newer_swtpm_is_that_of_the_sandbox(host, other_host):
+    """Under the names of the machine's, for all who may run it, and on all hosts."""
+    for one in (host, other_host):
+        for user in ("root", "tss"):
+            for program in ("swtpm", "swtpm_setup"):
+                done = one.run("setpriv", "--reuid", user, "--clear-groups", program, "--version")
+                version = re.search(r"version (\d+)\.(\d+)", done.stdout)
+                assert version and tuple(map(int, version.groups())) >= (0, 10), done.stdout + done.stderr
 
 
 @pytest.mark.guest

@@ -275,6 +275,7 @@ def sanitizers(host, pytestconfig):
     assert not ours, "\n".join(ours)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("sanitizers")
 def test_many_clients(host, tmp_path, pytestconfig):
     """Each gets what it asked for or an error that follows from what another did; nothing is left

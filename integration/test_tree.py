@@ -1,5 +1,7 @@
 """tools/tree loses no work, and fails loudly where it must not go on."""
 
+import hashlib
+import os
 import subprocess
 
 import pytest
@@ -21,21 +23,26 @@ class Checkout:
         return subprocess.run(["git", *identity, *command], cwd=cwd or self.tree, check=True,
                               capture_output=True, text=True).stdout
 
-    def tool(self, name):
-        done = self.run(name)
+    def tool(self, name, **environment):
+        done = self.run(name, **environment)
         assert done.returncode == 0, done.stderr
 
-    def tool_fails(self, name):
-        done = self.run(name)
+    def tool_fails(self, name, **environment):
+        done = self.run(name, **environment)
         assert done.returncode != 0
         return done.stderr
 
-    def run(self, name):
-        return subprocess.run([self.path / "tools" / name], capture_output=True, text=True, check=False)
+    def run(self, name, **environment):
+        return subprocess.run([self.path / "tools" / name], capture_output=True, text=True, check=False,
+                              env={**os.environ, **environment})
 
     def drop_last_patch(self):
         series = self.path / "patches/series"
         series.write_text("".join(series.read_text().splitlines(True)[:-1]))
+
+
+# One clone for all of them.
+pytestmark = pytest.mark.together
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +129,65 @@ def test_links_follow_the_files(checkout):
     ours.unlink()
     checkout.tool("tree")
     assert not link.is_symlink()
+
+
+def pin_release(checkout, folder, files):
+    """Pin a release of another number, which has these files and else what the pinned one has;
+    folder becomes the cache folder that it is in."""
+    release = folder / "libvirt-11.3.1"
+    checkout.git(["worktree", "add", "-q", "--detach", release, "upstream"])
+    (release / ".git").unlink()
+    checkout.git(["worktree", "prune"])
+    for name, text in files.items():
+        (release / name).write_text(text)
+    cache = folder / "libvirt-tpm-pool"
+    cache.mkdir()
+    tarball = cache / "libvirt-11.3.1.tar.xz"
+    # tar knows what it unpacks by its content.
+    subprocess.run(["tar", "-cf", tarball, "-C", folder, release.name], check=True)
+    wrap = checkout.path / "subprojects/libvirt.wrap"
+    text = wrap.read_text()
+    old = [line.partition("= ")[2] for line in text.splitlines() if line.startswith("source_hash")][0]
+    wrap.write_text(text.replace("libvirt-11.3.0", "libvirt-11.3.1")
+                    .replace(old, hashlib.sha256(tarball.read_bytes()).hexdigest()))
+
+
+def test_files_stay_when_the_pin_changes(checkout, tmp_path):
+    """Those that git does not know; no file of the release takes the place of one."""
+    mine = [checkout.tree / name for name in ("notes.txt", "src/util/virdraft.c", "tests/draft.orig",
+                                              "docs/draft/page.rst")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine\n")
+    before = checkout.git(["rev-parse", "upstream", "tpm"])
+    pin_release(checkout, tmp_path, {"NEWS.rst": "news\n", "src/util/virdraft.c": "theirs\n"})
+    said = checkout.tool_fails("tree", XDG_CACHE_HOME=str(tmp_path))
+    assert "src/util/virdraft.c" in said and "move these files elsewhere" in said
+    assert [path.read_text() for path in mine] == ["mine\n"] * 4
+    assert checkout.git(["rev-parse", "upstream", "tpm"]) == before
+
+    mine.pop(1).rename(checkout.tree / "src/util/virdraft2.c")
+    checkout.tool("tree", XDG_CACHE_HOME=str(tmp_path))
+    assert (checkout.tree / "NEWS.rst").read_text() == "news\n"
+    assert (checkout.tree / "src/util/virdraft.c").read_text() == "theirs\n"
+    assert [path.read_text() for path in mine] == ["mine\n"] * 3
+    assert checkout.git(["log", "-1", "--format=%s", "upstream"]) == "libvirt 11.3.1\n"
+    assert checkout.git(["status", "--porcelain", "--untracked-files=no"]) == ""
+    patches = (checkout.path / "patches/series").read_text().count("\n")
+    assert checkout.git(["rev-list", "--count", "upstream..tpm"]).strip() == str(patches)
+    for path in (*mine, checkout.tree / "src/util/virdraft2.c"):
+        path.unlink()
+
+
+def test_file_in_place_of_a_link_stays(checkout):
+    """Some editors replace a link by a file."""
+    ours = checkout.path / "src/util/virtpmextra.h"
+    ours.write_text("/* new */\n")
+    checkout.tool("tree")
+    link = checkout.tree / "src/util/virtpmextra.h"
+    link.unlink()
+    link.write_text("/* edited */\n")
+    ours.unlink()
+    checkout.tool("tree")
+    assert link.read_text() == "/* edited */\n"
+    link.unlink()

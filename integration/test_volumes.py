@@ -1,9 +1,12 @@
 """Volumes of a tpm pool: what vol-create makes, vol-dumpxml tells and vol-delete removes."""
 
 import hashlib
+import json
 import random
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -105,10 +108,47 @@ def test_pcr_banks(host):
     assert [bank.tag for bank in host.describe("one").find("tpm/active_pcr_banks")] == ["sha1", "sha384"]
 
 
+def print_info(host, path):
+    """What swtpm tells of the TPM in a copy of a volume."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(path, f"{folder}/state")
+        done = host.run("swtpm", "socket", "--tpm2", "--tpmstate", f"backend-uri=file://{folder}/state",
+                        "--print-info", "0x20")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.newer_swtpm
+@pytest.mark.parametrize("source, name, disabled", [
+    (None, "null", None),
+    ("default-v1", "default-v1", None),
+    ("null", "null", None),
+    ("custom", "custom", "fips-host"),
+])
+def test_profile(tpm_host, source, name, disabled):
+    """The TPM is made with the one that the volume asks for, and copies have it as well."""
+    options = f" removeDisabled='{disabled}'" if disabled else ""
+    tpm = f"<tpm><profile source='{source}'{options}/></tpm>" if source else ""
+    path = tpm_host.create_volume("one", tpm=tpm)
+    copy = tpm_host.copy_volume("one", "two")
+    for volume, place in (("one", path), ("two", copy)):
+        assert print_info(tpm_host, tpm_host.path(place))["ActiveProfile"]["Name"] == name
+        shown = tpm_host.describe(volume).find("tpm/profile")
+        assert (shown is not None and shown.get("source")) == (source or False)
+        assert shown is None or shown.get("removeDisabled") == disabled
+
+
+@pytest.mark.newer_swtpm
+def test_profile_that_is_unknown(tpm_host):
+    said = tpm_host.virsh_fails("vol-create", "tpm", "/dev/stdin",
+                                input=xmls.volume("one", tpm="<tpm><profile source='nonsense'/></tpm>"))
+    assert "'one'" in said and "nonsense" in said
+    assert tpm_host.contents(POOL) == {}
+
+
 def test_profile_needs_swtpm_that_has_them(host):
     host.define_pool()
-    features = host.run("swtpm_setup", "--print-capabilities").stdout
-    if "cmdarg-profile" in features:
+    if host.swtpm_can("cmdarg-profile"):
         pytest.skip("this swtpm_setup has profiles: there is nothing to refuse")
     message = host.virsh_fails("vol-create", "tpm", "/dev/stdin",
                                input=xmls.volume("one", tpm="<tpm><profile source='default-v1'/></tpm>"))
@@ -250,7 +290,7 @@ def test_volume_that_comes_meanwhile_keeps_its_sidecar(host):
         client.stdin.write(xmls.volume("two"))
         client.stdin.close()
         wait_for("the TPM is being made", lambda: list(
-            host.path("/run/libvirt/storage").glob("tpm-setup.*")), timeout=10, every=0.005)
+            host.path("/run/libvirt/storage").glob("tpm-setup.*")), every=0.005)
         for suffix in ("", ".tpm.xml"):
             host.run("cp", f"{path}{suffix}", f"{POOL}/two{suffix}")
         before = {path: facts for path, facts in host.contents(POOL).items() if "tmptpm" not in path}

@@ -82,7 +82,7 @@ def domain(name, uuid, tpm, actions, guest_dir):
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{guest_dir}/vmlinuz</kernel>
     <initrd>{guest_dir}/initrd</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 tpmtest={actions}</cmdline>
+    <cmdline>console=ttyS0 quiet panic=-1 no_timer_check tpmtest={actions}</cmdline>
   </os>
   <features><acpi/></features>
   <cpu mode='maximum'/>

@@ -33,6 +33,10 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 # A clone in another folder shall find what this one compiled.
 export CCACHE_NOHASHDIR=1
 
+# Where a sandbox shows the swtpm that it is given by --swtpm: a program's loader is
+# named by its whole path.
+swtpm_place=/usr/lib/libvirt-sandbox-swtpm
+
 me=${0##*/}
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
