@@ -83,6 +83,11 @@ class Host:
         return f"qemu+unix:///system?socket={self._shared}/virtqemud-sock"
 
     @property
+    def storage_uri(self):
+        """The URI by which clients of other hosts reach this one's storage driver."""
+        return f"storage+unix:///system?socket={self._shared}/virtstoraged-sock"
+
+    @property
     def migrate_uri(self):
         """What virsh migrate --migrateuri takes for a migration to this host."""
         return f"unix://{self._shared}/qemu/migration.sock"
@@ -352,7 +357,8 @@ class OtherHost(Host):
     def __enter__(self):
         # Not "sleep": the sandbox shall end when this process does.
         self._sandbox = subprocess.Popen(
-            [TOP / "tools/sandbox", "--host", self.name, "--",
+            [TOP / "tools/sandbox", "--host", self.name,
+             "--build", os.environ["LIBVIRT_SANDBOX_BUILD"], "--",
              "sh", "-c", "echo ready; cat > /dev/null"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._sandbox.stdout.readline() == "ready\n", "the other host did not start"

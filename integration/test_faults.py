@@ -1,0 +1,329 @@
+"""Each call of virtstoraged that can fail is made to fail once; and before each something else
+is done to the same volume, on another host that has the pool's directory in common."""
+
+import collections
+import errno
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import storm
+from faults import (ACTORS, CHANGING, ERASING, KINDS, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
+                    Lab, Preload, View, Witness, fits, same_or_fresh)
+from host import wait_for
+
+# How long anything may take that nothing is in the way of.
+PATIENCE = 60
+
+
+@pytest.fixture
+def lab(host, common_folder):
+    """A Lab whose virtstoraged is preloaded, as lab.preload."""
+    pool = common_folder
+    with Preload(host, [pool, "/run/libvirt/storage"]) as preload:
+        lab = Lab(host, pool)
+        lab.preload = preload
+        view = View(host, lab.secrets, pool, "storage:///system")
+        lab.base(view.client)
+        yield lab
+        preload.disarm()
+        lab.close()
+
+
+def report(wrong, name, config):
+    """Fail, if something was wrong."""
+    if config.getoption("reports"):
+        Path(config.getoption("reports"), name).write_text("\n".join(wrong))
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+class Failures:
+    """Makes calls fail that an operation makes."""
+
+    def __init__(self, lab, config):
+        self.lab = lab
+        self.thorough = config.getoption("thorough")
+        self.lasting = config.getoption("lasting")
+        self.kinds = tuple(KINDS) if self.thorough else USUAL
+        self.view = View(lab.host, lab.secrets, lab.folder, "storage:///system")
+        self.judge = Judge(lab, self.view)
+        self.steps = 0
+
+    def run(self, operation):
+        """All calls of an operation, one after the other; returns what was wrong, in words."""
+        new = self.judge.learn(operation)
+        wrong = []
+        number = choice = 0
+        while True:
+            call, found = self.step(operation, new, number + 1, choice)
+            if call is None:
+                return wrong
+            if found:
+                wrong.append(self.tell(operation, number + 1, call, found))
+            choice += 1
+            # A lock that is refused may be asked for again: both are quick to try.
+            if choice >= (len(call.wanted) if self.thorough or "fcntl" in str(call) else 1):
+                number, choice = number + 1, 0
+
+    def tell(self, operation, number, call, found):
+        """What was wrong, in words."""
+        return "\n".join([f"{operation.name}, call {number}, {call}: {errno.errorcode[call.error]}",
+                          *(f"        {line}" for line in self.lab.preload.stack(call)),
+                          *(f"    {line}" for line in found)])
+
+    def step(self, operation, new, number, choice):
+        """An operation of which a call fails; returns the call, None if there are not so many,
+        and what was wrong."""
+        self.steps += 1
+        self.judge.begin(operation)
+        witness = Witness(operation.volume and self.lab.folder / operation.volume)
+        self.lab.preload.arm(self.kinds, fail=number, choice=choice, lasting=self.lasting)
+        deed = Deed(lambda: operation.function(self.lab, self.view.client))
+        ended = deed.ended(PATIENCE)
+        calls = self.lab.preload.disarm()
+        call = calls[number - 1] if len(calls) >= number else None
+        if not ended:
+            return call, [f"has not ended after {PATIENCE} s"]
+        try:
+            self.view.refresh()
+            now = self.view.look()
+        except (AssertionError, OSError, KeyError) as error:
+            return call, [f"{deed.error}", f"then: {error}"]
+        found = self.judge.left(now, operation.volume)
+        found += self.compare(operation, new, deed, now, witness)
+        witness.close()
+        return call, [f"told: {deed.error or 'success'}", *found] if found else []
+
+    def compare(self, operation, new, deed, now, witness):
+        """Whether each volume is what it was, or what it was to be."""
+        found = [f"{name} was {self.judge.old.get(name)}, is {now.get(name)}"
+                 for name in sorted(self.judge.old.keys() | now.keys())
+                 if name != operation.volume and self.judge.old.get(name) != now.get(name)]
+        if operation.volume is None:
+            return found
+        old, is_now = self.judge.old.get(operation.volume), now.get(operation.volume)
+        known = self.judge.old.values()
+        if deed.error is None:
+            if not fits(new, is_now, known):
+                found.append(f"{operation.volume} was to be {new}, is {is_now}")
+        elif is_now != old and not (operation.name in ERASING and fits(new, is_now, known)):
+            found.append(f"{operation.volume} was {old}, is {is_now}")
+        if operation.name in ERASING and witness.lost():
+            found.append("what the volume held is on the disk, unwiped and without a name")
+        return found
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_calls_fail(lab, pytestconfig, operation):
+    """Whichever call fails: the volume is the old one or the new one, and whole; who asked is
+    told which; nothing is left over."""
+    failures = Failures(lab, pytestconfig)
+    wrong = failures.run(operation)
+    print(f"{operation.name}: {failures.steps} steps")
+    report(wrong, f"failures-{operation.name}", pytestconfig)
+
+
+class Windows:
+    """Stops an operation before each of its calls while another host does something."""
+
+    def __init__(self, lab, other, config):
+        self.lab = lab
+        self.thorough = config.getoption("thorough")
+        self.kinds = tuple(KINDS) if self.thorough else NAMING
+        self.here = View(lab.host, lab.secrets, lab.folder, "storage:///system")
+        self.there = View(other, lab.secrets, lab.folder, other.storage_uri)
+        self.judge = Judge(lab, self.here)
+        self.steps = 0
+
+    def actors(self, operation):
+        """What the other host is to do."""
+        if self.thorough:
+            return ACTORS
+        return MAKING if self.judge.old.get(operation.volume) is None else CHANGING
+
+    def begin(self, operation):
+        """Before an operation."""
+        self.judge.begin(operation)
+        self.there.refresh()
+
+    def act(self, operation, actor):
+        """What the other host does."""
+        # It may know of a volume that has come since, or is gone.
+        self.there.refresh()
+        return ACTORS[actor](self.lab, self.there.client, operation.volume)
+
+    def alone(self, operation, *who):
+        """What comes of the operation and of what the other does, one after the other: whether
+        each has ended well, and the volume."""
+        states = []
+        for _ in range(2):
+            self.begin(operation)
+            ends = {}
+            for function in who:
+                ends[function] = Deed(function)
+                assert ends[function].ended(PATIENCE)
+            self.here.refresh()
+            states.append(self.here.look().get(operation.volume))
+        return tuple(function in ends and ends[function].done for function in self.both), \
+            same_or_fresh(states)
+
+    def learn(self, operation, actor):
+        """What may come of both: (whether each has ended well) to states of the volume."""
+        one, other = self.both = (lambda: operation.function(self.lab, self.here.client),
+                                  lambda: self.act(operation, actor))
+        may = collections.defaultdict(list)
+        may[False, False].append(self.judge.old.get(operation.volume))
+        for who in (one,), (other,), (one, other), (other, one):
+            ends, state = self.alone(operation, *who)
+            may[ends].append(state)
+        return may
+
+    def run(self, operation, actor):
+        """All windows of an operation, one after the other; returns what was wrong, in words."""
+        may = self.learn(operation, actor)
+        wrong = []
+        number = 0
+        while True:
+            number += 1
+            call, found = self.step(operation, may, number)
+            if call is None:
+                return wrong
+            if found:
+                stack = self.lab.preload.stack(call)
+                wrong.append("\n".join([f"{operation.name} and {actor}, before call {number}, {call}",
+                                        *(f"        {line}" for line in stack),
+                                        *(f"    {line}" for line in found)]))
+
+    def step(self, operation, may, number):
+        """Both at once; returns the call before which the other did it, None if there are not so
+        many calls, and what was wrong."""
+        self.steps += 1
+        self.begin(operation)
+        preload = self.lab.preload
+        preload.arm(self.kinds, stop=number)
+        one = Deed(self.both[0])
+        wait_for("it waits or has ended", lambda: preload.control.stopped or not one.is_alive(),
+                 every=0.001, timeout=PATIENCE)
+        if not preload.control.stopped:
+            preload.disarm()
+            assert one.ended(PATIENCE)
+            return None, []
+        other = Deed(self.both[1])
+        # It may have to wait for the one that is stopped.
+        waits = not other.ended(5)
+        preload.control.go = 1
+        ended = one.ended(PATIENCE) and other.ended(PATIENCE)
+        call = preload.disarm()[number - 1]
+        told = [f"told: {one.error or 'success'}; other: {other.error or 'success'}"
+                f"{', which had to wait' if waits else ''}"]
+        if not ended:
+            return call, told + [f"has not ended after {PATIENCE} s"]
+        try:
+            self.here.refresh()
+            self.there.refresh()
+            now = self.here.look()
+            found = self.compare(operation, may, one, other, now)
+        except (AssertionError, OSError, KeyError) as error:
+            return call, told + [f"then: {error}"]
+        found += self.judge.left(now, operation.volume)
+        return call, told + found if found else []
+
+    def compare(self, operation, may, one, other, now):
+        """Whether it is as if one had been done after the other."""
+        found = [f"{name} was {self.judge.old.get(name)}, is {now.get(name)}"
+                 for name in sorted(self.judge.old.keys() | now.keys())
+                 if name != operation.volume and self.judge.old.get(name) != now.get(name)]
+        there = self.there.look()
+        if there != now:
+            found.append(f"the other host sees {there}")
+        if operation.volume is None:
+            return found
+        is_now = now.get(operation.volume)
+        states = may.get((one.done, other.done), [])
+        if not any(fits(state, is_now, self.judge.old.values()) for state in states):
+            found.append(f"{operation.volume} may be {' or '.join(map(str, states)) or 'no such end'}, is {is_now}")
+        return found
+
+
+@pytest.fixture
+def neighbour(lab, other_host):
+    """Another host whose pool has the same directory."""
+    storm.share(lab.secrets, lab.folder, other_host)
+    return other_host
+
+
+@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation.volume],
+                         ids=lambda operation: operation.name)
+def test_windows(lab, neighbour, pytestconfig, operation):
+    """Whatever another host does to the volume, before whichever call: it is as if one had been
+    done after the other, or one was refused; nothing is left over."""
+    windows = Windows(lab, neighbour, pytestconfig)
+    wrong = []
+    for actor in windows.actors(operation):
+        wrong += windows.run(operation, actor)
+        print(f"{operation.name} and {actor}: {windows.steps} steps so far")
+    report(wrong, f"windows-{operation.name}", pytestconfig)
+
+
+@pytest.fixture
+def stuck(tpm_host, tmp_path):
+    """A file of a file system that answers no more, held open by some process of tpm_host."""
+    image, shown = tmp_path / "image", tmp_path / "shown"
+    image.write_bytes(bytes(1 << 20))
+    shown.touch()
+    server = subprocess.Popen(
+        ["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=file,filename={image}",
+         "--export", f"type=fuse,id=export,node-name=file,mountpoint={shown},allow-other=off"])
+    wait_for("the export is mounted", lambda: shown.stat().st_size or server.poll() is not None, timeout=20)
+    assert server.poll() is None, "qemu-storage-daemon has ended"
+    with open(shown, "rb") as file:
+        holder = subprocess.Popen(["sleep", "600"], stdin=file)
+    server.send_signal(signal.SIGSTOP)
+    # Until then the kernel knows the answers.
+    time.sleep(1.2)
+    yield shown
+    server.send_signal(signal.SIGCONT)
+    holder.kill()
+    holder.wait()
+    server.terminate()
+    server.wait()
+
+
+LOCKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from host import Host
+with open(sys.argv[2], "r+b") as file:
+    Host.lock(file)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.usefixtures("stuck")
+def test_file_system_that_does_not_answer(tpm_host):
+    """A volume is in use, and some process has a file open of a file system that hangs: who
+    asks for the volume is refused, and told who has it, and all else goes on."""
+    path = tpm_host.create_volume("c0")
+    tpm_host.create_volume("c1")
+    # After the other: processes are looked through by their numbers.
+    locker = subprocess.Popen([sys.executable, "-c", LOCKER, Path(__file__).parent, path],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert locker.stdout.readline() == "locked\n"
+    try:
+        clients = [storm.Client({"c": None}) for _ in range(2)]
+        delete = Deed(lambda: clients[0].delete("c0"))
+        refused = delete.ended(10)
+        look = Deed(lambda: (clients[1].names(), clients[1].describe("c1"), clients[1].delete("c1")))
+        assert look.ended(10), "nothing can be asked of the pool"
+        assert refused, "vol-delete has not ended"
+        assert f"process {locker.pid}" in str(delete.error)
+        assert look.done, look.error
+    finally:
+        locker.stdin.close()
+        locker.wait()
