@@ -462,18 +462,53 @@ class Witness:
             self._file.close()
 
 
-# What another host does meanwhile to the volume of an operation: what it is called, and what is
-# done to the volume of a name.
+class Actor:
+    """What another host does meanwhile to the volume of an operation."""
+
+    def __init__(self, do, undo=None):
+        self.do = do
+        self.undo = undo or (lambda lab, host, name: [])
+
+
+def start_or_fail(guest):
+    """Start a guest; a failure is an error like that of any other call."""
+    try:
+        guest.start_paused()
+    except AssertionError as error:
+        raise libvirt.libvirtError(str(error)) from error
+
+
+def start(_, view, name):
+    """Start a guest whose TPM is on a volume."""
+    start_or_fail(view.host.define_guest("actor", xmls.tpm_volume(name)))
+
+
+def stop(lab, host, name):
+    """Stop it, if it runs; returns what was wrong."""
+    if host.virsh("domstate", "actor") == "shut off":
+        return []
+    wrong = []
+    path = lab.folder / name
+    if not path.exists() or not host.is_locked(path):
+        wrong = ["a guest runs on a file that is no more the volume"]
+    host.virsh("destroy", "actor")
+    return wrong
+
+
+# By what they are called: each takes a Lab, the other host's View, and the volume's name.
 ACTORS = {
-    "refresh": lambda lab, client, name: client.refresh(),
-    "create": lambda lab, client, name: client.create(name),
-    "delete": lambda lab, client, name: client.delete(name),
-    "wipe": lambda lab, client, name: client.wipe(name),
-    "upload": lambda lab, client, name: client.upload(name, lab.contents[f"{name[0]}-other"]),
-    "replace": lambda lab, client, name: (client.delete(name), client.create(name)),
+    "refresh": Actor(lambda lab, view, name: view.client.refresh()),
+    "create": Actor(lambda lab, view, name: view.client.create(name)),
+    "delete": Actor(lambda lab, view, name: view.client.delete(name)),
+    "wipe": Actor(lambda lab, view, name: view.client.wipe(name)),
+    "upload": Actor(lambda lab, view, name: view.client.upload(name, lab.contents[f"{name[0]}-other"])),
+    "replace": Actor(lambda lab, view, name: (view.client.delete(name), view.client.create(name))),
+    "start": Actor(start, stop),
 }
-# Those that can end well before or after an operation that makes a volume, or changes one.
-MAKING = ("refresh", "create", "delete", "replace")
-CHANGING = ("refresh", "delete", "wipe", "upload", "replace")
+# What is tried where there is little time: beside operations that make a volume, beside those
+# that change one, and beside which operations.
+MAKING = ("refresh", "create", "delete")
+CHANGING = ("refresh", "delete", "upload", "replace")
+OPENED = ("create-blank", "copy", "upload", "upload-blank", "wipe", "delete", "delete-zeroed")
 # Kinds of calls before which it matters what another does.
 NAMING = ("open", "fsync", "rename", "link", "unlink", "lock")

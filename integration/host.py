@@ -432,6 +432,10 @@ class Guest:
         self.define(actions)
         self.host.virsh("start", self.name)
 
+    def start_paused(self):
+        """Start the guest, which then does nothing: for what is about its TPM's files."""
+        self.host.virsh("start", self.name, "--paused")
+
     def boot(self, actions):
         """Boot the guest, let it do something, wait until it is off again. It must
         succeed. Returns what it reported: {"sealed": "5ec2e7", ...}."""
