@@ -46,7 +46,7 @@ def host():
     this.clean_up()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def common_folder():
     """A folder that all hosts see, for a pool; it is not there yet."""
     path = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="libvirt-sandbox-common."))

@@ -228,7 +228,12 @@ class View:
     def __init__(self, host, secrets, folder, uri):
         self.host = host
         self.folder = folder
-        self.client = Client(secrets, uri)
+        self._connect = lambda: Client(secrets, uri)
+        self.connect()
+
+    def connect(self):
+        """Connect to the daemon, once more if it was started anew."""
+        self.client = self._connect()
 
     def refresh(self):
         """Refresh the pool. One whose refresh has failed is inactive, and is started again."""

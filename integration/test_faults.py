@@ -3,10 +3,6 @@ is done to the same volume, on another host that has the pool's directory in com
 
 import collections
 import errno
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import libvirt
@@ -17,24 +13,24 @@ import storm
 import xmls
 from faults import (ACTORS, CHANGING, ERASING, KINDS, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
                     Lab, Preload, View, Witness, fits, same_or_fresh)
-from host import wait_for
+from host import Host, OtherHost, wait_for
 
 # How long anything may take that nothing is in the way of.
 PATIENCE = 60
 
 
-@pytest.fixture
-def lab(host, common_folder):
+@pytest.fixture(scope="module")
+def lab(common_folder):
     """A Lab whose virtstoraged is preloaded, as lab.preload."""
-    pool = common_folder
-    with Preload(host, [pool, "/run/libvirt/storage"]) as preload:
-        lab = Lab(host, pool)
+    host = Host()
+    with Preload(host, [common_folder, "/run/libvirt/storage"]) as preload:
+        lab = Lab(host, common_folder)
         lab.preload = preload
-        view = View(host, lab.secrets, pool, "storage:///system")
-        lab.base(view.client)
+        lab.base(View(host, lab.secrets, common_folder, "storage:///system").client)
         yield lab
         preload.disarm()
         lab.close()
+    host.clean_up()
 
 
 def report(wrong, name, config):
@@ -269,11 +265,12 @@ class Windows:
         return found
 
 
-@pytest.fixture
-def neighbour(lab, other_host):
+@pytest.fixture(scope="module")
+def neighbour(lab):
     """Another host whose pool has the same directory."""
-    storm.share(lab.secrets, lab.folder, other_host)
-    return other_host
+    with OtherHost(f"{lab.host.name}-other") as other:
+        storm.share(lab.secrets, lab.folder, other)
+        yield other
 
 
 def test_windows(lab, neighbour, pytestconfig, operation):
@@ -285,6 +282,76 @@ def test_windows(lab, neighbour, pytestconfig, operation):
         wrong += windows.run(operation, actor)
         print(f"{operation.name} and {actor}: {windows.steps} steps so far")
     report(wrong, f"windows-{operation.name}", pytestconfig)
+
+
+# What a sweep does to a file that it finds.
+SWEEPING = ("lock", "write", "rename", "link", "unlink")
+# What gives a file its name.
+PUBLISHING = ("rename", "link")
+
+
+def test_sweep_windows(lab, neighbour, pytestconfig):
+    """A host refreshes its pool while another is about to give a file its name, which it then does
+    before whichever call of the first: that file is not touched."""
+    windows = Windows(lab, neighbour, pytestconfig)
+    wrong = []
+    with Preload(neighbour, [lab.folder]) as preload:
+        windows.there.connect()
+        for operation in OPERATIONS:
+            if operation.name not in faults.OPENED:
+                continue
+            new = windows.judge.learn(operation)
+            there = call = 1
+            while call:
+                here, there = 1, there + 1
+                while True:
+                    call, stopped, found = sweep_step(windows, preload, operation, new, there - 1, here)
+                    wrong += found
+                    here += 1
+                    if not call or not stopped:
+                        break
+    report(wrong, "windows-sweep", pytestconfig)
+
+
+def sweep_step(windows, preload, operation, new, there, here):
+    """An operation on the other host is stopped before a call, a sweep on this host before one of
+    its own; then the operation ends, and then the sweep. Returns the first call, None if there are
+    not so many; whether the sweep was stopped; and what was wrong."""
+    windows.steps += 1
+    windows.begin(operation)
+    preload.arm(PUBLISHING, stop=there)
+    make = Deed(lambda: operation.function(windows.lab, windows.there.client))
+    wait_for("it waits or has ended", lambda: preload.control.stopped or not make.is_alive(),
+             every=0.001, timeout=PATIENCE)
+    if not preload.control.stopped:
+        preload.disarm()
+        return None, False, []
+    mine = windows.lab.preload
+    mine.arm(SWEEPING, stop=here)
+    sweep = Deed(windows.here.client.refresh)
+    wait_for("it waits or has ended", lambda: mine.control.stopped or not sweep.is_alive(),
+             every=0.001, timeout=PATIENCE)
+    stopped = bool(mine.control.stopped)
+    preload.control.go = 1
+    make.ended(5)
+    mine.control.go = 1
+    assert make.ended(PATIENCE) and sweep.ended(PATIENCE)
+    call = preload.disarm()[there - 1]
+    before = mine.disarm()
+    try:
+        windows.here.refresh()
+        windows.there.refresh()
+        now = windows.here.look()
+        expected = new if make.done else windows.judge.old.get(operation.volume)
+        found = windows.judge.left(now, operation.volume)
+        if not fits(expected, now.get(operation.volume), windows.judge.old.values()):
+            found.append(f"{operation.volume} was to be {expected}, is {now.get(operation.volume)}")
+    except (AssertionError, OSError, KeyError) as error:
+        found = [f"{error}"]
+    where = f"refresh, before call {here}, {before[here - 1] if stopped else 'its end'}; " \
+        f"{operation.name} on another host, before call {there}, {call}"
+    told = f"told: {sweep.error or 'success'}; other: {make.error or 'success'}"
+    return call, stopped, ["\n    ".join([where, told, *found])] if found else []
 
 
 def test_start_windows(lab, neighbour, pytestconfig):
@@ -341,62 +408,3 @@ def start_step(windows, preload, guest, actor, number):
         found.append(f"the volume was {windows.judge.old['c0']}, is {now}")
     told = f"told: {one.error or 'success'}; other: {other.error or 'success'}{', which had to wait' if waits else ''}"
     return call, [told, *found] if found else []
-
-
-@pytest.fixture
-def stuck(tpm_host, tmp_path):
-    """A file of a file system that answers no more, held open by some process of tpm_host."""
-    image, shown = tmp_path / "image", tmp_path / "shown"
-    image.write_bytes(bytes(1 << 20))
-    shown.touch()
-    server = subprocess.Popen(
-        ["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=file,filename={image}",
-         "--export", f"type=fuse,id=export,node-name=file,mountpoint={shown},allow-other=off"])
-    wait_for("the export is mounted", lambda: shown.stat().st_size or server.poll() is not None, timeout=20)
-    assert server.poll() is None, "qemu-storage-daemon has ended"
-    with open(shown, "rb") as file:
-        holder = subprocess.Popen(["sleep", "600"], stdin=file)
-    server.send_signal(signal.SIGSTOP)
-    # Until then the kernel knows the answers.
-    time.sleep(1.2)
-    yield shown
-    server.send_signal(signal.SIGCONT)
-    holder.kill()
-    holder.wait()
-    server.terminate()
-    server.wait()
-
-
-LOCKER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from host import Host
-with open(sys.argv[2], "r+b") as file:
-    Host.lock(file)
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.mark.usefixtures("stuck")
-def test_file_system_that_does_not_answer(tpm_host):
-    """A volume is in use, and some process has a file open of a file system that hangs: who
-    asks for the volume is refused, and told who has it, and all else goes on."""
-    path = tpm_host.create_volume("c0")
-    tpm_host.create_volume("c1")
-    # After the other: processes are looked through by their numbers.
-    locker = subprocess.Popen([sys.executable, "-c", LOCKER, Path(__file__).parent, path],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert locker.stdout.readline() == "locked\n"
-    try:
-        clients = [storm.Client({"c": None}) for _ in range(2)]
-        delete = Deed(lambda: clients[0].delete("c0"))
-        refused = delete.ended(10)
-        look = Deed(lambda: (clients[1].names(), clients[1].describe("c1"), clients[1].delete("c1")))
-        assert look.ended(10), "nothing can be asked of the pool"
-        assert refused, "vol-delete has not ended"
-        assert f"process {locker.pid}" in str(delete.error)
-        assert look.done, look.error
-    finally:
-        locker.stdin.close()
-        locker.wait()
