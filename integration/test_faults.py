@@ -16,7 +16,7 @@ from faults import (ACTORS, CHANGING, ERASING, KINDS, MAKING, NAMING, OPERATIONS
 from host import Host, OtherHost, wait_for
 
 # How long anything may take that nothing is in the way of.
-PATIENCE = 60
+PATIENCE = 180
 
 
 @pytest.fixture(scope="module")
