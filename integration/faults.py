@@ -8,11 +8,9 @@ import collections
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import mmap
 import os
-import re
 import shutil
 import subprocess
 import tempfile
