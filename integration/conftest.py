@@ -5,6 +5,9 @@ Without those that boot a guest: ... integration -m 'not guest'
 """
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +19,17 @@ from host import Host, OtherHost
 
 def pytest_addoption(parser):
     parser.addoption("--seconds", type=int, default=15, help="how long many clients work at once")
+    parser.addoption("--hosts", type=int, default=1, choices=(1, 2),
+                     help="how many hosts they work on, with the pool's directory in common")
+    parser.addoption("--delay", type=float, default=0,
+                     help="by how many milliseconds the daemons' locks and fsyncs are delayed")
     parser.addoption("--round-trips", type=int, default=20,
                      help="how often a guest is migrated there and back")
-    parser.addoption("--reports", help="a folder for what sanitizers of the daemons report")
+    parser.addoption("--thorough", action="store_true",
+                     help="all kinds of calls fail, in all ways, and all is done before each")
+    parser.addoption("--lasting", action="store_true",
+                     help="a call that has failed fails again and again")
+    parser.addoption("--reports", help="a folder for what sanitizers of the daemons and the tests of faults report")
     parser.addoption("--helgrind", action="store_true", help="virtstoraged runs in it meanwhile")
     parser.addoption("--no-newer-swtpm", metavar="REASON", help="why tests that need one are left out")
 
@@ -42,6 +53,15 @@ def host():
     this = Host()
     yield this
     this.clean_up()
+
+
+@pytest.fixture(scope="module")
+def common_folder():
+    """A folder that all hosts see, for a pool; it is not there yet."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="libvirt-sandbox-common."))
+    path.chmod(0o755)
+    yield path / "pool"
+    shutil.rmtree(path)
 
 
 @pytest.fixture

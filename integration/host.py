@@ -84,6 +84,11 @@ class Host:
         return f"qemu+unix:///system?socket={self._shared}/virtqemud-sock"
 
     @property
+    def storage_uri(self):
+        """The URI by which clients of other hosts reach this one's storage driver."""
+        return f"storage+unix:///system?socket={self._shared}/virtstoraged-sock"
+
+    @property
     def migrate_uri(self):
         """What virsh migrate --migrateuri takes for a migration to this host."""
         return f"unix://{self._shared}/qemu/migration.sock"
@@ -448,6 +453,10 @@ class Guest:
         """Start the guest, and return while it boots."""
         self.define(actions)
         self.host.virsh("start", self.name)
+
+    def start_paused(self):
+        """Start the guest, which then does nothing: for what is about its TPM's files."""
+        self.host.virsh("start", self.name, "--paused")
 
     def boot(self, actions):
         """Boot the guest, let it do something, wait until it is off again. It must

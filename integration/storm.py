@@ -2,6 +2,7 @@
 once, and what must be so afterwards."""
 
 import collections
+import hashlib
 import io
 import random
 import re
@@ -88,9 +89,9 @@ class Client:
         return {volume.name() for volume in self.pool.listAllVolumes()}
 
 
-def prepare(host):
+def prepare(host, folder=None):
     """Make pool, secrets and BASES; returns the secrets by letter."""
-    host.define_pool()
+    host.define_pool(target=folder)
     host.virsh("pool-autostart", "tpm")
     secrets = {letter: passphrase and host.define_secret(passphrase, f"tpm-{letter}")
                for letter, passphrase in PASSPHRASES.items()}
@@ -99,6 +100,20 @@ def prepare(host):
     client.copy(BASES["c"], BASES["e"])
     client.copy(BASES["c"], BASES["f"])
     return secrets
+
+
+def share(secrets, folder, other):
+    """Give another host a pool with the same directory, and the same secrets."""
+    other.define_pool(target=folder)
+    for letter, secret in secrets.items():
+        if secret:
+            other.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, f"tpm-{letter}"))
+            other.set_secret(secret, PASSPHRASES[letter])
+
+
+def pool_folder(host):
+    """Where the pool is."""
+    return etree.fromstring(host.virsh("pool-dumpxml", "tpm")).findtext("target/path")
 
 
 def opens(host, letter, content, tmp_path):
@@ -115,12 +130,17 @@ def whole(content):
     return content.startswith(b"nilmptws") and int.from_bytes(blob[6:10], "big") == len(blob)
 
 
+def value(content):
+    """What stands for the bytes of a volume in an Event."""
+    return hashlib.sha256(content).hexdigest() if content else BLANK
+
+
 def running(host):
     """The programs that make TPMs or open their state."""
     return host.run("pgrep", "-a", "^swtpm").stdout
 
 
-def nothing_left_over(host, names, orphans=()):
+def nothing_left_over(host, names, orphans=(), folder=POOL):
     """Pool and run folder hold the volumes and nothing else; orphans are volumes that may have
     left a sidecar."""
     try:
@@ -128,11 +148,51 @@ def nothing_left_over(host, names, orphans=()):
     except AssertionError:
         print(host.run("ps", "-eo", "pid,ppid,stat,wchan:30,etimes,args").stdout)
         raise
-    files = {file.name for file in host.path(POOL).iterdir()}
+    files = {file.name for file in host.path(folder).iterdir()}
     assert {name for name in files if not name.endswith(".tpm.xml")} == names
     sidecars = {name.removesuffix(".tpm.xml") for name in files if name.endswith(".tpm.xml")}
     assert names <= sidecars <= names | set(orphans)
     assert not list(host.path(RUN).glob("tpm-setup.*"))
+
+
+# What a client has done to a volume that changes it, or what it has read: when that began and
+# ended, by a clock that all have in common, and what the volume held then: its bytes, BLANK,
+# NONE if it was deleted, or NEW where only the volume itself can tell.
+Event = collections.namedtuple("Event", "begin end kind name value")
+BLANK, NONE, NEW = "blank", "none", "new"
+
+
+class History:
+    """What clients say that they have done and read, each of it within some time."""
+
+    def __init__(self, events):
+        self._writes = collections.defaultdict(list)
+        self._reads = []
+        for event in events:
+            if event.kind == "download":
+                self._reads.append(event)
+            else:
+                self._writes[event.name].append(event)
+
+    def last(self, name, begin, end):
+        """Those of a volume's changes of which nothing shows that another came after them, for
+        who looks at it within some time."""
+        writes = [event for event in self._writes[name] if event.begin < end]
+        over = [event.begin for event in writes if event.end < begin]
+        return [event for event in writes if not over or event.end >= max(over)]
+
+    def explains(self, name, value, begin, end):
+        """Whether one of the changes of a volume has left what is seen within some time."""
+        last = self.last(name, begin, end)
+        if not last:
+            return value == NONE
+        return any(event.value == value or event.value == NEW and value not in (BLANK, NONE)
+                   for event in last)
+
+    def wrong(self):
+        """What was read that nobody has left there."""
+        return [event for event in self._reads
+                if not self.explains(event.name, event.value, event.begin, event.end)]
 
 
 class Crowd:
@@ -143,34 +203,40 @@ class Crowd:
     BUSY = ("has asynchronous jobs running", "is still in use", "is still being allocated")
     # ... what another client has done meanwhile ...
     OTHERS = ("no storage vol", "exists already", "already in use", "not found in pool",
-              "is blank", "it was made for another TPM", "holds another TPM than it is described")
+              "is blank", "it was made for another TPM", "holds another TPM than it is described", "already exists")
     # ... and what it has deserved.
     GARBAGE = "what was uploaded is not TPM state but looks 'unknown'"
 
     KINDS = ("create", "copy", "copy", "download", "upload", "upload", "wipe", "delete",
              "delete_zeroed", "describe", "refresh", "names")
 
-    def __init__(self, secrets, seconds, seed):
+    def __init__(self, secrets, seconds, seed, uris=("storage:///system", "qemu:///system")):
         self.secrets = secrets
         self.seconds = seconds
         self.seed = seed
+        self.uris = uris
 
     def work(self, number):
-        """One client, for so many seconds; returns how often each operation had which end."""
+        """One client, for so many seconds; returns how often each operation had which end, and
+        Events."""
         # Half of them by way of another daemon, as most users do it.
-        client = Client(self.secrets, "qemu:///system" if number % 2 else "storage:///system")
+        client = Client(self.secrets, self.uris[number % len(self.uris)])
         choose = random.Random(self.seed * 100 + number)
         contents = {letter: [client.download(base)] for letter, base in BASES.items()}
         ends = collections.Counter()
+        events = []
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:
             kind = choose.choice(self.KINDS[self.pause():])
+            begin = time.monotonic()
             try:
-                getattr(self, f"do_{kind}")(client, choose, contents)
+                done = getattr(self, f"do_{kind}")(client, choose, contents)
+                if done:
+                    events.append(Event(begin, time.monotonic(), kind, *done))
                 ends[kind, "done"] += 1
             except libvirt.libvirtError as error:
                 ends[kind, self.judge(kind, str(error))] += 1
-        return ends
+        return ends, events
 
     def pause(self):
         """How many kinds of operations nobody begins right now: now and then all those for
@@ -190,11 +256,17 @@ class Crowd:
         """A volume that may be there."""
         return choose.choice(self.NAMES)
 
+    # Each returns which volume it has changed or read, and what that holds now, in an Event.
+
     def do_create(self, client, choose, _):
-        client.create(self.name(choose))
+        name = self.name(choose)
+        client.create(name)
+        return name, NEW
 
     def do_copy(self, client, choose, _):
-        client.copy(choose.choice(self.NAMES + list(BASES.values())), self.name(choose))
+        source, name = choose.choice(self.NAMES + list(BASES.values())), self.name(choose)
+        client.copy(source, name)
+        return name, NEW
 
     def do_download(self, client, choose, contents):
         name = self.name(choose)
@@ -202,19 +274,28 @@ class Crowd:
         assert whole(content), (name, content)
         if content:
             contents[name[0]].append(content)
+        return name, value(content)
 
     def do_upload(self, client, choose, contents):
         name = self.name(choose)
-        client.upload(name, choose.choice([GARBAGE, *contents[name[0]][:1], contents[name[0]][-1]]))
+        content = choose.choice([GARBAGE, *contents[name[0]][:1], contents[name[0]][-1]])
+        client.upload(name, content)
+        return name, value(content)
 
     def do_wipe(self, client, choose, _):
-        client.wipe(self.name(choose))
+        name = self.name(choose)
+        client.wipe(name)
+        return name, BLANK
 
     def do_delete(self, client, choose, _):
-        client.delete(self.name(choose))
+        name = self.name(choose)
+        client.delete(name)
+        return name, NONE
 
     def do_delete_zeroed(self, client, choose, _):
-        client.delete_zeroed(self.name(choose))
+        name = self.name(choose)
+        client.delete_zeroed(name)
+        return name, NONE
 
     def do_describe(self, client, choose, _):
         client.describe(self.name(choose))

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import random
@@ -15,6 +16,7 @@ import libvirt
 import pytest
 
 import storm
+from faults import Preload
 from host import POOL, wait_for
 from storm import GARBAGE, RUN, Client
 
@@ -254,6 +256,11 @@ def descriptors(pid):
     return collections.Counter({name: times for name, times in opened.items() if "/sanitizer." not in name})
 
 
+def storage_pid(host):
+    """The process of a host's virtstoraged, as the host sees it."""
+    return int(host.path("/run/libvirt/virtstoraged.pid").read_text())
+
+
 @pytest.fixture
 def sanitizers(host, pytestconfig):
     """Where the daemons have sanitizers or run in Helgrind, these report nothing of our files,
@@ -275,19 +282,46 @@ def sanitizers(host, pytestconfig):
     assert not ours, "\n".join(ours)
 
 
+# Where a crowd works: its hosts, and the pool's directory.
+Scene = collections.namedtuple("Scene", "hosts folder")
+
+
+@pytest.fixture
+def crowd(host, request, pytestconfig):
+    """A Crowd and its Scene: one host, or two that have the pool's directory in common; with the
+    daemons' locks and fsyncs delayed where that is asked for."""
+    hosts = [host]
+    if pytestconfig.getoption("hosts") == 1:
+        secrets = storm.prepare(host)
+        uris = ["storage:///system", "qemu:///system"]
+    else:
+        folder = request.getfixturevalue("common_folder")
+        hosts.append(request.getfixturevalue("other_host"))
+        secrets = storm.prepare(host, folder)
+        storm.share(secrets, folder, hosts[1])
+        uris = ["storage:///system", hosts[1].storage_uri, "qemu:///system", hosts[1].uri]
+    scene = Scene(hosts, storm.pool_folder(host))
+    with contextlib.ExitStack() as stack:
+        for one in hosts if pytestconfig.getoption("delay") else ():
+            preload = stack.enter_context(Preload(one, [scene.folder]))
+            preload.delay(("lock", "fsync"), pytestconfig.getoption("delay") / 1000)
+        yield storm.Crowd(secrets, pytestconfig.getoption("seconds"), SEED, uris), scene
+
+
 @pytest.mark.alone
 @pytest.mark.usefixtures("sanitizers")
-def test_many_clients(host, tmp_path, pytestconfig):
+def test_many_clients(host, crowd, tmp_path):
     """Each gets what it asked for or an error that follows from what another did; nothing is left
-    over, and every volume is a whole TPM or blank."""
-    secrets = storm.prepare(host)
-    pid = int(host.path("/run/libvirt/virtstoraged.pid").read_text())
-    before = descriptors(pid)
-    crowd = storm.Crowd(secrets, pytestconfig.getoption("seconds"), SEED)
+    over, every volume is a whole TPM or blank, and holds what the last who changed it has left."""
+    crowd, (hosts, folder) = crowd
+    pids = [storage_pid(one) for one in hosts]
+    before = descriptors(pids[0])
     ends = collections.Counter()
+    events = []
     with concurrent.futures.ProcessPoolExecutor(CLIENTS) as pool:
-        for some in pool.map(crowd.work, range(CLIENTS)):
+        for some, done in pool.map(crowd.work, range(CLIENTS)):
             ends += some
+            events += done
     for (kind, end), times in sorted(ends.items()):
         print(f"{kind}: {times} times {end}")
 
@@ -296,16 +330,25 @@ def test_many_clients(host, tmp_path, pytestconfig):
     # There may always be something that a refresh has to wait for.
     assert all(ends[kind, "done"] for kind, _ in ends if kind != "refresh"), "something was never done"
 
-    assert int(host.path("/run/libvirt/virtstoraged.pid").read_text()) == pid
-    client = Client(secrets)
+    assert [storage_pid(one) for one in hosts] == pids
+    client = Client(crowd.secrets)
     client.refresh()
-    storm.nothing_left_over(host, client.names())
-    for name in client.names():
-        content = host.path(f"{POOL}/{name}").read_bytes()
+    storm.nothing_left_over(host, client.names(), folder=folder)
+    history = storm.History(events)
+    assert not history.wrong(), history.wrong()
+    now = time.monotonic()
+    for name in client.names() | set(crowd.NAMES):
+        path = host.path(folder) / name
+        content = path.read_bytes() if path.exists() else None
+        found = storm.NONE if content is None else storm.value(content)
+        assert name in storm.BASES.values() or history.explains(name, found, now, now), \
+            (name, found, history.last(name, now, now))
+        if content is None:
+            continue
         assert storm.whole(content), name
         assert host.identity(name) is not None, name
         if content:
             storm.opens(host, name[0], content, tmp_path)
     del client
     # A connection of an earlier test's may have been closed meanwhile.
-    wait_for(f"no more is open than {before}", lambda: descriptors(pid) <= before, timeout=30)
+    wait_for(f"no more is open than {before}", lambda: descriptors(pids[0]) <= before, timeout=30)
