@@ -269,7 +269,7 @@ def test_volume_that_both_hosts_see(host, other_host):
     guest = host.define_guest(tpm=xmls.tpm_volume("one"))
     guest.start()
     said = host.virsh_fails(*guest.migration(other_host))
-    assert "TPM volume 'one' of pool 'tpm' is in use, but by no process that can be seen on this host" in said
+    assert "TPM volume 'one' of pool 'tpm' is in use, but not by a process on this host" in said
     assert guest.state() == "running"
     host.virsh("destroy", "guest")
     host.virsh("vol-delete", "one", "--pool", "tpm")

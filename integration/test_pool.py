@@ -191,6 +191,53 @@ def test_refresh_takes_what_is_a_volume(host):
     assert host.contents(POOL) == before
 
 
+def test_directory_in_the_pool_is_no_matter(host):
+    """As lost+found is one, on a file system of its own."""
+    host.define_pool()
+    host.path(f"{POOL}/lost+found").mkdir(0o700)
+    host.path(f"{POOL}/odd").symlink_to("/nowhere")
+    host.virsh("pool-refresh", "tpm")
+    assert "lost+found" not in host.log("virtstoraged")
+    assert "odd" in host.log("virtstoraged")
+    host.path(f"{POOL}/lost+found").rmdir()
+
+
+def test_state_without_a_sidecar_gets_an_identity(host):
+    """The same one for everybody from then on; another host's is never replaced."""
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    for name in ("two", "three"):
+        host.run("cp", path, path.with_name(name))
+    path.with_name("three.tpm.xml").write_text("corrupt")
+    path.with_name("blank").write_bytes(b"")
+    host.virsh("pool-refresh", "tpm")
+    identity = host.identity("two")
+    assert identity not in (None, host.identity("one"))
+    assert {"two.tpm.xml"} == {file.name for file in path.parent.glob("*.tpm.xml")} - {
+        "one.tpm.xml", "three.tpm.xml"}
+    assert path.with_name("three.tpm.xml").read_text() == "corrupt"
+    before = host.contents(POOL)
+    host.virsh("pool-refresh", "tpm")
+    assert host.contents(POOL) == before
+    assert host.identity("two") == identity
+    assert host.describe("two").find("tpm").get("version") == "2.0"
+
+
+def test_pool_that_cannot_be_written_to(host):
+    """It is refreshed all the same; state without a sidecar stays without one."""
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    path.with_name("one.tpm.xml").unlink()
+    host.run("mount", "--bind", POOL, POOL)
+    try:
+        assert host.run("mount", "-o", "remount,ro,bind", POOL).returncode == 0
+        host.virsh("pool-refresh", "tpm")
+        assert host.virsh("vol-list", "tpm").split()[0] == "one"
+        assert host.identity("one") is None
+    finally:
+        host.run("umount", POOL)
+
+
 def test_refresh_removes_only_forgotten_temporaries(host):
     """A temporary goes with its maker; one that is locked is being made."""
     host.define_pool()

@@ -282,7 +282,7 @@ def test_wipe_on_a_full_disk(tpm_host):
             assert path.read_bytes() == (content if done.returncode else b"")
             assert done.returncode or left
             assert done.returncode == 0 or left < 5
-            assert not [file for file in path.parent.iterdir() if "tmptpm" in file.name]
+            assert not [file for file in path.parent.iterdir() if "tpm" in file.suffix]
             for file in path.parent.glob(".fill*"):
                 file.unlink()
             tpm_host.virsh("pool-destroy", "tpm")
@@ -299,8 +299,8 @@ def test_lock_of_somebody_unseen(tpm_host, tmp_path):
             tpm_host.lock(file)
             socket.send_fds(one, [b"x"], [file.fileno()])
         for command in (["vol-wipe", "one"], ["vol-delete", "one"], ["vol-upload", "one", path]):
-            assert ("TPM volume 'one' of pool 'tpm' is in use, but by no process that can be seen on this host: "
-                    "by another host, if the pool is on shared storage") in \
+            assert ("TPM volume 'one' of pool 'tpm' is in use, but not by a process on this host "
+                    "(another host on shared storage?)") in \
                 tpm_host.virsh_fails(*command, "--pool", "tpm")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
 
@@ -560,14 +560,43 @@ def test_resize_says_that_it_need_not_be(tpm_host):
 def test_leftover_of_a_wipe_is_overwritten(tpm_host):
     """A daemon that is killed leaves the old content under the name of a temporary."""
     path = tpm_host.path(tpm_host.create_volume("one"))
-    left = path.with_name(".one.Ab12Cd.tmptpm")
-    os.link(path, left)
     content = path.read_bytes()
-    tpm_host.virsh("pool-refresh", "tpm")
-    assert not left.exists() and path.read_bytes() == content
-
-    left.write_bytes(content)
-    with open(left, "rb") as old:
+    for suffix in ("tmptpm", "oldtpm"):
+        left = path.with_name(f".one.Ab12Cd.{suffix}")
+        os.link(path, left)
         tpm_host.virsh("pool-refresh", "tpm")
-        assert not left.exists()
+        assert not left.exists() and path.read_bytes() == content
+
+        left.write_bytes(content)
+        with open(left, "rb") as old:
+            tpm_host.virsh("pool-refresh", "tpm")
+            assert not left.exists()
+            assert not any(old.read())
+
+
+# A scrub that has overwritten nothing, and one that has overwritten a part.
+SCRUBS = {
+    "nothing": "exit 1",
+    "part": 'for path; do true; done; printf garbage | dd conv=notrunc status=none of="$path"; exit 1',
+}
+
+
+@pytest.mark.parametrize("scrub", SCRUBS)
+def test_wipe_that_fails(tpm_host, tmp_path, scrub):
+    """The old content is overwritten nevertheless, and the error is about the volume."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    fake = tmp_path / "scrub"
+    fake.write_text(f"#!/bin/sh\n{SCRUBS[scrub]}\n")
+    fake.chmod(0o755)
+    with open(path, "rb") as old:
+        assert tpm_host.run("mount", "-n", "--bind", fake, "/usr/bin/scrub").returncode == 0
+        try:
+            said = tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm", "--algorithm", "nnsa")
+        finally:
+            tpm_host.run("umount", "-n", "/usr/bin/scrub")
         assert not any(old.read())
+    assert "the old content of TPM volume 'one' of pool 'tpm' was overwritten with zeros only" in said
+    assert f"scrub -f -p nnsa {path}" in said and "/proc/" not in said
+    assert path.read_bytes() == b""
+    assert {file.name for file in path.parent.iterdir()} == {"one", "one.tpm.xml"}
+    tpm_host.virsh("vol-wipe", "one", "--pool", "tpm", "--algorithm", "nnsa")

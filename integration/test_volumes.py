@@ -1,7 +1,9 @@
 """Volumes of a tpm pool: what vol-create makes, vol-dumpxml tells and vol-delete removes."""
 
+import contextlib
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -199,6 +201,87 @@ def test_delete_is_refused_while_in_use(host):
         message = host.virsh_fails("vol-delete", "one", "--pool", "tpm")
     assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(.+\)", message)
     assert host.contents(POOL) == before
+
+
+# A process with a descriptor of a file system whose server never answers, as a network file
+# system's may not. It is the root of the file system: only whoever asks about it waits.
+HUNG = """
+import ctypes, os, sys, time
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"hung", sys.argv[1].encode(), b"fuse", 0, options.encode()):
+    raise OSError(ctypes.get_errno(), "mount")
+root = os.open(sys.argv[1], os.O_PATH)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+LOCK = """
+import fcntl, os, struct, sys, time
+file = open(sys.argv[1], "r+b")
+fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_holder_is_found_beside_a_hung_file_system(host, tmp_path):
+    """Its descriptors come first in /proc, and nobody asks about them."""
+    host.define_pool()
+    path = host.create_volume("one")
+    host.create_volume("two")
+    with contextlib.ExitStack() as stack:
+        for script, argument in ((HUNG, tmp_path), (LOCK, path)):
+            process = stack.enter_context(subprocess.Popen(
+                ["/usr/bin/python3", "-c", script, argument], stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout.readline() == "ready\n"
+        begin = time.monotonic()
+        message = host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+        assert time.monotonic() - begin < 5
+        assert f"TPM volume 'one' of pool 'tpm' is in use by process {process.pid} (python3" in message
+        host.virsh("vol-delete", "two", "--pool", "tpm")
+    host.run("umount", "-l", tmp_path)
+
+
+def test_delete_that_hangs(host, tmp_path):
+    """On a file system that does not go on; the pool's other volumes do."""
+    image = tmp_path / "image"
+    image.write_bytes(b"")
+    os.truncate(image, 32 << 20)
+    path = host.path(POOL)
+    path.mkdir(parents=True, exist_ok=True)
+    assert host.run("mkfs.ext4", "-q", image).returncode == 0
+    done = host.run("mount", "-n", "-o", "loop", image, POOL)
+    assert done.returncode == 0, done.stderr
+    frozen = False
+    try:
+        host.define_pool()
+        path = host.path(host.create_volume("one"))
+        host.create_volume("two")
+        frozen = host.run("fsfreeze", "--freeze", POOL).returncode == 0
+        assert frozen
+        with subprocess.Popen(["virsh", "-q", "vol-delete", "one", "--pool", "tpm"]) as client:
+            try:
+                wait_for("the volume is about to go", lambda: host.is_locked(path), timeout=20)
+                begin = time.monotonic()
+                # fails where it would wait until the file system goes on
+                listed = host.run("timeout", "20", "virsh", "-q", "vol-list", "tpm")
+                assert len(listed.stdout.splitlines()) == 2
+                assert host.identity("two") is not None
+                assert "still in use" in host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+                assert time.monotonic() - begin < 10
+                assert client.poll() is None
+            finally:
+                frozen = host.run("fsfreeze", "--unfreeze", POOL).returncode != 0
+        assert client.returncode == 0
+        assert host.virsh("vol-list", "tpm").split()[0] == "two"
+        host.virsh("pool-destroy", "tpm")
+    finally:
+        if frozen:
+            host.run("fsfreeze", "--unfreeze", POOL)
+        host.run("umount", POOL)
 
 
 def test_download(host, tmp_path):

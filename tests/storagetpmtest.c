@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,6 +38,127 @@ static const unsigned char testUUID[VIR_UUID_BUFLEN] = {
     0x0a, 0x81, 0xf5, 0xb2, 0x84, 0x03, 0x7b, 0x23,
     0xc8, 0xd6, 0x21, 0xcc, 0xc2, 0xf8, 0x0d, 0x6f,
 };
+
+
+/* What others do meanwhile. */
+
+typedef enum {
+    TEST_WINDOW_NONE,
+    TEST_WINDOW_BEFORE_LOCK,
+    TEST_WINDOW_BEFORE_RENAME_NEW,
+    TEST_WINDOW_AFTER_UNLINK,
+} testWindowKind;
+
+/* Another host, or whoever puts files there by hand: @func runs once, in the
+ * window that is open, after the window was passed @skip times. */
+static struct {
+    testWindowKind kind;
+    size_t skip;
+    void (*func)(void);
+    virStoragePoolDef *pool;
+    const virStorageVolDef *vol;
+    virStorageTPMTemp *temp; /* the other's own */
+    bool passed;
+} testWindow;
+
+/* fsync() of a directory fails. */
+static bool testNoSyncDir;
+
+
+static void
+testWindowPass(testWindowKind kind)
+{
+    int saved = errno;
+
+    if (testWindow.kind != kind || testWindow.skip-- > 0)
+        return;
+
+    testWindow.kind = TEST_WINDOW_NONE;
+    testWindow.passed = true;
+    testWindow.func();
+    errno = saved;
+}
+
+
+static void
+testWindowOpen(testWindowKind kind,
+               size_t skip,
+               void (*func)(void),
+               virStoragePoolDef *pool,
+               const virStorageVolDef *vol)
+{
+    testWindow.kind = kind;
+    testWindow.skip = skip;
+    testWindow.func = func;
+    testWindow.pool = pool;
+    testWindow.vol = vol;
+    testWindow.passed = false;
+}
+
+
+/* Whether the window was passed; the other's own is freed. */
+static bool
+testWindowClose(void)
+{
+    testWindow.kind = TEST_WINDOW_NONE;
+    g_clear_pointer(&testWindow.temp, virStorageTPMTempFree);
+    return testWindow.passed;
+}
+
+
+int
+fcntl(int fd,
+      int cmd,
+      ...)
+{
+    va_list args;
+    void *arg;
+
+    va_start(args, cmd);
+    arg = va_arg(args, void *);
+    va_end(args);
+
+    if (cmd == F_OFD_SETLK)
+        testWindowPass(TEST_WINDOW_BEFORE_LOCK);
+
+    return syscall(SYS_fcntl, fd, cmd, arg);
+}
+
+
+int
+renameat2(int fromdir,
+          const char *from,
+          int todir,
+          const char *to,
+          unsigned int flags)
+{
+    testWindowPass(TEST_WINDOW_BEFORE_RENAME_NEW);
+    return syscall(SYS_renameat2, fromdir, from, todir, to, flags);
+}
+
+
+int
+unlink(const char *path)
+{
+    int rc = syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+
+    testWindowPass(TEST_WINDOW_AFTER_UNLINK);
+    return rc;
+}
+
+
+int
+fsync(int fd)
+{
+    struct stat sb;
+
+    if (testNoSyncDir && fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
+
+    return syscall(SYS_fsync, fd);
+}
 
 
 /* What the code under test finds on this host. */
@@ -294,6 +416,19 @@ testNames(void)
 
 /* Temporaries. */
 
+/* A volume of @pool, of which only names and path matter. */
+static virStorageVolDef *
+testVolNew(const virStoragePoolDef *pool,
+           const char *name)
+{
+    virStorageVolDef *vol = g_new0(virStorageVolDef, 1);
+
+    vol->name = g_strdup(name);
+    vol->target.path = testPath(pool, name);
+    return vol;
+}
+
+
 static int
 testTempLocked(virStoragePoolDef *pool,
                const char *arg G_GNUC_UNUSED)
@@ -350,10 +485,53 @@ testTempNoDirectory(virStoragePoolDef *pool,
 }
 
 
+/* Writes @fixture to a temporary. */
+static virStorageTPMTemp *
+testTempWritten(virStoragePoolDef *pool,
+                const char *fixture)
+{
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL);
+    g_autoptr(virStorageTPMBytes) bytes = fixture ? testState(fixture) : NULL;
+
+    if (!temp || virStorageTPMTempWrite(temp, bytes) < 0)
+        abort();
+
+    return g_steal_pointer(&temp);
+}
+
+
+static int
+testExpectState(const virStoragePoolDef *pool,
+                const char *name,
+                const char *fixture)
+{
+    g_autofree char *path = testPath(pool, name);
+    g_autoptr(virStorageTPMBytes) expect = testState(fixture);
+    g_autoptr(virStorageTPMBytes) actual = NULL;
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    actual = virStorageTPMBytesRead(fd, name);
+    return testExpectBytes(actual, expect->data, expect->len);
+}
+
+
+static void
+testStateFile(const virStoragePoolDef *pool,
+              const char *name,
+              const char *fixture)
+{
+    g_autofree char *path = testPath(pool, name);
+    g_autoptr(virStorageTPMBytes) bytes = testState(fixture);
+
+    testWrite(path, bytes);
+}
+
+
 static int
 testTempWriteFull(virStoragePoolDef *pool,
                   const char *arg G_GNUC_UNUSED)
 {
+    virStorageTPMBytes bytes = { (uint8_t *)"state", 5 };
     g_autoptr(virStorageTPMTemp) temp = NULL;
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)))
@@ -363,7 +541,7 @@ testTempWriteFull(virStoragePoolDef *pool,
     if ((temp->fd = open("/dev/full", O_WRONLY | O_CLOEXEC)) < 0)
         return -1;
 
-    if (virStorageTPMTempWrite(temp, "state", 5) == 0)
+    if (virStorageTPMTempWrite(temp, &bytes) == 0)
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR, "No space left on device");
@@ -371,26 +549,35 @@ testTempWriteFull(virStoragePoolDef *pool,
 
 
 static int
-testTempPublish(virStoragePoolDef *pool,
-                const char *arg G_GNUC_UNUSED)
+testTempKeep(virStoragePoolDef *pool,
+             const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
+    g_autofree char *name = g_path_get_basename(temp->path);
+
+    virStorageTPMTempKeep(temp);
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    return testExpectFiles(pool, name);
+}
+
+
+/* A blank volume is one on purpose. */
+static int
+testTempPublish(virStoragePoolDef *pool,
+                const char *arg)
+{
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, arg);
     g_autofree char *path = testPath(pool, "guest1");
 
-    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
-        virStorageTPMTempWrite(temp, "first ", 6) < 0 ||
-        virStorageTPMTempWrite(temp, "second", 6) < 0 ||
-        virStorageTPMTempPublish(temp, path) < 0)
-        return -1;
-
-    if (temp->path || !testIsLocked(path))
+    if (virStorageTPMTempPublish(temp, path) < 0 ||
+        temp->path || !testIsLocked(path))
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
     if (testIsLocked(path) || testExpectFiles(pool, "guest1") < 0)
         return -1;
 
-    return testExpectText(pool, "guest1", "first second");
+    return testExpectState(pool, "guest1", arg ? arg : "");
 }
 
 
@@ -398,17 +585,13 @@ static int
 testTempPublishExisting(virStoragePoolDef *pool,
                         const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
     g_autofree char *path = testPath(pool, "guest1");
 
     testFile(pool, "guest1", "old");
 
-    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
-        virStorageTPMTempWrite(temp, "new", 3) < 0 ||
-        virStorageTPMTempPublish(temp, path) == 0)
-        return -1;
-
-    if (testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0)
+    if (virStorageTPMTempPublish(temp, path) == 0 ||
+        testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0)
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
@@ -423,16 +606,81 @@ static int
 testTempPublishNowhere(virStoragePoolDef *pool,
                        const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
     g_autofree char *path = testPath(pool, "missing/guest1");
 
-    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
-        virStorageTPMTempPublish(temp, path) == 0 ||
+    if (virStorageTPMTempPublish(temp, path) == 0 ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot rename '") < 0)
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
     return testExpectFiles(pool, "");
+}
+
+
+/* What a volume cannot hold, whoever brings it. */
+static virStorageTPMBytes *
+testBadBytes(const char *what)
+{
+    virStorageTPMBytes *bytes = testState("tpm2");
+
+    if (STREQ(what, "short")) {
+        bytes->len--;
+    } else if (STREQ(what, "blob")) {
+        memmove(bytes->data, bytes->data + 192, bytes->len - 192);
+        bytes->len = 1315;
+    } else if (STREQ(what, "nothing")) {
+        bytes->len = 0;
+    } else if (STREQ(what, "long")) {
+        bytes->data = g_realloc(bytes->data, VIR_TPM_STATE_MAX_SIZE + 192);
+        bytes->len = VIR_TPM_STATE_MAX_SIZE + 192;
+    } else {
+        memset(bytes->data, *what, bytes->len);
+    }
+
+    return bytes;
+}
+
+
+static int
+testPublishBad(virStoragePoolDef *pool,
+               const char *arg)
+{
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMBytes) bytes = testBadBytes(arg);
+    g_autofree char *path = testPath(pool, "guest1");
+    g_autofree char *other = testPath(pool, "guest2");
+
+    testStateFile(pool, "guest1", "tpm12");
+
+    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
+        virStorageTPMTempWrite(temp, bytes) < 0 ||
+        virStorageTPMTempPublish(temp, other) == 0 ||
+        testExpectError(VIR_ERR_OPERATION_INVALID, "what is not whole TPM state, but looks '") < 0 ||
+        virStorageTPMTempReplace(temp, path) == 0 ||
+        testExpectError(VIR_ERR_OPERATION_INVALID, "what is not whole TPM state, but looks '") < 0)
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    if (testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectState(pool, "guest1", "tpm12");
+}
+
+
+/* What was never written is nothing that could be published. */
+static int
+testPublishUnwritten(virStoragePoolDef *pool,
+                     const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL);
+    g_autofree char *path = testPath(pool, "guest1");
+
+    if (!temp || virStorageTPMTempPublish(temp, path) == 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID, "looks 'blank'");
 }
 
 
@@ -484,30 +732,111 @@ testSweep(virStoragePoolDef *pool,
 }
 
 
+/* A temporary that is published before a sweep has locked it, or renamed, is a
+ * volume, and no leftover. */
+static char *testSweptPath;
+
+static void
+testWindowPublish(void)
+{
+    if (virStorageTPMTempPublish(testWindow.temp, testWindow.vol->target.path) < 0)
+        abort();
+    g_clear_pointer(&testWindow.temp, virStorageTPMTempFree);
+}
+
+
+/* The host believes that the name is there still. */
+static void
+testWindowRename(void)
+{
+    if (rename(testSweptPath, testWindow.vol->target.path) < 0)
+        abort();
+}
+
+
 static int
-testRemove(virStoragePoolDef *pool,
-           const char *arg G_GNUC_UNUSED)
+testSweepPublished(virStoragePoolDef *pool,
+                   const char *arg)
 {
     g_autofree char *path = testPath(pool, "guest1");
     const virStorageVolDef vol = {
         .name = (char *)"guest1",
         .target = { .path = path },
     };
-    size_t i;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
+    g_autofree char *swept = g_strdup(temp->path);
+    g_autofree char *name = g_path_get_basename(swept);
+
+    if (STREQ(arg, "lock")) {
+        testWindowOpen(TEST_WINDOW_BEFORE_LOCK, 0, testWindowPublish, pool, &vol);
+        testWindow.temp = g_steal_pointer(&temp);
+    } else {
+        virStorageTPMTempKeep(temp);
+        g_clear_pointer(&temp, virStorageTPMTempFree);
+        testSweptPath = swept;
+        testWindowOpen(TEST_WINDOW_BEFORE_RENAME_NEW, 0, testWindowRename, pool, &vol);
+    }
+
+    virStorageTPMFileSweep(pool->target.path, name);
+
+    if (!testWindowClose() || testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectState(pool, "guest1", "tpm2");
+}
+
+
+/* The name of a volume that was sought for is free: another host makes one. */
+static void
+testWindowPlace(void)
+{
+    testWindow.temp = virStorageTPMSidecarPlace(testWindow.pool, testWindow.vol);
+}
+
+
+static int
+testRemove(virStoragePoolDef *pool,
+           const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
 
     testFile(pool, "guest1", "state");
     testFile(pool, "guest1.tpm.xml", "sidecar");
     testFile(pool, "guest10", "another state");
     testFile(pool, "guest10.tpm.xml", "another sidecar");
 
-    /* what is gone is removed again without an error */
-    for (i = 0; i < 2; i++) {
-        if (virStorageTPMFileRemove(pool, &vol) < 0 ||
-            testExpectFiles(pool, "guest10 guest10.tpm.xml") < 0)
-            return -1;
-    }
+    if (virStorageTPMFileRemove(pool, vol) < 0 ||
+        testExpectFiles(pool, "guest10 guest10.tpm.xml") < 0)
+        return -1;
 
-    return 0;
+    /* what is gone has no sidecar to be removed */
+    if (virStorageTPMFileRemove(pool, vol) == 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot remove volume '");
+}
+
+
+/* Who makes a volume of the same name meanwhile is refused, or keeps its sidecar. */
+static int
+testRemoveMeanwhile(virStoragePoolDef *pool,
+                    const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+
+    vol->target.format = VIR_STORAGE_FILE_RAW;
+    testFile(pool, "guest1", "state");
+    testFile(pool, "guest1.tpm.xml", "sidecar");
+
+    testWindowOpen(TEST_WINDOW_AFTER_UNLINK, 0, testWindowPlace, pool, vol);
+
+    if (virStorageTPMFileRemove(pool, vol) < 0 || testWindow.temp ||
+        testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0 ||
+        testExpectFiles(pool, "") < 0)
+        return -1;
+
+    testWindowPlace();
+    return testWindow.temp && testWindowClose() ? testExpectFiles(pool, "") : -1;
 }
 
 
@@ -515,18 +844,45 @@ static int
 testRemoveOrphan(virStoragePoolDef *pool,
                  const char *arg G_GNUC_UNUSED)
 {
-    g_autofree char *path = testPath(pool, "guest1");
-    const virStorageVolDef vol = {
-        .name = (char *)"guest1",
-        .target = { .path = path },
-    };
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
 
     testFile(pool, "guest1.tpm.xml", "sidecar");
-
-    if (virStorageTPMFileRemove(pool, &vol) < 0)
-        return -1;
+    virStorageTPMSidecarRemoveOrphan(pool, vol);
+    virStorageTPMSidecarRemoveOrphan(pool, vol);
 
     return testExpectFiles(pool, "");
+}
+
+
+static void
+testWindowMake(void)
+{
+    testStateFile(testWindow.pool, "guest1", "tpm2");
+}
+
+
+/* It is none, or no longer. */
+static int
+testRemoveOrphanMeanwhile(virStoragePoolDef *pool,
+                          const char *arg)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+
+    vol->target.format = VIR_STORAGE_FILE_RAW;
+    testFile(pool, "guest1.tpm.xml", "sidecar");
+    testWindowOpen(TEST_WINDOW_BEFORE_LOCK, 0,
+                   STREQ(arg, "sidecar") ? testWindowPlace : testWindowMake, pool, vol);
+
+    virStorageTPMSidecarRemoveOrphan(pool, vol);
+
+    if (STREQ(arg, "sidecar")) {
+        if (!testWindow.temp || testExpectFiles(pool, "guest1.tpm.xml") < 0)
+            return -1;
+        virStorageTPMTempKeep(testWindow.temp);
+        return testWindowClose() ? 0 : -1;
+    }
+
+    return testWindowClose() ? testExpectFiles(pool, "guest1 guest1.tpm.xml") : -1;
 }
 
 
@@ -581,19 +937,6 @@ testUnlimitFiles(void)
         abort();
 
     testLimitFiles(limit.rlim_max);
-}
-
-
-/* A volume of @pool, of which only names and path matter. */
-static virStorageVolDef *
-testVolNew(const virStoragePoolDef *pool,
-           const char *name)
-{
-    virStorageVolDef *vol = g_new0(virStorageVolDef, 1);
-
-    vol->name = g_strdup(name);
-    vol->target.path = testPath(pool, name);
-    return vol;
 }
 
 
@@ -847,24 +1190,20 @@ static int
 testTempReplace(virStoragePoolDef *pool,
                 const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
     g_autofree char *path = testPath(pool, "guest1");
 
     testFile(pool, "guest1", "old");
 
-    if (!(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
-        virStorageTPMTempWrite(temp, "new", 3) < 0 ||
-        virStorageTPMTempReplace(temp, path) < 0)
-        return -1;
-
-    if (temp->path || !testIsLocked(path))
+    if (virStorageTPMTempReplace(temp, path) < 0 ||
+        temp->path || !testIsLocked(path))
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
     if (testExpectFiles(pool, "guest1") < 0)
         return -1;
 
-    return testExpectText(pool, "guest1", "new");
+    return testExpectState(pool, "guest1", "tpm2");
 }
 
 
@@ -872,12 +1211,11 @@ static int
 testTempReplaceNot(virStoragePoolDef *pool,
                    const char *arg)
 {
-    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
     g_autofree char *path = testPath(pool, arg);
     g_autofree char *dir = testPath(pool, "dir");
 
     if (mkdir(dir, 0700) < 0 ||
-        !(temp = virStorageTPMTempNew(pool->target.path, "guest1", NULL)) ||
         virStorageTPMTempReplace(temp, path) == 0 ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot rename '") < 0)
         return -1;
@@ -893,7 +1231,7 @@ static int
 testReplace(virStoragePoolDef *pool,
             const char *arg)
 {
-    virStorageTPMBytes bytes = { (uint8_t *)arg, arg ? strlen(arg) : 0 };
+    g_autoptr(virStorageTPMBytes) bytes = arg ? testState(arg) : NULL;
     g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
     g_autoptr(virStorageTPMTemp) now = NULL;
     bool root = geteuid() == 0;
@@ -909,7 +1247,7 @@ testReplace(virStoragePoolDef *pool,
         return -1;
 
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
-        !(now = virStorageTPMFileReplace(pool, vol, lock, arg ? &bytes : NULL)) ||
+        !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)) ||
         stat(vol->target.path, &after) < 0 ||
         !testIsLocked(vol->target.path))
         return -1;
@@ -922,7 +1260,7 @@ testReplace(virStoragePoolDef *pool,
         testExpectFiles(pool, "guest1") < 0)
         return -1;
 
-    return testExpectText(pool, "guest1", arg ? arg : "");
+    return testExpectState(pool, "guest1", arg ? arg : "");
 }
 
 
@@ -977,6 +1315,72 @@ testReplaceNot(virStoragePoolDef *pool,
 }
 
 
+/* That the directory is not on the disk is no failure: what was renamed is. */
+static int
+testNoSync(virStoragePoolDef *pool,
+           const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) temp = testTempWritten(pool, "tpm2");
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    g_autoptr(virStorageTPMBytes) bytes = testState("tpm12");
+    VIR_AUTOCLOSE lock = -1;
+    int rc = -1;
+
+    vol->target.format = VIR_STORAGE_FILE_RAW;
+    testNoSyncDir = true;
+
+    if (virStorageTPMTempPublish(temp, vol->target.path) == 0 &&
+        testExpectState(pool, "guest1", "tpm2") == 0 &&
+        virStorageTPMSidecarReplace(pool, vol) == 0 &&
+        (now = virStorageTPMFileReplace(pool, vol, temp->fd, bytes)) &&
+        testExpectState(pool, "guest1", "tpm12") == 0 &&
+        testExpectFiles(pool, "guest1 guest1.tpm.xml") == 0 &&
+        virStorageTPMFileRemove(pool, vol) == 0 &&
+        testExpectFiles(pool, "") == 0)
+        rc = testExpectNoError();
+
+    testNoSyncDir = false;
+    return rc;
+}
+
+
+/* Volume and sidecar are both the new ones, or both the old ones. */
+static int
+testReplaceBoth(virStoragePoolDef *pool,
+                const char *arg)
+{
+    g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    g_autofree char *sidecar = testPath(pool, "guest1.tpm.xml");
+    VIR_AUTOCLOSE lock = -1;
+
+    vol->target.format = VIR_STORAGE_FILE_RAW;
+    testStateFile(pool, "guest1", "tpm12");
+    if (arg && mkdir(sidecar, 0700) < 0)
+        return -1;
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0)
+        return -1;
+
+    now = virStorageTPMFileReplaceBoth(pool, vol, lock, bytes, vol);
+
+    if (testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0 ||
+        !testIsLocked(vol->target.path))
+        return -1;
+
+    if (!arg)
+        return now ? testExpectState(pool, "guest1", "tpm2") : -1;
+
+    if (now || testExpectError(VIR_ERR_SYSTEM_ERROR, arg) < 0 ||
+        !virTPMStateIsAt(lock, vol->target.path))
+        return -1;
+
+    return testExpectState(pool, "guest1", "tpm12");
+}
+
+
 /* Volumes that are overwritten. */
 
 static virStorageTPMTemp *
@@ -1008,11 +1412,6 @@ testOverwrite(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", text);
     old = testSetAside(pool, vol);
-
-    /* the volume still has it */
-    if (virStorageTPMFileOverwrite(old->fd) < 0 ||
-        testExpectText(pool, "guest1", text) < 0)
-        return -1;
 
     /* all of it, wherever it was read last */
     if (unlink(vol->target.path) < 0 ||
@@ -1060,7 +1459,7 @@ testSetAsideNot(virStoragePoolDef *pool,
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         unlink(vol->target.path) < 0 ||
         (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
-        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '") < 0 ||
         testExpectFiles(pool, "") < 0)
         return -1;
 
@@ -1068,38 +1467,108 @@ testSetAsideNot(virStoragePoolDef *pool,
         (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0)
         return -1;
 
-    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '");
 }
 
 
-/* What a temporary held is gone, unless it has another name. */
+/* Another file than the one that is locked is not set aside. */
+static int
+testSetAsideOther(virStoragePoolDef *pool,
+                  const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) old = NULL;
+    VIR_AUTOCLOSE lock = -1;
+
+    testFile(pool, "guest1", "state");
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+        unlink(vol->target.path) < 0)
+        return -1;
+    testFile(pool, "guest1", "another");
+
+    if ((old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '") < 0 ||
+        testExpectFiles(pool, "guest1") < 0)
+        return -1;
+
+    return testExpectText(pool, "guest1", "another");
+}
+
+
+/* What a temporary held of a TPM is gone, and whatever was set aside, unless it has
+ * another name; what nobody recognises is only removed. */
 static int
 testSweepOverwrites(virStoragePoolDef *pool,
                     const char *arg G_GNUC_UNUSED)
 {
     const char *const names[] = {
-        ".guest1.aaaaaa.tmptpm", ".guest1.bbbbbb.tmptpm", NULL
+        ".guest1.aaaaaa.tmptpm", ".guest1.bbbbbb.tmptpm", ".guest1.cccccc.tmptpm",
+        ".guest1.dddddd.oldtpm", NULL
     };
-    g_autofree char *alone = testPath(pool, names[0]);
+    const bool gone[] = { true, false, false, true };
     g_autofree char *linked = testPath(pool, names[1]);
     g_autofree char *path = testPath(pool, "guest1");
-    g_autoptr(virStorageTPMBytes) bytes = NULL;
-    VIR_AUTOCLOSE fd = -1;
+    g_autoptr(virStorageTPMBytes) zeros = testState("tpm2");
+    int fds[4] = { -1, -1, -1, -1 };
+    size_t i;
+    int rc = -1;
 
-    testFile(pool, names[0], "state");
-    testFile(pool, names[1], "another");
+    testStateFile(pool, names[0], "tpm2");
+    testStateFile(pool, names[1], "tpm2");
+    testFile(pool, names[2], "foreign");
+    testFile(pool, names[3], "foreign");
+    memset(zeros->data, 0, zeros->len);
 
-    if (link(linked, path) < 0 || (fd = open(alone, O_RDONLY | O_CLOEXEC)) < 0)
+    for (i = 0; i < 4; i++) {
+        g_autofree char *name = testPath(pool, names[i]);
+
+        fds[i] = open(name, O_RDONLY | O_CLOEXEC);
+    }
+
+    if (link(linked, path) == 0) {
+        testSweepAll(pool, names);
+        rc = testExpectFiles(pool, "guest1");
+    }
+
+    for (i = 0; i < 4; i++) {
+        g_autoptr(virStorageTPMBytes) bytes = virStorageTPMBytesRead(fds[i], names[i]);
+
+        if (!bytes || (memcmp(bytes->data, zeros->data, bytes->len) == 0) != gone[i])
+            rc = -1;
+        VIR_FORCE_CLOSE(fds[i]);
+    }
+
+    return rc;
+}
+
+
+/* What can't be overwritten is kept and named, until it can. */
+static int
+testSweepOld(virStoragePoolDef *pool,
+             const char *arg G_GNUC_UNUSED)
+{
+    const char *name = ".guest1.aaaaaa.oldtpm";
+    int rc;
+
+    testFile(pool, name, "secret");
+    testFile(pool, ".guest2.aaaaaa.oldtpm", "another");
+
+    testLimitFiles(0);
+    virStorageTPMFileSweep(pool->target.path, name);
+    rc = virStorageTPMFileSweepOld(pool, "guest1");
+    testUnlimitFiles();
+
+    if (rc == 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "/.guest1.aaaaaa.oldtpm'") < 0 ||
+        testExpectText(pool, name, "secret") < 0 ||
+        testExpectFiles(pool, ".guest1.aaaaaa.oldtpm .guest2.aaaaaa.oldtpm") < 0)
         return -1;
 
-    testSweepAll(pool, names);
-    bytes = virStorageTPMBytesRead(fd, "swept");
-
-    if (testExpectBytes(bytes, "\0\0\0\0\0", 5) < 0 ||
-        testExpectFiles(pool, "guest1") < 0)
+    if (virStorageTPMFileSweepOld(pool, "guest1") < 0)
         return -1;
 
-    return testExpectText(pool, "guest1", "another");
+    return testExpectFiles(pool, ".guest2.aaaaaa.oldtpm");
 }
 
 
@@ -1199,6 +1668,7 @@ testSidecarTaken(virStoragePoolDef *pool,
 
     if (STREQ(arg, "volume")) {
         testFile(pool, "guest1", "state");
+        virStorageTPMTempKeep(first);
         g_clear_pointer(&first, virStorageTPMTempFree);
     }
 
@@ -1209,6 +1679,118 @@ testSidecarTaken(virStoragePoolDef *pool,
         return -1;
 
     return virTestCompareToString(before, after);
+}
+
+
+/* It goes again if the volume does not come. */
+static int
+testSidecarWithdrawn(virStoragePoolDef *pool,
+                     const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+
+    if (!(sidecar = virStorageTPMSidecarPlace(pool, vol)))
+        return -1;
+
+    g_clear_pointer(&sidecar, virStorageTPMTempFree);
+    return testExpectFiles(pool, "");
+}
+
+
+/* Between a look at an orphan and its lock another host has put its own sidecar
+ * in the orphan's place, and is about to publish its volume. */
+static int
+testSidecarMeanwhile(virStoragePoolDef *pool,
+                     const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
+    g_autoptr(virStorageVolDef) other = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) sidecar = NULL;
+    g_autoptr(virStorageVolDef) back = NULL;
+
+    g_free(vol->target.path);
+    vol->target.path = testPath(pool, "guest1");
+    other->target.format = VIR_STORAGE_FILE_RAW;
+    testFile(pool, "guest1.tpm.xml", "an orphan");
+
+    /* after the lock of the temporary */
+    testWindowOpen(TEST_WINDOW_BEFORE_LOCK, 1, testWindowPlace, pool, other);
+
+    if ((sidecar = virStorageTPMSidecarPlace(pool, vol)) || !testWindow.temp ||
+        testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0)
+        return -1;
+
+    virStorageTPMTempKeep(testWindow.temp);
+    if (!testWindowClose() || testExpectFiles(pool, "guest1.tpm.xml") < 0)
+        return -1;
+
+    /* the other's has no TPM */
+    back = virStorageTPMSidecarRead(pool, "guest1");
+    return back && !back->tpm ? 0 : -1;
+}
+
+
+static void
+testWindowAdd(void)
+{
+    testFile(testWindow.pool, "guest1.tpm.xml", "<volume><name>guest1</name></volume>");
+}
+
+
+/* For whole state that has none, and never in place of one. */
+static int
+testSidecarAdd(virStoragePoolDef *pool,
+               const char *arg)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageVolDef) first = NULL;
+    g_autoptr(virStorageVolDef) second = NULL;
+    VIR_AUTOCLOSE lock = -1;
+
+    testStateFile(pool, "guest1", "tpm12");
+
+    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+        virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        testExpectFiles(pool, "guest1") < 0)
+        return -1;
+    VIR_FORCE_CLOSE(lock);
+
+    if (arg)
+        testWindowOpen(TEST_WINDOW_BEFORE_RENAME_NEW, 0, testWindowAdd, pool, vol);
+
+    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0 ||
+        testExpectNoError() < 0)
+        return -1;
+
+    if (arg)
+        return testWindowClose() ?
+            testExpectText(pool, "guest1.tpm.xml", "<volume><name>guest1</name></volume>") : -1;
+
+    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        !(first = virStorageTPMSidecarRead(pool, "guest1")) ||
+        !first->tpm->hasuuid || first->tpm->version != VIR_DOMAIN_TPM_VERSION_1_2 ||
+        virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        !(second = virStorageTPMSidecarRead(pool, "guest1")))
+        return -1;
+
+    return memcmp(first->tpm->uuid, second->tpm->uuid, VIR_UUID_BUFLEN);
+}
+
+
+static int
+testSidecarAddNot(virStoragePoolDef *pool,
+                  const char *arg)
+{
+    testFile(pool, "guest1", arg);
+
+    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        virStorageTPMSidecarAdd(pool, "missing") < 0 ||
+        testExpectNoError() < 0)
+        return -1;
+
+    return testExpectFiles(pool, "guest1");
 }
 
 
@@ -1396,13 +1978,32 @@ testFiles(void)
     DO_POOL("temporary has owner and mode", testTempPerms);
     DO_POOL("temporary without a directory", testTempNoDirectory);
     DO_POOL("temporary on a full disk", testTempWriteFull);
-    DO_POOL("publish", testTempPublish);
+    DO_POOL("temporary is kept", testTempKeep);
+    DO_POOL_ARG("publish", testTempPublish, "tpm2");
+    DO_POOL_ARG("publish encrypted", testTempPublish, "tpm2-encrypted");
+    DO_POOL("publish blank", testTempPublish);
+    DO_POOL_ARG("publish what is cut short", testPublishBad, "short");
+    DO_POOL_ARG("publish a blob", testPublishBad, "blob");
+    DO_POOL_ARG("publish nothing", testPublishBad, "nothing");
+    DO_POOL_ARG("publish what is too long", testPublishBad, "long");
+    DO_POOL_ARG("publish zeros", testPublishBad, "");
+    DO_POOL_ARG("publish what is foreign", testPublishBad, "x");
+    DO_POOL("publish what was not written", testPublishUnwritten);
     DO_POOL("publish replaces nothing", testTempPublishExisting);
     DO_POOL("publish to nowhere", testTempPublishNowhere);
     DO_POOL("sweep", testSweep);
     DO_POOL("sweep overwrites", testSweepOverwrites);
+    DO_POOL_ARG("sweep, published before it is locked", testSweepPublished, "lock");
+# ifdef WITH_RENAMEAT2
+    DO_POOL_ARG("sweep, published after it was looked at", testSweepPublished, "rename");
+# endif
+    DO_POOL("sweep what was set aside", testSweepOld);
     DO_POOL("remove", testRemove);
+    DO_POOL("remove while another is made", testRemoveMeanwhile);
     DO_POOL("remove an orphan sidecar", testRemoveOrphan);
+    DO_POOL_ARG("remove an orphan sidecar that is replaced", testRemoveOrphanMeanwhile, "sidecar");
+    DO_POOL_ARG("remove an orphan sidecar that gets a volume", testRemoveOrphanMeanwhile, "volume");
+    DO_POOL("without a sync of the directory", testNoSync);
     DO_POOL("open", testOpen);
 
     return ret;
@@ -1433,13 +2034,17 @@ testContents(void)
     DO_POOL("temporary replaces a file", testTempReplace);
     DO_POOL_ARG("temporary can't replace a directory", testTempReplaceNot, "dir");
     DO_POOL_ARG("temporary in no directory", testTempReplaceNot, "missing/guest1");
-    DO_POOL_ARG("replace", testReplace, "new state");
+    DO_POOL_ARG("replace", testReplace, "tpm2");
     DO_POOL("replace by nothing", testReplace);
     DO_POOL("replace on a full disk", testReplaceFull);
     DO_POOL("replace what can't be replaced", testReplaceNot);
+    DO_POOL("replace with sidecar", testReplaceBoth);
+    DO_POOL_ARG("replace with sidecar that can't be replaced", testReplaceBoth,
+                "Is a directory");
     DO_POOL("overwrite", testOverwrite);
     DO_POOL("overwrite what can't be overwritten", testOverwriteNot);
     DO_POOL("set aside what is not there", testSetAsideNot);
+    DO_POOL("set aside what was replaced", testSetAsideOther);
 
     return ret;
 }
@@ -1455,7 +2060,15 @@ testSidecars(void)
     DO_POOL("sidecar in a directory that changes hands", testSidecarOwner);
     DO_POOL_ARG("sidecar of a volume that is there", testSidecarTaken, "volume");
     DO_POOL_ARG("sidecar of a volume that is made", testSidecarTaken, "sidecar");
+    DO_POOL("sidecar without its volume", testSidecarWithdrawn);
+    DO_POOL("sidecar in place of an orphan that is replaced", testSidecarMeanwhile);
     DO_POOL("sidecar in place of another", testSidecarReplace);
+    DO_POOL("sidecar added", testSidecarAdd);
+# ifdef WITH_RENAMEAT2
+    DO_POOL_ARG("sidecar added by another host", testSidecarAdd, "other");
+# endif
+    DO_POOL_ARG("no sidecar for a blank volume", testSidecarAddNot, "");
+    DO_POOL_ARG("no sidecar for foreign content", testSidecarAddNot, "foreign");
     DO_POOL("sidecar that is too large", testSidecarTooLarge);
     DO_POOL("sidecar without a directory", testSidecarNoDirectory);
     DO_POOL("sidecar of 64 KiB, and one byte more", testSidecarSize);

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,44 @@
 # include "virtpmstate.h"
 
 # define VIR_FROM_THIS VIR_FROM_TPM
+
+/* In place of the C library's own. */
+
+/* The file system is one that hides its locks. */
+static bool testHiding;
+
+/* How often descriptors of other files were looked at than of the one that is
+ * locked. */
+static ino_t testLocked;
+static size_t testStrangers;
+
+
+int
+fstatfs(int fd,
+        struct statfs *sb)
+{
+    int rc = syscall(SYS_fstatfs, fd, sb);
+
+    if (rc == 0 && testHiding)
+        sb->f_type = 0x65735546;
+
+    return rc;
+}
+
+
+int
+stat(const char *path,
+     struct stat *sb)
+{
+    int rc = fstatat(AT_FDCWD, path, sb, 0);
+
+    if (rc == 0 && STRPREFIX(path, "/proc/") && strstr(path, "/fd/") &&
+        sb->st_ino != testLocked)
+        testStrangers++;
+
+    return rc;
+}
+
 
 /* The fixtures in virtpmstatedata are as swtpm_setup 0.7.1 wrote them, but for
  * base64. Volatile state was added by swtpm_ioctl -v. */
@@ -630,7 +670,97 @@ testLockInherited(const void *opaque)
 }
 
 
-/* Whether the lock is had while a child still keeps it for 5 ms. */
+/* A file system that does not answer is asked about no descriptor: only those are
+ * looked at that have a lock. The child has many others. */
+static int
+testLockStrangers(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    struct stat sb;
+    pid_t child;
+    int rc;
+
+    if (fd < 0 || fstat(fd, &sb) < 0 || (child = virFork()) < 0)
+        return -1;
+
+    if (child == 0) {
+        while (true)
+            pause();
+    }
+
+    VIR_FORCE_CLOSE(fd);
+    testLocked = sb.st_ino;
+    testStrangers = 0;
+    rc = testExpectBusy(data->path, child);
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    if (testStrangers == 0)
+        return rc;
+
+    VIR_TEST_VERBOSE("looked at %zu descriptors of other files", testStrangers);
+    return -1;
+}
+
+
+/* Where the locks of a file system are not shown, nobody is said to hold one. */
+static int
+testLockHidden(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    VIR_AUTOCLOSE other = -1;
+
+    if (fd < 0)
+        return -1;
+
+    testHiding = true;
+    other = testOpen(data->path);
+    testHiding = false;
+
+    if (other >= 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_RESOURCE_BUSY,
+                           "resource busy: TPM volume 'guest1' of pool 'tpmpool' is in use by a process that cannot be determined, on this host or another one");
+}
+
+
+/* What is replaced or removed before its lock is taken is not that file any more. */
+static int
+testLockAt(const void *opaque)
+{
+    const testLockData *data = opaque;
+    g_autofree char *path = g_strdup_printf("%s/at", data->dir);
+    VIR_AUTOCLOSE fd = -1;
+    VIR_AUTOCLOSE second = -1;
+    VIR_AUTOCLOSE reader = -1;
+
+    if (virTPMStateLockPath(path, 0, &fd) != -ENOENT ||
+        virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd) < 0 ||
+        virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &second) != -EAGAIN ||
+        (reader = open(path, O_RDONLY | O_CLOEXEC)) < 0 ||
+        virTPMStateLockAt(reader, path, true) != -EAGAIN)
+        return -1;
+
+    if (unlink(path) < 0 || virTPMStateLockAt(fd, path, false) != -ESTALE ||
+        virFileWriteStr(path, "another", 0600) < 0 ||
+        virTPMStateLockAt(fd, path, false) != -ESTALE)
+        return -1;
+
+    VIR_FORCE_CLOSE(fd);
+    if (virTPMStateLockAt(second, data->path, false) != -ESTALE ||
+        virTPMStateLockAt(reader, path, true) != -EAGAIN)
+        return -1;
+
+    return unlink(path);
+}
+
+
+/* Whether the lock is had while a child still keeps it for 25 ms, as long as a file
+ * system in user space may take to release one. */
 static int
 testLockWhileKept(const char *path)
 {
@@ -642,7 +772,7 @@ testLockWhileKept(const char *path)
         return -1;
 
     if (child == 0) {
-        g_usleep(5 * 1000);
+        g_usleep(25 * 1000);
         _exit(EXIT_SUCCESS);
     }
 
@@ -1102,6 +1232,9 @@ testLockAll(void)
     DO_LOCK("of nothing", testLockSharedNothing);
     DO_LOCK("keeps out POSIX locks", testLockPOSIX);
     DO_LOCK("inherited", testLockInherited);
+    DO_LOCK("no other files are looked at", testLockStrangers);
+    DO_LOCK("on a file system that hides it", testLockHidden);
+    DO_LOCK("of a name", testLockAt);
     DO_LOCK("held briefly", testLockBrief);
     DO_LOCK("replaced file", testLockReplaced);
     DO_LOCK("missing file", testOpenMissing);

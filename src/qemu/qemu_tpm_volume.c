@@ -523,7 +523,7 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
 {
     g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
     VIR_AUTOCLOSE fd = -1;
-    int rc = virTPMStateLockPath(path, true, &fd);
+    int rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd);
     int ret;
 
     if (rc == -EAGAIN) {
@@ -551,9 +551,9 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
 static void
 qemuTPMVolumeRemoveIdentity(const char *path)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = -1;
 
-    if (fd >= 0 && virTPMStateLock(fd) == 0 && virTPMStateIsAt(fd, path))
+    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd) == 0)
         unlink(path);
 }
 

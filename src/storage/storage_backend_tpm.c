@@ -23,8 +23,10 @@
 #include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virhash.h"
 #include "viridentity.h"
 #include "virlog.h"
+#include "virstring.h"
 #include "virtpmstate.h"
 #include "virthread.h"
 #include "viruuid.h"
@@ -211,14 +213,18 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
 }
 
 
-/* A file that can't be read is left out; it does not fail the pool. */
+/* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
+ * to whether it is TPM state. */
 static int
 virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
-                                const char *name)
+                                const char *name,
+                                bool *holdsState)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageVolDef) vol = g_new0(virStorageVolDef, 1);
     virTPMState state;
+
+    *holdsState = false;
 
     vol->name = g_strdup(name);
     vol->type = VIR_STORAGE_VOL_FILE;
@@ -226,9 +232,14 @@ virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
     vol->key = g_strdup(vol->target.path);
 
     if (virStorageBackendTPMReadVol(vol, &state, NULL) < 0) {
+        virResetLastError();
+
+        /* such as lost+found */
+        if (virFileIsDir(vol->target.path))
+            return 0;
+
         VIR_WARN("ignoring file '%s' in tpm pool '%s', which cannot be read as a regular file",
                  vol->target.path, def->name);
-        virResetLastError();
         return 0;
     }
 
@@ -236,6 +247,85 @@ virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
         return -1;
 
     vol = NULL;
+    *holdsState = state.kind == VIR_TPM_STATE_LINEAR;
+    return 0;
+}
+
+
+/* Volumes and sidecars that a refresh has seen without the other one, by the name
+ * of the volume. */
+typedef enum {
+    VIR_STORAGE_BACKEND_TPM_ALONE_VOLUME = 1,
+    VIR_STORAGE_BACKEND_TPM_ALONE_SIDECAR,
+} virStorageBackendTPMAlone;
+
+
+/* Notes a volume or sidecar; two that belong together are forgotten. */
+static void
+virStorageBackendTPMNoteAlone(GHashTable *alone,
+                              const char *name,
+                              virStorageBackendTPMAlone what)
+{
+    gpointer seen = g_hash_table_lookup(alone, name);
+
+    if (seen && GPOINTER_TO_INT(seen) != what)
+        g_hash_table_remove(alone, name);
+    else
+        g_hash_table_insert(alone, g_strdup(name), GINT_TO_POINTER(what));
+}
+
+
+/* How long a refresh gives sidecars to volumes that have none, in microseconds: each
+ * of them has to be on the disk. The others get theirs by the next refresh. */
+#define VIR_STORAGE_BACKEND_TPM_ADD_TIME (1000 * 1000)
+
+/* Gives an identity to TPM state that was put into the pool by hand. A pool that
+ * cannot be written to can be used. */
+static void
+virStorageBackendTPMAddSidecars(virStoragePoolDef *def,
+                                GHashTable *alone)
+{
+    const gint64 until = g_get_monotonic_time() + VIR_STORAGE_BACKEND_TPM_ADD_TIME;
+    GHashTableIter iter;
+    gpointer name;
+    gpointer what;
+
+    g_hash_table_iter_init(&iter, alone);
+
+    while (g_hash_table_iter_next(&iter, &name, &what) &&
+           g_get_monotonic_time() < until) {
+        if (GPOINTER_TO_INT(what) != VIR_STORAGE_BACKEND_TPM_ALONE_VOLUME ||
+            virStorageTPMSidecarAdd(def, name) == 0)
+            continue;
+
+        VIR_WARN("cannot give TPM volume '%s' of pool '%s' a sidecar: %s",
+                 (const char *)name, def->name, virGetLastErrorMessage());
+        virResetLastError();
+        return;
+    }
+}
+
+
+/* One file of the pool's directory. */
+static int
+virStorageBackendTPMRefreshEntry(virStoragePoolObj *pool,
+                                 const char *name,
+                                 GHashTable *alone)
+{
+    g_autofree char *sidecarOf = NULL;
+    bool holdsState;
+
+    virStorageTPMFileSweep(virStoragePoolObjGetDef(pool)->target.path, name);
+
+    if (virStorageTPMFileIsVolume(name)) {
+        if (virStorageBackendTPMRefreshFile(pool, name, &holdsState) < 0)
+            return -1;
+        if (holdsState)
+            virStorageBackendTPMNoteAlone(alone, name, VIR_STORAGE_BACKEND_TPM_ALONE_VOLUME);
+    } else if ((sidecarOf = virStorageTPMFileSidecarVolume(name))) {
+        virStorageBackendTPMNoteAlone(alone, sidecarOf, VIR_STORAGE_BACKEND_TPM_ALONE_SIDECAR);
+    }
+
     return 0;
 }
 
@@ -269,6 +359,7 @@ static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(GHashTable) alone = virHashNew(NULL);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
     int rc;
@@ -279,16 +370,14 @@ virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
         return -1;
 
     while ((rc = virDirRead(dir, &ent, def->target.path)) > 0) {
-        virStorageTPMFileSweep(def->target.path, ent->d_name);
-
-        if (virStorageTPMFileIsVolume(ent->d_name) &&
-            virStorageBackendTPMRefreshFile(pool, ent->d_name) < 0)
+        if (virStorageBackendTPMRefreshEntry(pool, ent->d_name, alone) < 0)
             return -1;
     }
 
     if (rc < 0)
         return -1;
 
+    virStorageBackendTPMAddSidecars(def, alone);
     return virStorageBackendTPMRefreshDir(def);
 }
 
@@ -419,19 +508,14 @@ virStorageBackendTPMPublishVol(virStoragePoolDef *def,
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     g_autoptr(virStorageTPMTemp) sidecar = NULL;
-    const uint8_t *data = bytes ? bytes->data : NULL;
-    size_t len = bytes ? bytes->len : 0;
 
     if (!(temp = virStorageTPMTempNew(def->target.path, vol->name, vol->target.perms)) ||
-        virStorageTPMTempWrite(temp, data, len) < 0 ||
-        !(sidecar = virStorageTPMSidecarPlace(def, vol)))
+        virStorageTPMTempWrite(temp, bytes) < 0 ||
+        !(sidecar = virStorageTPMSidecarPlace(def, vol)) ||
+        virStorageTPMTempPublish(temp, vol->target.path) < 0)
         return -1;
 
-    if (virStorageTPMTempPublish(temp, vol->target.path) < 0) {
-        virStorageTPMSidecarRemove(def, vol->name);
-        return -1;
-    }
-
+    virStorageTPMTempKeep(sidecar);
     return 0;
 }
 
@@ -703,19 +787,21 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
 }
 
 
-/* Overwrites what was set aside; it then goes with the temporary. Not by its
- * name, which might stand for something else by now. */
+/* Overwrites what was set aside, by libvirt's own means. Not by its name, which
+ * might stand for something else by now. */
 static int
-virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
-                              virStorageTPMTemp *old,
-                              unsigned int algorithm)
+virStorageBackendTPMScrub(virStoragePoolObj *pool,
+                          virStorageVolDef *vol,
+                          const virStorageTPMTemp *old,
+                          unsigned int algorithm)
 {
     g_autofree char *path = virStorageTPMFileFdPath(old->fd);
-    virStorageVolDef vol = { .name = old->path, .target.path = path };
+    g_autofree char *said = NULL;
+    virStorageVolDef file = { .name = vol->name, .target.path = path };
     struct stat sb;
 
     if (fstat(old->fd, &sb) < 0) {
-        virReportSystemError(errno, _("cannot stat '%1$s'"), old->path);
+        virReportSystemError(errno, _("cannot stat '%1$s'"), vol->target.path);
         return -1;
     }
 
@@ -723,30 +809,66 @@ virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
     if (sb.st_size <= VIR_TPM_STATE_MAX_SIZE)
         ignore_value(posix_fallocate(old->fd, 0, sb.st_size));
 
-    vol.target.format = VIR_STORAGE_FILE_RAW;
-    vol.target.allocation = sb.st_size;
-    return virStorageBackendVolWipeLocal(pool, &vol, algorithm, 0);
+    file.target.format = VIR_STORAGE_FILE_RAW;
+    file.target.allocation = sb.st_size;
+
+    if (virStorageBackendVolWipeLocal(pool, &file, algorithm, 0) == 0)
+        return 0;
+
+    /* the user knows the volume, and not the descriptor */
+    said = virStringReplace(virGetLastErrorMessage(), path, vol->target.path);
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("the old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s"),
+                   vol->name, virStoragePoolObjGetDef(pool)->name, said);
+    return -1;
 }
 
 
+/* Overwrites what was set aside; it then goes with the temporary. Where the
+ * algorithm fails, zeros are written; where not even that can be done, the content
+ * is kept and named. */
 static int
-virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
+virStorageBackendTPMOverwrite(virStoragePoolObj *pool,
                               virStorageVolDef *vol,
-                              unsigned int flags)
+                              virStorageTPMTemp *old,
+                              unsigned int algorithm)
+{
+    if (virStorageBackendTPMScrub(pool, vol, old, algorithm) == 0)
+        return 0;
+
+    if (virStorageTPMFileOverwrite(old->fd) < 0) {
+        virStorageTPMFileReportOld(errno, virStoragePoolObjGetDef(pool), vol->name, old->path);
+        virStorageTPMTempKeep(old);
+        return -1;
+    }
+
+    if (algorithm != VIR_STORAGE_VOL_WIPE_ALG_ZERO)
+        return -1;
+
+    virResetLastError();
+    return 0;
+}
+
+
+/* Removes a volume's files. The pool is not locked. */
+static int
+virStorageBackendTPMDeleteFiles(virStoragePoolObj *pool,
+                                virStorageVolDef *vol,
+                                unsigned int flags)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageTPMTemp) old = NULL;
     VIR_AUTOCLOSE lock = -1;
     struct stat sb;
 
-    virCheckFlags(VIR_STORAGE_VOL_DELETE_ZEROED, -1);
+    if (flags & VIR_STORAGE_VOL_DELETE_ZEROED &&
+        virStorageTPMFileSweepOld(def, vol->name) < 0)
+        return -1;
 
-    /* it could not be made, maybe because somebody else's has its name */
-    if (vol->tpm && vol->tpm->unpublished)
+    if (g_lstat(vol->target.path, &sb) < 0 && errno == ENOENT) {
+        virStorageTPMSidecarRemoveOrphan(def, vol);
         return 0;
-
-    if (g_lstat(vol->target.path, &sb) < 0 && errno == ENOENT)
-        return virStorageTPMFileRemove(def, vol);
+    }
 
     if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
@@ -758,7 +880,36 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
         virStorageTPMFileRemove(def, vol) < 0)
         return -1;
 
-    return virStorageBackendTPMOverwrite(pool, old, VIR_STORAGE_VOL_WIPE_ALG_ZERO);
+    return virStorageBackendTPMOverwrite(pool, vol, old, VIR_STORAGE_VOL_WIPE_ALG_ZERO);
+}
+
+
+static int
+virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
+                              virStorageVolDef *vol,
+                              unsigned int flags)
+{
+    int ret;
+
+    virCheckFlags(VIR_STORAGE_VOL_DELETE_ZEROED, -1);
+
+    /* it could not be made, maybe because somebody else's has its name */
+    if (vol->tpm && vol->tpm->unpublished)
+        return 0;
+
+    /* as for a wipe: a file system may take its time, or not answer at all, and the
+     * pool's other volumes are not to wait for it */
+    virStoragePoolObjIncrAsyncjobs(pool);
+    vol->in_use++;
+    virObjectUnlock(pool);
+
+    ret = virStorageBackendTPMDeleteFiles(pool, vol, flags);
+
+    virObjectLock(pool);
+    vol->in_use--;
+    virStoragePoolObjDecrAsyncjobs(pool);
+
+    return ret;
 }
 
 
@@ -805,16 +956,22 @@ virStorageBackendTPMBeginWipe(virStoragePoolDef *def,
 
 
 /* The certificates are those of a TPM that is no more; the identity stays, for
- * a state that is brought here. */
-static int
+ * a state that is brought here. Of a blank volume they are not shown anyhow, see
+ * virStorageVolTPMDefClearLost(): that they could not be removed is no failure. */
+static void
 virStorageBackendTPMDropCertificates(virStoragePoolDef *def,
                                      virStorageVolDef *sidecar)
 {
     if (!sidecar || !sidecar->tpm)
-        return 0;
+        return;
 
     virStorageVolTPMDefClearEndorsements(sidecar->tpm);
-    return virStorageTPMSidecarReplace(def, sidecar);
+
+    if (virStorageTPMSidecarReplace(def, sidecar) < 0) {
+        VIR_WARN("cannot remove the certificates of TPM volume '%s' of pool '%s': %s",
+                 sidecar->name, def->name, virGetLastErrorMessage());
+        virResetLastError();
+    }
 }
 
 
@@ -829,11 +986,11 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
     g_autoptr(virStorageTPMTemp) old = NULL;
     g_autoptr(virStorageTPMTemp) blank = NULL;
     VIR_AUTOCLOSE lock = -1;
-    int dropped;
 
     virCheckFlags(0, -1);
 
     if (virStorageBackendTPMCheckWipe(vol, algorithm) < 0 ||
+        virStorageTPMFileSweepOld(def, vol->name) < 0 ||
         (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
@@ -844,12 +1001,9 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
         return -1;
 
-    dropped = virStorageBackendTPMDropCertificates(def, sidecar);
+    virStorageBackendTPMDropCertificates(def, sidecar);
 
-    if (virStorageBackendTPMOverwrite(pool, old, algorithm) < 0)
-        return -1;
-
-    return dropped;
+    return virStorageBackendTPMOverwrite(pool, vol, old, algorithm);
 }
 
 

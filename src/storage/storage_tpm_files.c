@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
@@ -16,9 +17,11 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virrandom.h"
 #include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpmstate.h"
+#include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -28,6 +31,14 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #define VIR_STORAGE_TPM_SIDECAR_SUFFIX ".tpm.xml"
 #define VIR_STORAGE_TPM_SIDECAR_MAX (64 * 1024)
 #define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
+#define VIR_STORAGE_TPM_OLD_SUFFIX ".oldtpm"
+
+/* How often a name or a lock is tried for that others take meanwhile. */
+#define VIR_STORAGE_TPM_TRIES 20
+
+#ifndef RENAME_NOREPLACE
+# define RENAME_NOREPLACE (1 << 0)
+#endif
 
 /* NAME_MAX less what sidecars and temporaries add to a name. */
 #define VIR_STORAGE_TPM_NAME_MAX 230
@@ -113,6 +124,18 @@ virStorageTPMFileCheckName(const char *name)
     }
 
     return -1;
+}
+
+
+char *
+virStorageTPMFileSidecarVolume(const char *name)
+{
+    const size_t suffix = strlen(VIR_STORAGE_TPM_SIDECAR_SUFFIX);
+
+    if (!virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
+        return NULL;
+
+    return g_strndup(name, strlen(name) - suffix);
 }
 
 
@@ -272,6 +295,7 @@ virStorageTPMBytesTry(const char *path,
 {
     struct stat sb;
     VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
+    int rc;
 
     *bytes = NULL;
 
@@ -281,15 +305,15 @@ virStorageTPMBytesTry(const char *path,
         return -1;
     }
 
-    if (virTPMStateLockShared(fd) < 0) {
+    /* what was replaced may have been overwritten since */
+    if ((rc = virTPMStateLockAt(fd, path, true)) == -ESTALE)
+        return 0;
+
+    if (rc < 0) {
         *bytes = virStorageTPMBytesReadTwice(fd, path);
         virResetLastError();
         return 0;
     }
-
-    /* what was replaced may have been overwritten since */
-    if (!virTPMStateIsAt(fd, path))
-        return 0;
 
     /* Whatever a volume holds can be read, if nobody writes to it. */
     *bytes = virStorageTPMBytesRead(fd, path);
@@ -320,17 +344,34 @@ virStorageTPMBytesSnapshot(const char *path,
 }
 
 
-static int
+/* What was renamed or removed is so for everybody, whether that is on the disk
+ * yet or not: there is no failure left to report. */
+static void
 virStorageTPMFileSyncDir(const char *dir)
 {
     VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd < 0 || fsync(fd) < 0) {
-        virReportSystemError(errno, _("cannot sync directory '%1$s'"), dir);
-        return -1;
-    }
+    if (fd < 0 || fsync(fd) < 0)
+        VIR_WARN("cannot sync directory '%s': what was changed in it may be lost if the host crashes: %s",
+                 dir, g_strerror(errno));
+}
 
-    return 0;
+
+/* A name that most probably no file has. */
+static char *
+virStorageTPMFileTempName(const char *dir,
+                          const char *name,
+                          const char *suffix)
+{
+    return g_strdup_printf("%s/.%s.%06x%s", dir, name,
+                           (unsigned int)virRandomBits(24), suffix);
+}
+
+
+void
+virStorageTPMTempKeep(virStorageTPMTemp *temp)
+{
+    g_clear_pointer(&temp->path, g_free);
 }
 
 
@@ -340,8 +381,8 @@ virStorageTPMTempFree(virStorageTPMTemp *temp)
     if (!temp)
         return;
 
-    /* while it is locked: nobody else may remove it */
-    if (temp->path && unlink(temp->path) < 0 && errno != ENOENT)
+    /* while it is locked: nobody else may remove or replace it */
+    if (temp->path && virTPMStateIsAt(temp->fd, temp->path) && unlink(temp->path) < 0)
         VIR_WARN("cannot remove temporary file '%s': %s",
                  temp->path, g_strerror(errno));
 
@@ -395,14 +436,20 @@ virStorageTPMTempTry(const char *dir,
     }
     made->path = g_steal_pointer(&path);
 
-    if ((rc = virTPMStateLock(made->fd)) < 0 && rc != -EAGAIN) {
+    rc = virTPMStateLockAt(made->fd, made->path, false);
+
+    if (rc == -EAGAIN || rc == -ESTALE) {
+        /* whoever has locked it removes it */
+        virStorageTPMTempKeep(made);
+        return 0;
+    }
+
+    if (rc < 0) {
         virReportSystemError(-rc, _("cannot lock file '%1$s'"), made->path);
         return -1;
     }
 
-    if (rc == 0 && virTPMStateIsAt(made->fd, made->path))
-        *temp = g_steal_pointer(&made);
-
+    *temp = g_steal_pointer(&made);
     return 0;
 }
 
@@ -426,10 +473,10 @@ virStorageTPMTempNew(const char *dir,
 }
 
 
-int
-virStorageTPMTempWrite(virStorageTPMTemp *temp,
-                       const void *data,
-                       size_t len)
+static int
+virStorageTPMTempWriteData(virStorageTPMTemp *temp,
+                           const void *data,
+                           size_t len)
 {
     if (safewrite(temp->fd, data, len) < 0 || fsync(temp->fd) < 0) {
         virReportSystemError(errno, _("cannot write %1$zu bytes to '%2$s'"),
@@ -441,12 +488,70 @@ virStorageTPMTempWrite(virStorageTPMTemp *temp,
 }
 
 
+int
+virStorageTPMTempWrite(virStorageTPMTemp *temp,
+                       const virStorageTPMBytes *bytes)
+{
+    temp->content = bytes ? VIR_STORAGE_TPM_CONTENT_STATE : VIR_STORAGE_TPM_CONTENT_BLANK;
+
+    return virStorageTPMTempWriteData(temp, bytes ? bytes->data : NULL,
+                                      bytes ? bytes->len : 0);
+}
+
+
+/* Whatever is given the name of a volume, whoever brings it, is either whole TPM
+ * state or blank on purpose. */
+static int
+virStorageTPMTempCheck(const virStorageTPMTemp *temp,
+                       const char *path)
+{
+    virTPMStateKind expect = VIR_TPM_STATE_LINEAR;
+    virTPMState state;
+
+    switch (temp->content) {
+    case VIR_STORAGE_TPM_CONTENT_SIDECAR:
+        return 0;
+
+    case VIR_STORAGE_TPM_CONTENT_BLANK:
+        expect = VIR_TPM_STATE_BLANK;
+        break;
+
+    case VIR_STORAGE_TPM_CONTENT_NONE:
+    case VIR_STORAGE_TPM_CONTENT_STATE:
+        break;
+    }
+
+    if (virTPMStateProbe(temp->fd, temp->path, &state) < 0)
+        return -1;
+
+    if (state.kind == expect)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("cannot store in '%1$s' what is not whole TPM state, but looks '%2$s'"),
+                   path, virTPMStateKindTypeToString(state.kind));
+    return -1;
+}
+
+
+static int
+virStorageTPMFileRenameAt2(const char *from,
+                           const char *to)
+{
+#ifdef WITH_RENAMEAT2
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+#else /* !WITH_RENAMEAT2 */
+    return syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+#endif /* !WITH_RENAMEAT2 */
+}
+
+
 /* rename() that does not replace, also where the file system lacks it. */
 static int
 virStorageTPMFileRenameNew(const char *from,
                            const char *to)
 {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    if (virStorageTPMFileRenameAt2(from, to) == 0)
         return 0;
 
     if ((errno != EINVAL && errno != ENOSYS) || link(from, to) < 0)
@@ -473,6 +578,9 @@ virStorageTPMTempPublish(virStorageTPMTemp *temp,
 {
     g_autofree char *dir = g_path_get_dirname(path);
 
+    if (virStorageTPMTempCheck(temp, path) < 0)
+        return -1;
+
     if (virStorageTPMFileRenameNew(temp->path, path) < 0) {
         if (errno == EEXIST)
             virStorageTPMFileReportExists(path);
@@ -482,14 +590,8 @@ virStorageTPMTempPublish(virStorageTPMTemp *temp,
         return -1;
     }
 
-    /* from now on it is that name which goes if this fails */
-    g_free(temp->path);
-    temp->path = g_strdup(path);
-
-    if (virStorageTPMFileSyncDir(dir) < 0)
-        return -1;
-
-    g_clear_pointer(&temp->path, g_free);
+    virStorageTPMTempKeep(temp);
+    virStorageTPMFileSyncDir(dir);
     return 0;
 }
 
@@ -500,22 +602,60 @@ virStorageTPMTempReplace(virStorageTPMTemp *temp,
 {
     g_autofree char *dir = g_path_get_dirname(path);
 
+    if (virStorageTPMTempCheck(temp, path) < 0)
+        return -1;
+
     if (rename(temp->path, path) < 0) {
         virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
                              temp->path, path);
         return -1;
     }
 
-    g_clear_pointer(&temp->path, g_free);
-    return virStorageTPMFileSyncDir(dir);
+    virStorageTPMTempKeep(temp);
+    virStorageTPMFileSyncDir(dir);
+    return 0;
 }
 
 
-virStorageTPMTemp *
-virStorageTPMFileReplace(const virStoragePoolDef *pool,
-                         const virStorageVolDef *vol,
-                         int lock,
-                         const virStorageTPMBytes *bytes)
+/* Gives the file behind @fd, which is locked and which @path names, the name of a
+ * temporary too. Returns that name, or NULL with errno set. */
+static char *
+virStorageTPMFileLink(const char *path,
+                      int fd,
+                      const char *dir,
+                      const char *name,
+                      const char *suffix)
+{
+    size_t i;
+
+    for (i = 0; i < VIR_STORAGE_TPM_TRIES; i++) {
+        g_autofree char *linked = virStorageTPMFileTempName(dir, name, suffix);
+
+        if (link(path, linked) < 0) {
+            if (errno == EEXIST)
+                continue;
+            return NULL;
+        }
+
+        if (virTPMStateIsAt(fd, linked))
+            return g_steal_pointer(&linked);
+
+        /* somebody has put another file there, heeding no lock */
+        unlink(linked);
+        errno = ESTALE;
+        return NULL;
+    }
+
+    return NULL;
+}
+
+
+/* The new content of a volume, as yet without its name. */
+static virStorageTPMTemp *
+virStorageTPMFileWriteNew(const virStoragePoolDef *pool,
+                          const virStorageVolDef *vol,
+                          int lock,
+                          const virStorageTPMBytes *bytes)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     virStoragePerms perms = { 0 };
@@ -531,9 +671,22 @@ virStorageTPMFileReplace(const virStoragePoolDef *pool,
     perms.mode = sb.st_mode & 07777;
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
-        virStorageTPMTempWrite(temp, bytes ? bytes->data : NULL,
-                               bytes ? bytes->len : 0) < 0 ||
-        virStorageTPMTempReplace(temp, vol->target.path) < 0)
+        virStorageTPMTempWrite(temp, bytes) < 0)
+        return NULL;
+
+    return g_steal_pointer(&temp);
+}
+
+
+virStorageTPMTemp *
+virStorageTPMFileReplace(const virStoragePoolDef *pool,
+                         const virStorageVolDef *vol,
+                         int lock,
+                         const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes);
+
+    if (!temp || virStorageTPMTempReplace(temp, vol->target.path) < 0)
         return NULL;
 
     return g_steal_pointer(&temp);
@@ -545,20 +698,16 @@ virStorageTPMFileSetAside(const virStoragePoolDef *pool,
                           const virStorageVolDef *vol,
                           int *lock)
 {
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNew(pool->target.path,
-                                                             vol->name, NULL);
+    g_autoptr(virStorageTPMTemp) temp = g_new0(virStorageTPMTemp, 1);
 
-    if (!temp)
-        return NULL;
+    temp->fd = -1;
 
-    /* only the name is wanted */
-    if (unlink(temp->path) < 0 || link(vol->target.path, temp->path) < 0) {
-        virReportSystemError(errno, _("cannot give '%1$s' the name '%2$s'"),
-                             vol->target.path, temp->path);
+    if (!(temp->path = virStorageTPMFileLink(vol->target.path, *lock, pool->target.path,
+                                             vol->name, VIR_STORAGE_TPM_OLD_SUFFIX))) {
+        virReportSystemError(errno, _("cannot set '%1$s' aside"), vol->target.path);
         return NULL;
     }
 
-    VIR_FORCE_CLOSE(temp->fd);
     temp->fd = *lock;
     *lock = -1;
     return g_steal_pointer(&temp);
@@ -575,9 +724,6 @@ virStorageTPMFileOverwrite(int fd)
     if (fstat(fd, &sb) < 0 || lseek(fd, 0, SEEK_SET) < 0)
         return -1;
 
-    if (sb.st_nlink > 1)
-        return 0;
-
     /* what is larger is no TPM state */
     for (left = MIN(sb.st_size, VIR_TPM_STATE_MAX_SIZE); left > 0; left -= sizeof(zeros)) {
         if (safewrite(fd, zeros, MIN(left, sizeof(zeros))) < 0)
@@ -588,68 +734,112 @@ virStorageTPMFileOverwrite(int fd)
 }
 
 
-int
-virStorageTPMFileRemove(const virStoragePoolDef *pool,
-                        const virStorageVolDef *vol)
+void
+virStorageTPMFileReportOld(int err,
+                           const virStoragePoolDef *pool,
+                           const char *name,
+                           const char *path)
 {
-    if (unlink(vol->target.path) < 0 && errno != ENOENT) {
-        virReportSystemError(errno, _("cannot remove volume '%1$s'"),
-                             vol->target.path);
-        return -1;
-    }
-
-    virStorageTPMSidecarRemove(pool, vol->name);
-    return virStorageTPMFileSyncDir(pool->target.path);
+    virReportSystemError(err,
+                         _("cannot overwrite the old content of TPM volume '%1$s' of pool '%2$s', which is left in '%3$s'"),
+                         name, pool->name, path);
 }
 
 
-/* .NAME.XXXXXX.tmptpm, where X is a letter or digit */
-static bool
-virStorageTPMFileIsTemp(const char *name)
+/* .NAME.XXXXXX.tmptpm or .NAME.XXXXXX.oldtpm, where X is a letter or digit.
+ * Returns NAME, or NULL if it is none. */
+static char *
+virStorageTPMFileTempVolume(const char *name,
+                            const char *suffix)
 {
     size_t len = strlen(name);
-    size_t suffix = strlen(VIR_STORAGE_TPM_TEMP_SUFFIX);
+    size_t tail = strlen(".XXXXXX") + strlen(suffix);
     const char *random;
     size_t i;
 
-    if (*name != '.' || len < suffix + strlen(".N.XXXXXX") ||
-        !virStringHasSuffix(name, VIR_STORAGE_TPM_TEMP_SUFFIX))
-        return false;
+    if (*name != '.' || len < strlen(".N") + tail ||
+        !virStringHasSuffix(name, suffix))
+        return NULL;
 
-    random = name + len - suffix - strlen("XXXXXX");
-    for (i = 0; i < strlen("XXXXXX"); i++) {
+    random = name + len - tail;
+    for (i = 1; i < strlen(".XXXXXX"); i++) {
         if (!g_ascii_isalnum(random[i]))
-            return false;
+            return NULL;
     }
 
-    return random[-1] == '.';
+    return *random == '.' ? g_strndup(name + 1, random - name - 1) : NULL;
 }
 
 
-/* Opens a file and takes its lock, if nobody holds it; -1 with errno else. */
+/* Overwrites what a file may hold of a TPM's state: all that was set aside for
+ * that, and else what is recognised; never what has another name still, as a
+ * volume has from which the name of a temporary could not be taken. Returns -1
+ * with errno set if that failed. */
 static int
-virStorageTPMFileOpenForgotten(const char *path)
+virStorageTPMFileSweepContent(int fd,
+                              const char *path,
+                              bool old)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    virTPMState state;
     struct stat sb;
-    int ret;
 
-    if (fd < 0 || fstat(fd, &sb) < 0)
+    if (fstat(fd, &sb) < 0)
         return -1;
 
-    if (!S_ISREG(sb.st_mode)) {
-        errno = EINVAL;
+    if (sb.st_nlink > 1)
+        return 0;
+
+    if (!old) {
+        if (virTPMStateProbe(fd, path, &state) < 0) {
+            virResetLastError();
+            errno = EIO;
+            return -1;
+        }
+
+        if (state.kind != VIR_TPM_STATE_LINEAR &&
+            state.kind != VIR_TPM_STATE_DAMAGED &&
+            state.kind != VIR_TPM_STATE_BLOB)
+            return 0;
+    }
+
+    return virStorageTPMFileOverwrite(fd);
+}
+
+
+/* Removes a temporary that nobody is making any more. Returns -1 with errno set if
+ * its content could not be overwritten: it is still there then. */
+static int
+virStorageTPMFileSweepTemp(const char *path,
+                           const char *dir,
+                           const char *vol,
+                           const char *suffix)
+{
+    g_autofree char *mine = virStorageTPMFileTempName(dir, vol, suffix);
+    VIR_AUTOCLOSE fd = -1;
+    int rc;
+
+    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd) < 0)
+        return 0;
+
+    /* What this host believes of names may be late where another one has the
+     * directory, too. That the name is given up is told by whoever keeps it. */
+    if (virStorageTPMFileRenameNew(path, mine) < 0)
+        return 0;
+
+    VIR_INFO("removing temporary file '%s', which nobody is making", path);
+
+    if (virStorageTPMFileSweepContent(fd, mine, STREQ(suffix, VIR_STORAGE_TPM_OLD_SUFFIX)) < 0) {
+        rc = errno;
+        VIR_WARN("cannot overwrite temporary file '%s': %s", path, g_strerror(errno));
+        if (virStorageTPMFileRenameNew(mine, path) < 0)
+            VIR_WARN("temporary file '%s' is named '%s' now", path, mine);
+        errno = rc;
         return -1;
     }
 
-    if ((ret = virTPMStateLock(fd)) < 0) {
-        errno = -ret;
-        return -1;
-    }
-
-    ret = fd;
-    fd = -1;
-    return ret;
+    if (unlink(mine) < 0)
+        VIR_WARN("cannot remove temporary file '%s': %s", mine, g_strerror(errno));
+    return 0;
 }
 
 
@@ -657,22 +847,53 @@ void
 virStorageTPMFileSweep(const char *dir,
                        const char *name)
 {
-    g_autofree char *path = NULL;
-    VIR_AUTOCLOSE fd = -1;
+    const char *const suffixes[] = { VIR_STORAGE_TPM_TEMP_SUFFIX, VIR_STORAGE_TPM_OLD_SUFFIX };
+    size_t i;
 
-    if (!virStorageTPMFileIsTemp(name))
+    if (*name != '.')
         return;
 
-    path = g_strdup_printf("%s/%s", dir, name);
+    for (i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *vol = virStorageTPMFileTempVolume(name, suffixes[i]);
+        g_autofree char *path = NULL;
 
-    if ((fd = virStorageTPMFileOpenForgotten(path)) < 0)
-        return;
+        if (!vol)
+            continue;
 
-    VIR_INFO("removing temporary file '%s', which nobody is making", path);
-    if (virStorageTPMFileOverwrite(fd) < 0)
-        VIR_WARN("cannot overwrite temporary file '%s': %s", path, g_strerror(errno));
-    if (unlink(path) < 0)
-        VIR_WARN("cannot remove temporary file '%s': %s", path, g_strerror(errno));
+        path = g_strdup_printf("%s/%s", dir, name);
+        ignore_value(virStorageTPMFileSweepTemp(path, dir, vol, suffixes[i]));
+    }
+}
+
+
+int
+virStorageTPMFileSweepOld(const virStoragePoolDef *pool,
+                          const char *name)
+{
+    const char *dir = pool->target.path;
+    g_autoptr(DIR) dirp = NULL;
+    struct dirent *ent;
+    int rc;
+
+    if (virDirOpen(&dirp, dir) < 0)
+        return -1;
+
+    while ((rc = virDirRead(dirp, &ent, dir)) > 0) {
+        g_autofree char *vol = virStorageTPMFileTempVolume(ent->d_name,
+                                                           VIR_STORAGE_TPM_OLD_SUFFIX);
+        g_autofree char *path = NULL;
+
+        if (STRNEQ_NULLABLE(vol, name))
+            continue;
+
+        path = g_strdup_printf("%s/%s", dir, ent->d_name);
+        if (virStorageTPMFileSweepTemp(path, dir, vol, VIR_STORAGE_TPM_OLD_SUFFIX) < 0) {
+            virStorageTPMFileReportOld(errno, pool, name, path);
+            return -1;
+        }
+    }
+
+    return rc;
 }
 
 
@@ -705,28 +926,65 @@ virStorageTPMSidecarFormat(virStoragePoolDef *pool,
 }
 
 
-/* Gives a sidecar its name, in place of one that has no volume. */
+/* Puts a sidecar in the place of one that has no volume. Sets errno to EEXIST if
+ * there is a volume, or somebody is making one: whoever does that holds the lock
+ * of its sidecar until the volume is there. */
+static int
+virStorageTPMSidecarReplaceOrphan(virStorageTPMTemp *temp,
+                                  const char *path,
+                                  const virStorageVolDef *vol)
+{
+    VIR_AUTOCLOSE orphan = -1;
+    struct stat sb;
+    int rc = virTPMStateLockPath(path, 0, &orphan);
+
+    if (rc == -EAGAIN || g_lstat(vol->target.path, &sb) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+
+    if (rc < 0) {
+        errno = -rc;
+        return -1;
+    }
+
+    return rename(temp->path, path);
+}
+
+
+/* Gives a sidecar its name, which nobody else takes away from it before its lock
+ * is given up. */
 static int
 virStorageTPMSidecarRename(virStorageTPMTemp *temp,
                            const char *path,
                            const virStorageVolDef *vol)
 {
-    VIR_AUTOCLOSE orphan = -1;
     struct stat sb;
+    size_t i;
 
-    if (virStorageTPMFileRenameNew(temp->path, path) == 0)
-        return 0;
+    if (g_lstat(vol->target.path, &sb) == 0) {
+        virStorageTPMFileReportExists(vol->target.path);
+        return -1;
+    }
 
-    if (errno == EEXIST) {
-        /* whoever makes a volume holds the lock of its sidecar until the
-         * volume is there */
-        orphan = virStorageTPMFileOpenForgotten(path);
-        if ((orphan < 0 && errno == EAGAIN) || g_lstat(vol->target.path, &sb) == 0) {
+    for (i = 0; i < VIR_STORAGE_TPM_TRIES; i++) {
+        if (virStorageTPMFileRenameNew(temp->path, path) == 0)
+            return 0;
+
+        if (errno != EEXIST)
+            break;
+
+        if (virStorageTPMSidecarReplaceOrphan(temp, path, vol) == 0)
+            return 0;
+
+        if (errno == EEXIST) {
             virStorageTPMFileReportExists(vol->target.path);
             return -1;
         }
-        if (rename(temp->path, path) == 0)
-            return 0;
+
+        /* unless the orphan is gone by now */
+        if (errno != ENOENT)
+            break;
     }
 
     virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
@@ -754,9 +1012,10 @@ virStorageTPMSidecarWrite(virStoragePoolDef *pool,
     }
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, NULL)) ||
-        virStorageTPMTempWrite(temp, xml, strlen(xml)) < 0)
+        virStorageTPMTempWriteData(temp, xml, strlen(xml)) < 0)
         return NULL;
 
+    temp->content = VIR_STORAGE_TPM_CONTENT_SIDECAR;
     return g_steal_pointer(&temp);
 }
 
@@ -771,7 +1030,8 @@ virStorageTPMSidecarPlace(virStoragePoolDef *pool,
     if (!temp || virStorageTPMSidecarRename(temp, path, vol) < 0)
         return NULL;
 
-    g_clear_pointer(&temp->path, g_free);
+    g_free(temp->path);
+    temp->path = g_steal_pointer(&path);
     return g_steal_pointer(&temp);
 }
 
@@ -784,6 +1044,56 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
     g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol);
 
     return temp ? virStorageTPMTempReplace(temp, path) : -1;
+}
+
+
+/* Gives a volume the content back that it had, if there is a name for it. Keeps the
+ * error that is reported. */
+static void
+virStorageTPMFileGoBack(const char *old,
+                        const char *path)
+{
+    if (!old || rename(old, path) < 0)
+        VIR_WARN("'%s' has its new content already: %s", path,
+                 old ? g_strerror(errno) : _("its old content has no name"));
+}
+
+
+virStorageTPMTemp *
+virStorageTPMFileReplaceBoth(virStoragePoolDef *pool,
+                             const virStorageVolDef *vol,
+                             int lock,
+                             const virStorageTPMBytes *bytes,
+                             const virStorageVolDef *described)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    g_autoptr(virStorageTPMTemp) sidecar = virStorageTPMSidecarWrite(pool, described);
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autofree char *old = NULL;
+
+    if (!sidecar ||
+        !(temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes)))
+        return NULL;
+
+    /* a file system may have no links */
+    old = virStorageTPMFileLink(vol->target.path, lock, pool->target.path,
+                                vol->name, VIR_STORAGE_TPM_TEMP_SUFFIX);
+
+    if (virStorageTPMTempReplace(temp, vol->target.path) < 0) {
+        if (old)
+            unlink(old);
+        return NULL;
+    }
+
+    if (virStorageTPMTempReplace(sidecar, path) < 0) {
+        virStorageTPMFileGoBack(old, vol->target.path);
+        return NULL;
+    }
+
+    if (old && unlink(old) < 0)
+        VIR_WARN("cannot remove temporary file '%s': %s", old, g_strerror(errno));
+
+    return g_steal_pointer(&temp);
 }
 
 
@@ -939,12 +1249,119 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 }
 
 
-void
-virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
-                           const char *name)
+/* Takes the lock of a volume's sidecar, so that nobody makes a volume of that name
+ * meanwhile. Returns whether the sidecar may be removed: it is locked, or none that
+ * a volume could be made with. */
+static bool
+virStorageTPMSidecarLock(const char *path,
+                         int *fd)
 {
-    g_autofree char *path = virStorageTPMSidecarPath(pool, name);
+    int rc = virTPMStateLockPath(path, 0, fd);
 
-    if (unlink(path) < 0 && errno != ENOENT)
+    if (rc < 0 && rc != -ENOENT && rc != -ENODEV && rc != -ELOOP && rc != -ENXIO && rc != -EISDIR)
+        VIR_WARN("leaving file '%s' in place: it cannot be locked: %s", path, g_strerror(-rc));
+
+    return rc == 0 || rc == -ENODEV || rc == -ELOOP || rc == -ENXIO || rc == -EISDIR;
+}
+
+
+int
+virStorageTPMFileRemove(const virStoragePoolDef *pool,
+                        const virStorageVolDef *vol)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    VIR_AUTOCLOSE fd = -1;
+    bool sidecar = virStorageTPMSidecarLock(path, &fd);
+
+    if (unlink(vol->target.path) < 0) {
+        virReportSystemError(errno, _("cannot remove volume '%1$s'"),
+                             vol->target.path);
+        return -1;
+    }
+
+    if (sidecar && unlink(path) < 0)
         VIR_WARN("cannot remove file '%s': %s", path, g_strerror(errno));
+
+    virStorageTPMFileSyncDir(pool->target.path);
+    return 0;
+}
+
+
+virStorageVolDef *
+virStorageTPMSidecarDescribe(const char *name,
+                             const virTPMState *state)
+{
+    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
+
+    def->name = g_strdup(name);
+    def->target.format = VIR_STORAGE_FILE_RAW;
+    def->target.capacity = VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT;
+    def->tpm = g_new0(virStorageVolTPMDef, 1);
+    def->tpm->version = virStorageVolTPMVersionFromState(state->version);
+
+    if (virUUIDGenerate(def->tpm->uuid) < 0)
+        return NULL;
+    def->tpm->hasuuid = true;
+
+    return g_steal_pointer(&def);
+}
+
+
+int
+virStorageTPMSidecarAdd(virStoragePoolDef *pool,
+                        const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
+    g_autofree char *sidecar = virStorageTPMSidecarPath(pool, name);
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageVolDef) def = NULL;
+    VIR_AUTOCLOSE lock = -1;
+    virTPMState state;
+
+    /* a volume that is in use is described when it no longer is */
+    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &lock) < 0)
+        return 0;
+
+    if (virTPMStateProbe(lock, path, &state) < 0)
+        return -1;
+
+    if (state.kind != VIR_TPM_STATE_LINEAR)
+        return 0;
+
+    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
+        !(temp = virStorageTPMSidecarWrite(pool, def)))
+        return -1;
+
+    if (virStorageTPMFileRenameNew(temp->path, sidecar) < 0) {
+        if (errno == EEXIST)
+            return 0;
+        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                             temp->path, sidecar);
+        return -1;
+    }
+
+    virStorageTPMTempKeep(temp);
+    virStorageTPMFileSyncDir(pool->target.path);
+    VIR_INFO("TPM volume '%s' of pool '%s' had no sidecar, and got one with a new identity",
+             name, pool->name);
+    return 0;
+}
+
+
+void
+virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
+                                 const virStorageVolDef *vol)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    VIR_AUTOCLOSE fd = -1;
+    struct stat sb;
+
+    if (!virStorageTPMSidecarLock(path, &fd) ||
+        g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
+        return;
+
+    if (unlink(path) < 0)
+        VIR_WARN("cannot remove file '%s': %s", path, g_strerror(errno));
+
+    virStorageTPMFileSyncDir(pool->target.path);
 }

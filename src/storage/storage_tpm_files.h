@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "storage_conf.h"
+#include "virtpmstate.h"
 
 /* The state of a TPM, as it stands in its volume. */
 typedef struct _virStorageTPMBytes virStorageTPMBytes;
@@ -83,8 +84,12 @@ virStorageTPMBytes *virStorageTPMBytesSnapshot(const char *path,
  *   NAME.tpm.xml         its sidecar: what the bytes can't tell
  *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made;
  *                        whoever does that holds its lock
+ *   .NAME.XXXXXX.oldtpm  a temporary: the old content of a volume until it is
+ *                        overwritten; whoever does that holds its lock
  *
- * A volume or sidecar is visible only when it is complete.
+ * A volume or sidecar is visible only when it is complete. A name is given to a
+ * file that is locked, and only if no file has it, or by whoever holds the lock
+ * of the file that has it; it is taken away only under the lock of its file.
  */
 
 /**
@@ -107,6 +112,16 @@ bool virStorageTPMFileHasControlChars(const char *name)
  * Returns 0 if it may, -1 with an error reported otherwise.
  */
 int virStorageTPMFileCheckName(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMFileSidecarVolume:
+ * @name: name of a file in a pool's directory
+ *
+ * Returns the name of the volume if the file's name is that of a sidecar, else
+ * NULL.
+ */
+char *virStorageTPMFileSidecarVolume(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -134,11 +149,19 @@ int virStorageTPMFileOpen(const char *path,
                           struct stat *sb)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
+typedef enum {
+    VIR_STORAGE_TPM_CONTENT_NONE,
+    VIR_STORAGE_TPM_CONTENT_STATE,
+    VIR_STORAGE_TPM_CONTENT_BLANK, /* on purpose */
+    VIR_STORAGE_TPM_CONTENT_SIDECAR,
+} virStorageTPMContent;
+
 /* A file that is being made beside the one that it is to become. */
 typedef struct _virStorageTPMTemp virStorageTPMTemp;
 struct _virStorageTPMTemp {
-    char *path; /* NULL once it is published */
+    char *path; /* the name that goes when this is freed; NULL: none */
     int fd;     /* holds the lock */
+    virStorageTPMContent content;
 };
 
 /**
@@ -160,21 +183,29 @@ virStorageTPMTemp *virStorageTPMTempNew(const char *dir,
  * virStorageTPMTempFree:
  * @temp: a temporary, or NULL
  *
- * Removes the file unless it was published.
+ * Removes the file unless it was published or is to be kept.
  */
 void virStorageTPMTempFree(virStorageTPMTemp *temp);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMTemp, virStorageTPMTempFree);
 
 /**
- * virStorageTPMTempWrite:
+ * virStorageTPMTempKeep:
  * @temp: a temporary
- * @data: @len bytes to append
+ *
+ * Lets the file stay when the temporary is freed.
+ */
+void virStorageTPMTempKeep(virStorageTPMTemp *temp)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMTempWrite:
+ * @temp: an empty temporary
+ * @bytes: the TPM state that it is to hold, or NULL for a blank volume
  *
  * Returns 0 once the bytes are on the disk, -1 with an error reported.
  */
 int virStorageTPMTempWrite(virStorageTPMTemp *temp,
-                           const void *data,
-                           size_t len)
+                           const virStorageTPMBytes *bytes)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -182,10 +213,12 @@ int virStorageTPMTempWrite(virStorageTPMTemp *temp,
  * @temp: a complete temporary
  * @path: its final name, in the same directory
  *
- * Gives the file its final name, which must not exist.
+ * Gives the file its final name, which must not exist. Its content is probed
+ * before: only a whole linear file, or what was written as blank, is published.
  *
- * Returns 0 once that is on the disk, -1 with an error reported and no file of
- * that name made; VIR_ERR_STORAGE_VOL_EXIST if there is one.
+ * Returns 0 once the file has that name, -1 with an error reported and no file of
+ * that name made; VIR_ERR_STORAGE_VOL_EXIST if there is one. That the name is not
+ * on the disk yet is but a warning in the log.
  */
 int virStorageTPMTempPublish(virStorageTPMTemp *temp,
                              const char *path)
@@ -197,10 +230,10 @@ int virStorageTPMTempPublish(virStorageTPMTemp *temp,
  * @path: the volume, in the same directory, whose lock the caller holds
  *
  * Puts the file in the place of the volume; whenever this is interrupted, one
- * of both is there.
+ * of both is there. Its content is probed as by virStorageTPMTempPublish().
  *
- * Returns 0 once that is on the disk, -1 with an error reported and the volume
- * as it was.
+ * Returns 0 once the file has that name, -1 with an error reported and the volume
+ * as it was. That the name is not on the disk yet is but a warning in the log.
  */
 int virStorageTPMTempReplace(virStorageTPMTemp *temp,
                              const char *path)
@@ -215,9 +248,9 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
  *
  * Gives a volume another content; its owner and mode stay as they are.
  *
- * Returns the volume's new file once that is on the disk: locked, to be freed
- * when the sidecar fits it. NULL with an error reported and the volume as it
- * was.
+ * Returns the volume's new file once it is in the place of the old one: locked,
+ * to be freed when the sidecar fits it. NULL with an error reported and the volume
+ * as it was, also if @bytes are not a whole linear file.
  */
 virStorageTPMTemp *virStorageTPMFileReplace(const virStoragePoolDef *pool,
                                             const virStorageVolDef *vol,
@@ -226,13 +259,37 @@ virStorageTPMTemp *virStorageTPMFileReplace(const virStoragePoolDef *pool,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMFileReplaceBoth:
+ * @pool: definition of the pool
+ * @vol: name and path of a volume of it
+ * @lock: the volume, opened by virTPMStateOpen()
+ * @bytes: its new content
+ * @described: what its new sidecar tells
+ *
+ * As virStorageTPMFileReplace(), for another TPM: the sidecar is replaced too, and
+ * if that fails the volume gets its old content back. Between both the volume has
+ * its new content and its old sidecar.
+ *
+ * Returns the volume's new file, locked; NULL with an error reported and both as
+ * they were.
+ */
+virStorageTPMTemp *virStorageTPMFileReplaceBoth(virStoragePoolDef *pool,
+                                                const virStorageVolDef *vol,
+                                                int lock,
+                                                const virStorageTPMBytes *bytes,
+                                                const virStorageVolDef *described)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(5)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMFileSetAside:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it
  * @lock: the volume, opened by virTPMStateOpen(); set to -1
  *
  * Gives a volume's file the name of a temporary too, so that it can be
- * overwritten after the volume is gone or another file is in its place.
+ * overwritten after the volume is gone or another file is in its place. If that
+ * is interrupted, virStorageTPMFileSweep() does it.
  *
  * Returns the temporary, or NULL with an error reported.
  */
@@ -246,7 +303,7 @@ virStorageTPMTemp *virStorageTPMFileSetAside(const virStoragePoolDef *pool,
  * virStorageTPMFileOverwrite:
  * @fd: descriptor of a file, open for writing
  *
- * Overwrites the file with zeros, unless it has another name still.
+ * Overwrites the file with zeros.
  *
  * Returns 0 once that is on the disk, -1 with errno set and no error reported.
  */
@@ -254,15 +311,31 @@ int virStorageTPMFileOverwrite(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMFileReportOld:
+ * @err: an errno
+ * @pool: definition of the pool
+ * @name: name of a volume
+ * @path: a temporary
+ *
+ * Reports that the old content of a volume could not be overwritten and is left.
+ */
+void virStorageTPMFileReportOld(int err,
+                                const virStoragePoolDef *pool,
+                                const char *name,
+                                const char *path)
+    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4);
+
+/**
  * virStorageTPMFileRemove:
  * @pool: definition of the pool
  * @vol: a volume of it, whose lock the caller holds
  *
  * Removes a volume and then its sidecar: a crash in between leaves a sidecar
- * without a volume, which does no harm.
+ * without a volume, which does no harm. The sidecar is locked before, so that
+ * nobody makes a volume of that name in between; one that is locked already, or
+ * cannot be removed, is left, with a warning in the log.
  *
- * Returns 0 on success, also if there is no such volume; -1 with an error
- * reported.
+ * Returns 0 on success, -1 with an error reported and both as they were.
  */
 int virStorageTPMFileRemove(const virStoragePoolDef *pool,
                             const virStorageVolDef *vol)
@@ -273,12 +346,28 @@ int virStorageTPMFileRemove(const virStoragePoolDef *pool,
  * @dir: the pool's directory
  * @name: name of a file in it
  *
- * Removes the file if it is a temporary that nobody is making any more. What
- * it may hold of a TPM's state is overwritten.
+ * Removes the file if it is a temporary that can be locked and still has that name
+ * then: nobody is making it any more. What it holds of a TPM's state, or of a volume
+ * that was being wiped, is overwritten; if that fails it stays, with a warning in the
+ * log.
  */
 void virStorageTPMFileSweep(const char *dir,
                             const char *name)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virStorageTPMFileSweepOld:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ *
+ * Overwrites and removes what a failed or interrupted wipe or removal has left of
+ * the old content of a volume of that name.
+ *
+ * Returns 0 if nothing is left, -1 with an error reported.
+ */
+int virStorageTPMFileSweepOld(const virStoragePoolDef *pool,
+                              const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMSidecarPlace:
@@ -290,8 +379,9 @@ void virStorageTPMFileSweep(const char *dir,
  * is replaced only if it has no volume and nobody is making one.
  *
  * Returns the sidecar, with its name and its lock, which keeps others from
- * making a volume of that name: to be freed once the volume is there. NULL
- * with an error reported; VIR_ERR_STORAGE_VOL_EXIST if there is such a volume.
+ * making a volume of that name: to be kept with virStorageTPMTempKeep() once the
+ * volume is there, and then freed; freed without that it is removed. NULL with an
+ * error reported; VIR_ERR_STORAGE_VOL_EXIST if there is such a volume.
  */
 virStorageTPMTemp *virStorageTPMSidecarPlace(virStoragePoolDef *pool,
                                              const virStorageVolDef *vol)
@@ -327,13 +417,41 @@ virStorageVolDef *virStorageTPMSidecarRead(virStoragePoolDef *pool,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMSidecarRemove:
+ * virStorageTPMSidecarDescribe:
+ * @name: name of a volume
+ * @state: what its bytes tell
+ *
+ * Describes a TPM of which nothing is known but its state: with a new identity.
+ *
+ * Returns the definition, or NULL with an error reported.
+ */
+virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
+                                               const virTPMState *state)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarAdd:
  * @pool: definition of the pool
  * @name: name of a volume
  *
- * Removes the sidecar of a volume, if there is one. A sidecar without a
- * volume does no harm, so that a failure is but a warning in the log.
+ * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
+ * never in place of another one, so that two hosts agree. Does nothing while the
+ * volume is in use.
+ *
+ * Returns 0 on success, also if nothing was done; -1 with an error reported.
  */
-void virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
-                                const char *name)
+int virStorageTPMSidecarAdd(virStoragePoolDef *pool,
+                            const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRemoveOrphan:
+ * @pool: definition of the pool
+ * @vol: name and path of a volume that is not there
+ *
+ * Removes the sidecar if it has no volume, and nobody is making one. A sidecar
+ * without a volume does no harm, so that a failure is but a warning in the log.
+ */
+void virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
+                                      const virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);

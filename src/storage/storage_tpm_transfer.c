@@ -18,7 +18,6 @@
 #include "virfdstream.h"
 #include "virfile.h"
 #include "virtpmstate.h"
-#include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -193,27 +192,6 @@ virStorageTPMUploadCheckEncryption(const virStorageTPMUploadData *upload,
 }
 
 
-/* The description of a TPM of which nothing is known but its state. */
-static virStorageVolDef *
-virStorageTPMUploadDescribe(const virStorageVolDef *vol,
-                            const virTPMState *state)
-{
-    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
-
-    def->name = g_strdup(vol->name);
-    def->target.format = VIR_STORAGE_FILE_RAW;
-    def->target.capacity = VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT;
-    def->tpm = g_new0(virStorageVolTPMDef, 1);
-    def->tpm->version = virStorageVolTPMVersionFromState(state->version);
-
-    if (virUUIDGenerate(def->tpm->uuid) < 0)
-        return NULL;
-    def->tpm->hasuuid = true;
-
-    return g_steal_pointer(&def);
-}
-
-
 /* Settles who the TPM is: @fresh is set to another description, if the volume
  * needs one. */
 static int
@@ -237,7 +215,7 @@ virStorageTPMUploadCheckIdentity(const virStorageTPMUploadData *upload,
         return -1;
     }
 
-    if (!(*fresh = virStorageTPMUploadDescribe(upload->vol, state)))
+    if (!(*fresh = virStorageTPMSidecarDescribe(upload->vol->name, state)))
         return -1;
 
     if (known) {
@@ -289,12 +267,15 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
 
     if (virStorageTPMUploadFinishWipe(pool, &old, sidecar) < 0 ||
         virStorageTPMUploadCheckEncryption(upload, &state, &old, sidecar) < 0 ||
-        virStorageTPMUploadCheckIdentity(upload, bytes, &state, &old, sidecar, &fresh) < 0 ||
-        !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)))
+        virStorageTPMUploadCheckIdentity(upload, bytes, &state, &old, sidecar, &fresh) < 0)
         return -1;
 
-    /* until then the certificates are those of another TPM, which shows */
-    return fresh ? virStorageTPMSidecarReplace(pool, fresh) : 0;
+    if (fresh)
+        now = virStorageTPMFileReplaceBoth(pool, vol, lock, bytes, fresh);
+    else
+        now = virStorageTPMFileReplace(pool, vol, lock, bytes);
+
+    return now ? 0 : -1;
 }
 
 

@@ -8,6 +8,9 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#ifdef __linux__
+# include <sys/vfs.h>
+#endif
 #include <unistd.h>
 
 #include "viralloc.h"
@@ -685,11 +688,48 @@ virTPMStateReportSwtpm(const char *log,
 }
 
 
+/* How long the holder of a lock is looked for, in microseconds. */
+#define VIR_TPM_STATE_HOLDER_TIME (1000 * 1000)
+
+/* What f_type of statfs() is for every file system in user space: the kernel
+ * does not know the locks that its server has granted. */
+#define VIR_TPM_STATE_FUSE_SUPER_MAGIC 0x65735546
+
+/* Whether a line of /proc/PID/fdinfo/FD tells of a lock on the inode @ino, as in
+ * "lock:   1: OFDLCK  ADVISORY  WRITE -1 00:1c:4711 0 EOF". */
+static bool
+virTPMStateIsLockLine(const char *line,
+                      unsigned long long ino)
+{
+    g_auto(GStrv) words = NULL;
+    const char *number;
+    unsigned long long found;
+    size_t i;
+
+    if (!STRPREFIX(line, "lock:") ||
+        !(strstr(line, " OFDLCK ") || strstr(line, " POSIX ")))
+        return false;
+
+    words = g_strsplit_set(line, " \t", 0);
+
+    for (i = 0; words[i]; i++) {
+        /* MAJOR:MINOR:INODE, where the device is not that of stat() on every
+         * file system */
+        if ((number = strrchr(words[i], ':')) && strchr(words[i], ':') != number &&
+            virStrToLong_ullp(number + 1, NULL, 10, &found) == 0)
+            return found == ino;
+    }
+
+    return false;
+}
+
+
 /* An open file description shows its locks in /proc/PID/fdinfo/FD, also those
  * that were inherited, for which the kernel itself knows no process. */
 static bool
 virTPMStateFdHasLock(pid_t pid,
-                     const char *fd)
+                     const char *fd,
+                     unsigned long long ino)
 {
     g_autofree char *path = g_strdup_printf("/proc/%lld/fdinfo/%s",
                                             (long long)pid, fd);
@@ -703,8 +743,7 @@ virTPMStateFdHasLock(pid_t pid,
     lines = g_strsplit(info, "\n", 0);
 
     for (i = 0; lines[i]; i++) {
-        if (STRPREFIX(lines[i], "lock:") &&
-            (strstr(lines[i], " OFDLCK ") || strstr(lines[i], " POSIX ")))
+        if (virTPMStateIsLockLine(lines[i], ino))
             return true;
     }
 
@@ -712,27 +751,33 @@ virTPMStateFdHasLock(pid_t pid,
 }
 
 
-/* The device that a lock line names is not the one of stat() on every file
- * system, so the open files themselves are compared. */
+/* A descriptor is looked at itself only if it has a lock on an inode of that
+ * number: stat() of any other one may never return, where the server of its file
+ * system does not answer. */
 static bool
 virTPMStateProcessHasLock(pid_t pid,
-                          const struct stat *st)
+                          const struct stat *st,
+                          gint64 until)
 {
-    g_autofree char *fds = g_strdup_printf("/proc/%lld/fd", (long long)pid);
+    g_autofree char *fds = g_strdup_printf("/proc/%lld/fdinfo", (long long)pid);
     g_autoptr(DIR) dir = NULL;
     struct dirent *entry;
 
     if (virDirOpenQuiet(&dir, fds) < 0)
         return false;
 
-    while (virDirRead(dir, &entry, NULL) > 0) {
-        g_autofree char *path = g_strdup_printf("%s/%s", fds, entry->d_name);
+    while (virDirRead(dir, &entry, NULL) > 0 && g_get_monotonic_time() < until) {
+        g_autofree char *path = NULL;
         struct stat fdst;
+
+        if (!virTPMStateFdHasLock(pid, entry->d_name, st->st_ino))
+            continue;
+
+        path = g_strdup_printf("/proc/%lld/fd/%s", (long long)pid, entry->d_name);
 
         if (stat(path, &fdst) == 0 &&
             fdst.st_dev == st->st_dev &&
-            fdst.st_ino == st->st_ino &&
-            virTPMStateFdHasLock(pid, entry->d_name))
+            fdst.st_ino == st->st_ino)
             return true;
     }
 
@@ -756,25 +801,59 @@ virTPMStateDescribeProcess(pid_t pid)
 }
 
 
-char *
-virTPMStateLockHolder(int fd)
+/* Whether the locks on a file are shown in /proc by the host that holds them. */
+static bool
+virTPMStateShowsLocks(int fd)
 {
+#ifdef __linux__
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type != VIR_TPM_STATE_FUSE_SUPER_MAGIC;
+#else /* !__linux__ */
+    return fd < 0;
+#endif /* !__linux__ */
+}
+
+
+virTPMStateLockOwner
+virTPMStateLockFindOwner(int fd,
+                         char **holder)
+{
+    const gint64 until = g_get_monotonic_time() + VIR_TPM_STATE_HOLDER_TIME;
     g_autoptr(DIR) dir = NULL;
     struct dirent *entry;
     struct stat st;
 
-    if (fstat(fd, &st) < 0 || virDirOpenQuiet(&dir, "/proc") < 0)
-        return NULL;
+    *holder = NULL;
+
+    if (!virTPMStateShowsLocks(fd) || fstat(fd, &st) < 0 ||
+        virDirOpenQuiet(&dir, "/proc") < 0)
+        return VIR_TPM_STATE_LOCK_OWNER_UNKNOWN;
 
     while (virDirRead(dir, &entry, NULL) > 0) {
         long long number;
 
         if (virStrToLong_ll(entry->d_name, NULL, 10, &number) == 0 &&
-            virTPMStateProcessHasLock(number, &st))
-            return virTPMStateDescribeProcess(number);
+            virTPMStateProcessHasLock(number, &st, until)) {
+            *holder = virTPMStateDescribeProcess(number);
+            return VIR_TPM_STATE_LOCK_OWNER_PROCESS;
+        }
+
+        if (g_get_monotonic_time() >= until)
+            return VIR_TPM_STATE_LOCK_OWNER_UNKNOWN;
     }
 
-    return NULL;
+    return VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE;
+}
+
+
+char *
+virTPMStateLockHolder(int fd)
+{
+    char *holder;
+
+    ignore_value(virTPMStateLockFindOwner(fd, &holder));
+    return holder;
 }
 
 
@@ -874,18 +953,27 @@ virTPMStateReportBusy(int fd,
                       const char *pool,
                       const char *vol)
 {
-    g_autofree char *holder = virTPMStateLockHolder(fd);
+    g_autofree char *holder = NULL;
 
-    if (holder) {
+    switch (virTPMStateLockFindOwner(fd, &holder)) {
+    case VIR_TPM_STATE_LOCK_OWNER_PROCESS:
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("TPM volume '%1$s' of pool '%2$s' is in use by %3$s; stop the guest or wait for the operation that uses it"),
                        vol, pool, holder);
         return;
-    }
 
-    virReportError(VIR_ERR_RESOURCE_BUSY,
-                   _("TPM volume '%1$s' of pool '%2$s' is in use, but by no process that can be seen on this host: by another host, if the pool is on shared storage"),
-                   vol, pool);
+    case VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM volume '%1$s' of pool '%2$s' is in use, but not by a process on this host (another host on shared storage?)"),
+                       vol, pool);
+        return;
+
+    case VIR_TPM_STATE_LOCK_OWNER_UNKNOWN:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM volume '%1$s' of pool '%2$s' is in use by a process that cannot be determined, on this host or another one"),
+                       vol, pool);
+        return;
+    }
 }
 
 
@@ -946,28 +1034,42 @@ virTPMStateIsAt(int fd,
 
 
 int
+virTPMStateLockAt(int fd,
+                  const char *path,
+                  bool shared)
+{
+    int rc = shared ? virTPMStateLockShared(fd) : virTPMStateLock(fd);
+
+    if (rc < 0)
+        return rc;
+
+    return virTPMStateIsAt(fd, path) ? 0 : -ESTALE;
+}
+
+
+int
 virTPMStateLockPath(const char *path,
-                    bool create,
+                    unsigned int flags,
                     int *fd)
 {
+    size_t tries = flags & VIR_TPM_STATE_LOCK_NO_WAIT ? 1 : VIR_TPM_STATE_OPEN_TRIES;
     size_t i;
 
-    for (i = 0; i < VIR_TPM_STATE_OPEN_TRIES; i++) {
+    for (i = 0; i < tries; i++) {
         int rc;
 
         if (i > 0)
             g_usleep(VIR_TPM_STATE_OPEN_WAIT);
 
         VIR_FORCE_CLOSE(*fd);
-        if ((*fd = virTPMStateOpenFile(path, create)) < 0)
+        if ((*fd = virTPMStateOpenFile(path, flags & VIR_TPM_STATE_LOCK_CREATE)) < 0)
             return *fd;
 
-        if ((rc = virTPMStateLock(*fd)) < 0 && rc != -EAGAIN)
-            return rc;
+        rc = virTPMStateLockAt(*fd, path, false);
 
-        /* else it was replaced or deleted before it was locked */
-        if (rc == 0 && virTPMStateIsAt(*fd, path))
-            return 0;
+        /* stale: it was replaced or deleted before it was locked */
+        if (rc != -EAGAIN && rc != -ESTALE)
+            return rc;
     }
 
     return -EAGAIN;
@@ -980,7 +1082,7 @@ virTPMStateOpen(const char *path,
                 const char *vol)
 {
     VIR_AUTOCLOSE fd = -1;
-    int rc = virTPMStateLockPath(path, false, &fd);
+    int rc = virTPMStateLockPath(path, 0, &fd);
     int ret;
 
     if (rc == -EAGAIN) {
@@ -1022,8 +1124,17 @@ virTPMStateLockShared(int fd G_GNUC_UNUSED)
 
 
 int
+virTPMStateLockAt(int fd G_GNUC_UNUSED,
+                  const char *path G_GNUC_UNUSED,
+                  bool shared G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
 virTPMStateLockPath(const char *path G_GNUC_UNUSED,
-                    bool create G_GNUC_UNUSED,
+                    unsigned int flags G_GNUC_UNUSED,
                     int *fd G_GNUC_UNUSED)
 {
     return -ENOSYS;

@@ -195,8 +195,8 @@ int virTPMStateOpenUnlocked(const char *path,
  * @fd: descriptor
  * @path: a name
  *
- * Whether the file behind @fd still has that name: once its lock is held, that
- * is to be asked, for it may have been replaced before.
+ * Whether @path names the file behind @fd. Without the lock of that file this may
+ * change at any moment: see virTPMStateLockAt().
  */
 bool virTPMStateIsAt(int fd,
                      const char *path)
@@ -207,29 +207,13 @@ bool virTPMStateIsAt(int fd,
  * @fd: descriptor, open for writing
  *
  * Takes the lock of virTPMStateOpen() on an open descriptor, without waiting.
+ * What the file's name stands for is not known then: see virTPMStateLockAt().
  *
  * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it,
  * -ENOSYS if the platform has no such locks.
  */
 int virTPMStateLock(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virTPMStateLockPath:
- * @path: a regular file
- * @create: whether to make the file if it is missing, with mode 0600
- * @fd: -1; set to a descriptor of the file (close-on-exec)
- *
- * Opens a file for reading and writing and takes its lock, as virTPMStateOpen()
- * does. If it is refused @fd is open as well, to ask for its holder.
- *
- * Returns 0 on success, -errno otherwise: with @fd negative if the file can't be
- * opened (-ENODEV if it is no regular one), else as virTPMStateLock().
- */
-int virTPMStateLockPath(const char *path,
-                        bool create,
-                        int *fd)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virTPMStateLockShared:
@@ -241,14 +225,81 @@ int virTPMStateLockShared(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateLockAt:
+ * @fd: descriptor, open for reading if @shared, else for writing
+ * @path: the name that it was opened or made by
+ * @shared: whether only to read: several may hold the lock then
+ *
+ * Takes the lock of virTPMStateOpen() on an open descriptor, without waiting,
+ * and verifies that @path names the locked file: it may have been renamed,
+ * replaced or removed before it was locked. Nobody else does that while the lock
+ * is held.
+ *
+ * Returns 0 on success, -errno otherwise: -EAGAIN if someone else holds the
+ * lock, -ESTALE if it is held, but @path does not name the file any more,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virTPMStateLockAt(int fd,
+                      const char *path,
+                      bool shared)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+typedef enum {
+    VIR_TPM_STATE_LOCK_CREATE = 1 << 0,  /* make the file if it is missing, with mode 0600 */
+    VIR_TPM_STATE_LOCK_NO_WAIT = 1 << 1, /* ask for the lock once */
+} virTPMStateLockFlags;
+
+/**
+ * virTPMStateLockPath:
+ * @path: a regular file
+ * @flags: bitwise-OR of virTPMStateLockFlags
+ * @fd: -1; set to a descriptor of the file (close-on-exec)
+ *
+ * Opens a file for reading and writing, takes its lock and verifies that @path
+ * names the locked file, as virTPMStateOpen() does. If the lock is refused @fd is
+ * open as well, to ask for its holder.
+ *
+ * Returns 0 on success, -errno otherwise: with @fd negative if the file can't be
+ * opened (-ENODEV if it is no regular one), else -EAGAIN if someone else holds
+ * the lock or the file was replaced each time, or as virTPMStateLockAt().
+ */
+int virTPMStateLockPath(const char *path,
+                        unsigned int flags,
+                        int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+typedef enum {
+    VIR_TPM_STATE_LOCK_OWNER_PROCESS,   /* a process of this host */
+    VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE, /* no process of this host */
+    VIR_TPM_STATE_LOCK_OWNER_UNKNOWN,   /* the file system hides its locks, as every FUSE
+                                           one does, or the time was up */
+} virTPMStateLockOwner;
+
+/**
+ * virTPMStateLockFindOwner:
+ * @fd: descriptor of a file whose lock was refused
+ * @holder: set to text such as "process 4711 (swtpm)" if it is a process of
+ *          this host, else to NULL
+ *
+ * Looks through /proc for a process that holds a lock on the file behind @fd, for
+ * at most a second or so. Touches no file but those that have a lock on an inode
+ * of the same number, so that no other file system is waited for. Meant for an
+ * error message, and not for an event loop.
+ *
+ * Returns what is known of the holder.
+ */
+virTPMStateLockOwner virTPMStateLockFindOwner(int fd,
+                                              char **holder)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateLockHolder:
  * @fd: descriptor of a file whose lock was refused
  *
- * Looks through /proc for a process that holds a lock on the file behind @fd.
- * That is slow: meant for an error message.
+ * As virTPMStateLockFindOwner().
  *
  * Returns text such as "process 4711 (swtpm)", or NULL if no process of this
- * host holds it.
+ * host is known to hold the lock.
  */
 char *virTPMStateLockHolder(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
