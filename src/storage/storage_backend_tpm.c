@@ -176,7 +176,7 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
         return -1;
 
     if (clear && state->kind == VIR_TPM_STATE_LINEAR && !state->encrypted &&
-        !(*clear = virStorageTPMBytesRead(fd, vol->target.path)))
+        !(*clear = virStorageTPMBytesReadSome(fd, vol->target.path, state->end)))
         return -1;
 
     virStorageBackendTPMSetState(vol, state);
@@ -392,11 +392,9 @@ virStorageBackendTPMPublishVol(virStoragePoolDef *def,
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     g_autoptr(virStorageTPMTemp) sidecar = NULL;
-    const uint8_t *data = bytes ? bytes->data : NULL;
-    size_t len = bytes ? bytes->len : 0;
 
     if (!(temp = virStorageTPMTempNew(def->target.path, vol->name, vol->target.perms)) ||
-        virStorageTPMTempWrite(temp, data, len) < 0 ||
+        virStorageTPMTempWriteState(temp, bytes) < 0 ||
         !(sidecar = virStorageTPMSidecarPlace(def, vol)))
         return -1;
 

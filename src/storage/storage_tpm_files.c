@@ -175,8 +175,9 @@ virStorageTPMBytesFree(virStorageTPMBytes *bytes)
 
 
 virStorageTPMBytes *
-virStorageTPMBytesRead(int fd,
-                       const char *path)
+virStorageTPMBytesReadSome(int fd,
+                           const char *path,
+                           size_t most)
 {
     g_autoptr(virStorageTPMBytes) bytes = g_new0(virStorageTPMBytes, 1);
     off_t size = lseek(fd, 0, SEEK_END);
@@ -194,6 +195,7 @@ virStorageTPMBytesRead(int fd,
         return NULL;
     }
 
+    size = MIN(size, most);
     bytes->data = g_new0(uint8_t, size);
     if ((got = saferead(fd, bytes->data, size)) < 0) {
         virReportSystemError(errno, _("cannot read '%1$s'"), path);
@@ -202,6 +204,14 @@ virStorageTPMBytesRead(int fd,
     bytes->len = got;
 
     return g_steal_pointer(&bytes);
+}
+
+
+virStorageTPMBytes *
+virStorageTPMBytesRead(int fd,
+                       const char *path)
+{
+    return virStorageTPMBytesReadSome(fd, path, VIR_TPM_STATE_MAX_SIZE);
 }
 
 
@@ -441,6 +451,35 @@ virStorageTPMTempWrite(virStorageTPMTemp *temp,
 }
 
 
+int
+virStorageTPMTempWriteState(virStorageTPMTemp *temp,
+                            const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
+    virTPMState state;
+    int rc;
+
+    if (!bytes)
+        return virStorageTPMTempWrite(temp, NULL, 0);
+
+    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("what is to be written to '%1$s' is not TPM state"),
+                       temp->path);
+        return -1;
+    }
+
+    if ((rc = virTPMStateAllocate(temp->fd, linear->len)) < 0) {
+        virReportSystemError(-rc, _("cannot allocate %1$zu bytes for '%2$s'"),
+                             linear->len, temp->path);
+        return -1;
+    }
+
+    virTPMStateProbeBytes(linear->data, linear->len, &state);
+    return virStorageTPMTempWrite(temp, linear->data, state.end);
+}
+
+
 /* rename() that does not replace, also where the file system lacks it. */
 static int
 virStorageTPMFileRenameNew(const char *from,
@@ -531,8 +570,7 @@ virStorageTPMFileReplace(const virStoragePoolDef *pool,
     perms.mode = sb.st_mode & 07777;
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
-        virStorageTPMTempWrite(temp, bytes ? bytes->data : NULL,
-                               bytes ? bytes->len : 0) < 0 ||
+        virStorageTPMTempWriteState(temp, bytes) < 0 ||
         virStorageTPMTempReplace(temp, vol->target.path) < 0)
         return NULL;
 

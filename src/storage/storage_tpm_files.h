@@ -39,6 +39,18 @@ virStorageTPMBytes *virStorageTPMBytesRead(int fd,
     ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMBytesReadSome:
+ * @fd, @path: as for virStorageTPMBytesRead()
+ * @most: how many bytes at most, from the beginning
+ *
+ * As virStorageTPMBytesRead(), for a file whose end is of no interest.
+ */
+virStorageTPMBytes *virStorageTPMBytesReadSome(int fd,
+                                               const char *path,
+                                               size_t most)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMBytesToMemory:
  * @bytes: bytes, or NULL for none
  *
@@ -175,6 +187,21 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMTemp, virStorageTPMTempFree);
 int virStorageTPMTempWrite(virStorageTPMTemp *temp,
                            const void *data,
                            size_t len)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMTempWriteState:
+ * @temp: an empty temporary
+ * @bytes: TPM state that virTPMStateToLinear() takes, or NULL for a blank volume
+ *
+ * Writes what a volume holds, always through virTPMStateToLinear(), with all its
+ * blocks allocated. They are not written where they only hold zeros, if the file
+ * system can allocate.
+ *
+ * Returns 0 once the bytes are on the disk, -1 with an error reported.
+ */
+int virStorageTPMTempWriteState(virStorageTPMTemp *temp,
+                                const virStorageTPMBytes *bytes)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
