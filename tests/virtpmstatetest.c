@@ -24,7 +24,8 @@
 # define VIR_FROM_THIS VIR_FROM_TPM
 
 /* The fixtures in virtpmstatedata are as swtpm_setup 0.7.1 wrote them, but for
- * base64. Volatile state was added by swtpm_ioctl -v. */
+ * base64. Volatile state was added by swtpm_ioctl -v. tpm2-newer was made by
+ * swtpm_setup 0.10.2 with the profile default-v1, of libtpms 0.10.2. */
 
 typedef struct _testEdit testEdit;
 struct _testEdit {
@@ -1124,6 +1125,7 @@ testProbeGood(void)
     int ret = 0;
 
     DO_PROBE("tpm2", "tpm2", 0, LINEAR, 2_0, CLEAR);
+    DO_PROBE("tpm2 of a newer libtpms", "tpm2-newer", 0, LINEAR, 2_0, CLEAR);
     DO_PROBE("tpm2 encrypted", "tpm2-encrypted", 0, LINEAR, UNKNOWN, ENCRYPTED);
     DO_STATE("tpm2 encrypted with AES-128", "tpm2-encrypted", 0, shortkey,
              EDIT(BLOB_FLAGS, "\0\1"));
@@ -1303,6 +1305,7 @@ testToLinearAll(void)
     int ret = 0;
 
     DO_LINEAR("as it is", "tpm2", false, 0, true);
+    DO_LINEAR("of a newer libtpms", "tpm2-newer", false, 0, true);
     DO_LINEAR("two sections", "tpm12-volatile", false, 0, true);
     DO_LINEAR("padded", "tpm2", false, 4 * 1024 * 1024, true);
     DO_LINEAR("padded by a byte", "tpm12", false, 2241, true);
