@@ -887,13 +887,36 @@ testTempReplaceNot(virStoragePoolDef *pool,
 }
 
 
+/* A volume holds a state with its room, or nothing. */
+static int
+testExpectLaidOut(virStoragePoolDef *pool,
+                  const char *name,
+                  const virStorageTPMBytes *bytes)
+{
+    g_autofree char *path = testPath(pool, name);
+    g_autofree uint8_t *linear = NULL;
+    g_autofree char *found = NULL;
+    size_t len = 0;
+    int got = virFileReadAll(path, 1024 * 1024, &found);
+
+    if (bytes && !(linear = virTPMStateToLinear(bytes->data, bytes->len, &len)))
+        return -1;
+
+    if (got == len && (len == 0 || memcmp(found, linear, len) == 0))
+        return 0;
+
+    VIR_TEST_VERBOSE("'%s' has %d bytes, expected %zu", path, got, len);
+    return -1;
+}
+
+
 /* Owner and mode stay, also those that no new file has; the new file is locked
  * for as long as the caller wants. */
 static int
 testReplace(virStoragePoolDef *pool,
             const char *arg)
 {
-    virStorageTPMBytes bytes = { (uint8_t *)arg, arg ? strlen(arg) : 0 };
+    g_autoptr(virStorageTPMBytes) bytes = arg ? testState(arg) : NULL;
     g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
     g_autoptr(virStorageTPMTemp) now = NULL;
     bool root = geteuid() == 0;
@@ -909,7 +932,7 @@ testReplace(virStoragePoolDef *pool,
         return -1;
 
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
-        !(now = virStorageTPMFileReplace(pool, vol, lock, arg ? &bytes : NULL)) ||
+        !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)) ||
         stat(vol->target.path, &after) < 0 ||
         !testIsLocked(vol->target.path))
         return -1;
@@ -922,7 +945,7 @@ testReplace(virStoragePoolDef *pool,
         testExpectFiles(pool, "guest1") < 0)
         return -1;
 
-    return testExpectText(pool, "guest1", arg ? arg : "");
+    return testExpectLaidOut(pool, "guest1", bytes);
 }
 
 
@@ -930,7 +953,7 @@ static int
 testReplaceFull(virStoragePoolDef *pool,
                 const char *arg G_GNUC_UNUSED)
 {
-    virStorageTPMBytes bytes = { (uint8_t *)"new state", 9 };
+    g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
     g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
     g_autoptr(virStorageTPMTemp) now = NULL;
     VIR_AUTOCLOSE lock = -1;
@@ -941,11 +964,11 @@ testReplaceFull(virStoragePoolDef *pool,
         return -1;
 
     testLimitFiles(4);
-    now = virStorageTPMFileReplace(pool, vol, lock, &bytes);
+    now = virStorageTPMFileReplace(pool, vol, lock, bytes);
     testUnlimitFiles();
 
     if (now ||
-        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot write 9 bytes to '") < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot allocate 262336 bytes for '") < 0 ||
         testExpectFiles(pool, "guest1") < 0)
         return -1;
 
@@ -1433,7 +1456,7 @@ testContents(void)
     DO_POOL("temporary replaces a file", testTempReplace);
     DO_POOL_ARG("temporary can't replace a directory", testTempReplaceNot, "dir");
     DO_POOL_ARG("temporary in no directory", testTempReplaceNot, "missing/guest1");
-    DO_POOL_ARG("replace", testReplace, "new state");
+    DO_POOL_ARG("replace", testReplace, "tpm2");
     DO_POOL("replace by nothing", testReplace);
     DO_POOL("replace on a full disk", testReplaceFull);
     DO_POOL("replace what can't be replaced", testReplaceNot);
