@@ -173,13 +173,17 @@ def interrupted(content, folder):
     swtpm = subprocess.Popen(
         ["prlimit", f"--fsize={file.stat().st_size + 100}",
          "swtpm", "socket", "--tpm2", "--tpmstate", f"backend-uri=file://{file}",
-         "--ctrl", f"type=unixio,path={folder}/ctrl", "--server", f"type=unixio,path={folder}/server",
+         "--ctrl", f"type=unixio,path={folder}/server.ctrl", "--server", f"type=unixio,path={folder}/server",
          "--flags", "not-need-init,startup-clear", "--log", f"file={folder}/log"])
-    wait_for("swtpm listens", (folder / "server").exists, timeout=10, every=0.02)
-    for number in range(80):
-        if tpm2(folder, "tpm2_nvdefine", "-C", "o", "-s", "2048", hex(0x01500200 + number)).returncode:
-            break
-    assert swtpm.wait(10) == -signal.SIGXFSZ
+    try:
+        wait_for("swtpm listens", (folder / "server.ctrl").exists, timeout=10, every=0.02)
+        for number in range(80):
+            if tpm2(folder, "tpm2_nvdefine", "-C", "o", "-s", "2048", hex(0x01500200 + number)).returncode:
+                break
+        assert swtpm.wait(10) == -signal.SIGXFSZ
+    finally:
+        swtpm.kill()
+        swtpm.wait()
     left = file.read_bytes()
     assert entry(left)[0] == 0, "it was not interrupted where it matters"
     return left

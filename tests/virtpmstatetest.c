@@ -686,7 +686,7 @@ testRequireCipher(const void *opaque G_GNUC_UNUSED)
         return -1;
 
     return testExpectError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           "unsupported configuration: the TPM state in 'tpmpool/guest1' is encrypted with AES-128, which libvirt does not use: decrypt it with 'swtpm_ioctl --save permanent' first");
+                           "unsupported configuration: the TPM state in 'tpmpool/guest1' is encrypted with AES-128, which libvirt does not use: decrypt it with swtpm first");
 }
 
 

@@ -1067,7 +1067,7 @@ virTPMStateRequireCipher(const virTPMState *state,
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("the TPM state in '%1$s' is encrypted with AES-128, which libvirt does not use: decrypt it with 'swtpm_ioctl --save permanent' first"),
+                   _("the TPM state in '%1$s' is encrypted with AES-128, which libvirt does not use: decrypt it with swtpm first"),
                    name);
     return -1;
 }
