@@ -268,7 +268,7 @@ def test_wipe_on_a_full_disk(tpm_host):
     tpm_host.create_volume("one")
     content = volume_bytes(tpm_host, "one")
     tpm_host.virsh("pool-destroy", "tpm")
-    tpm_host.run("mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=8,mode=0711", "tmpfs", POOL)
+    tpm_host.run("mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=8,mode=0711", "tmpfs", POOL)
     try:
         # The folder and the volume take two of the eight files that there may be.
         for left in (0, 1, 2, 5):

@@ -82,6 +82,8 @@ testRequireSame(const virTPMState *a,
     REQUIRE(a->kind == b->kind);
     REQUIRE(a->version == b->version);
     REQUIRE(a->encrypted == b->encrypted);
+    REQUIRE(a->shortkey == b->shortkey);
+    REQUIRE(a->mendable == b->mendable);
 }
 
 
@@ -152,6 +154,8 @@ testCheck(const uint8_t *data,
     case VIR_TPM_STATE_DAMAGED:
         REQUIRE(testBegins(data, len, LINEAR_MAGIC) ||
                 (len >= BLOB_HEADER && memcmp(data, BLOB_MAGIC, 4) == 0));
+        if (state->mendable)
+            return;
         break;
     case VIR_TPM_STATE_BLOB:
         testCheckBlob(data, len, state);
@@ -163,7 +167,8 @@ testCheck(const uint8_t *data,
         REQUIRE(testBegins(data, len, "LUKS\xba\xbe"));
         break;
     case VIR_TPM_STATE_UNKNOWN:
-        REQUIRE(!testBegins(data, len, LINEAR_MAGIC) && !testIsZero(data, len));
+        REQUIRE(!testIsZero(data, len) || len > VIR_TPM_STATE_MAX_SIZE);
+        REQUIRE(!testBegins(data, len, LINEAR_MAGIC) || len > VIR_TPM_STATE_MAX_BLOB);
         break;
     case VIR_TPM_STATE_LAST:
     default:
@@ -188,7 +193,7 @@ testCheckToLinear(const uint8_t *data,
     virTPMState other;
 
     if (!linear) {
-        REQUIRE(state->kind != VIR_TPM_STATE_LINEAR);
+        REQUIRE(state->kind != VIR_TPM_STATE_LINEAR && !state->mendable);
         REQUIRE(state->kind != VIR_TPM_STATE_BLOB || !state->encrypted);
         return;
     }

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -63,7 +64,8 @@ stat(const char *path,
 
 
 /* The fixtures in virtpmstatedata are as swtpm_setup 0.7.1 wrote them, but for
- * base64. Volatile state was added by swtpm_ioctl -v. */
+ * base64. Volatile state was added by swtpm_ioctl -v. tpm2-newer was made by
+ * swtpm_setup 0.10.2 with the profile default-v1, of libtpms 0.10.2. */
 
 typedef struct _testEdit testEdit;
 struct _testEdit {
@@ -143,16 +145,18 @@ testExpectState(const virTPMState *expect,
 {
     if (expect->kind == actual->kind &&
         expect->version == actual->version &&
-        expect->encrypted == actual->encrypted)
+        expect->encrypted == actual->encrypted &&
+        expect->shortkey == actual->shortkey &&
+        expect->mendable == actual->mendable)
         return 0;
 
-    VIR_TEST_VERBOSE("expected %s, version %s, encrypted %d; got %s, version %s, encrypted %d",
+    VIR_TEST_VERBOSE("expected %s, version %s, encrypted %d, short key %d, mendable %d; got %s, version %s, encrypted %d, short key %d, mendable %d",
                      virTPMStateKindTypeToString(expect->kind),
                      virTPMStateVersionTypeToString(expect->version),
-                     expect->encrypted,
+                     expect->encrypted, expect->shortkey, expect->mendable,
                      virTPMStateKindTypeToString(actual->kind),
                      virTPMStateVersionTypeToString(actual->version),
-                     actual->encrypted);
+                     actual->encrypted, actual->shortkey, actual->mendable);
     return -1;
 }
 
@@ -329,8 +333,55 @@ struct _testLinearData {
     size_t size;             /* padded with zeros to this, 0: not */
     const testEdit *edits;
     size_t nedits;
-    bool good;               /* becomes the fixture, else nothing */
+    bool good;               /* becomes the fixture with room, else nothing */
 };
+
+
+static void
+testSetEntry(GByteArray *file,
+             size_t n,
+             uint32_t offset,
+             uint32_t dataLength,
+             uint32_t sectionLength)
+{
+    const uint32_t entry[] = {
+        GUINT32_TO_LE(offset), GUINT32_TO_LE(dataLength), GUINT32_TO_LE(sectionLength),
+    };
+
+    memcpy(file->data + SECTION_OFFSET(n), entry, sizeof(entry));
+}
+
+
+/* What a fixture is to become: the permanent state at 192 in a section of 256
+ * KiB, then volatile state if it has any. */
+static GByteArray *
+testWithRoom(const GByteArray *file)
+{
+    g_autoptr(GByteArray) room = g_byte_array_new();
+    size_t end = BLOB_HEADER + VIR_TPM_STATE_ROOM;
+    size_t i;
+
+    g_byte_array_append(room, file->data, BLOB_HEADER);
+
+    for (i = 0; i < 2; i++) {
+        size_t offset = virReadBufInt32LE(file->data + SECTION_OFFSET(i));
+        size_t data = virReadBufInt32LE(file->data + SECTION_DATA(i));
+        size_t section = virReadBufInt32LE(file->data + SECTION_LENGTH(i));
+        size_t at = i == 0 ? BLOB_HEADER : end;
+
+        if (offset == 0)
+            continue;
+
+        if (i > 0)
+            end += section;
+
+        testResize(room, end);
+        memcpy(room->data + at, file->data + offset, data);
+        testSetEntry(room, i, at, data, i == 0 ? VIR_TPM_STATE_ROOM : section);
+    }
+
+    return g_steal_pointer(&room);
+}
 
 
 static int
@@ -375,10 +426,8 @@ testToLinear(const void *opaque)
         memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
                data->edits[i].len);
 
-    if (data->good) {
-        expect = g_byte_array_new();
-        g_byte_array_append(expect, file->data, file->len);
-    }
+    if (data->good)
+        expect = testWithRoom(file);
 
     if (data->blob)
         testKeepBlob(file);
@@ -386,7 +435,200 @@ testToLinear(const void *opaque)
     if (data->size)
         testResize(file, data->size);
 
+    if (testExpectLinear(file->data, file->len, expect) < 0)
+        return -1;
+
+    /* and stays so */
+    return expect ? testExpectLinear(expect->data, expect->len, expect) : 0;
+}
+
+
+/* What a header without its entry has behind it. */
+static int
+testToLinearMended(const void *opaque)
+{
+    const testLinearData *data = opaque;
+    g_autoptr(GByteArray) file = testLoad(data->fixture);
+    g_autoptr(GByteArray) expect = testWithRoom(file);
+    size_t i;
+
+    for (i = 0; i < data->nedits; i++)
+        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+               data->edits[i].len);
+
+    if (data->size)
+        testResize(file, data->size);
+
     return testExpectLinear(file->data, file->len, expect);
+}
+
+
+/* A blob of more than 1 MiB of a kind that would be taken if it were shorter. */
+static int
+testToLinearLong(const void *opaque)
+{
+    const testLinearData *data = opaque;
+    g_autoptr(GByteArray) file = testLoad("tpm2");
+    size_t old;
+    uint32_t be;
+    virTPMState state;
+
+    testKeepBlob(file);
+    old = file->len;
+    testResize(file, data->size);
+
+    be = GUINT32_TO_BE((uint32_t)data->size);
+    memcpy(file->data + 6, &be, sizeof(be));
+    /* a TLV that nobody knows */
+    be = GUINT32_TO_BE((uint32_t)(data->size - old - 6));
+    memcpy(file->data + old, "\0\x63", 2);
+    memcpy(file->data + old + 2, &be, sizeof(be));
+
+    if (testProbeBytes(file->data, file->len, &state) < 0)
+        return -1;
+
+    if (data->good != (state.kind == VIR_TPM_STATE_BLOB) ||
+        (!data->good && state.kind != VIR_TPM_STATE_UNKNOWN)) {
+        VIR_TEST_VERBOSE("looks %s", virTPMStateKindTypeToString(state.kind));
+        return -1;
+    }
+
+    if (data->good) {
+        g_autofree uint8_t *linear = NULL;
+        size_t len = 0;
+
+        linear = virTPMStateToLinear(file->data, file->len, &len);
+        return linear && len == BLOB_HEADER + VIR_TPM_STATE_MAX_BLOB ? 0 : -1;
+    }
+
+    return testExpectLinear(file->data, file->len, NULL);
+}
+
+
+/* What a file holds, without an error reported if it does not hold it. */
+static GByteArray *
+testReadFD(int fd)
+{
+    g_autoptr(GByteArray) file = g_byte_array_new();
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        abort();
+
+    testResize(file, st.st_size);
+    if (pread(fd, file->data, file->len, 0) != file->len)
+        abort();
+
+    return g_steal_pointer(&file);
+}
+
+
+/* In place, a volume of before gets the same room. The old header still fits what
+ * is there when the new one is about to be written. */
+static int
+testMakeRoom(const void *opaque)
+{
+    const testLinearData *data = opaque;
+    g_autoptr(GByteArray) file = testLoad(data->fixture);
+    g_autoptr(GByteArray) expect = NULL;
+    g_autoptr(GByteArray) made = NULL;
+    g_autoptr(GByteArray) again = NULL;
+    VIR_AUTOCLOSE fd = -1;
+    virTPMState state;
+    struct stat st;
+    size_t i;
+
+    for (i = 0; i < data->nedits; i++)
+        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+               data->edits[i].len);
+
+    expect = testWithRoom(file);
+    if (data->size)
+        testResize(file, data->size);
+
+    if ((fd = virCreateAnonymousFile(file->data, file->len)) < 0 ||
+        virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0)
+        return -1;
+
+    made = testReadFD(fd);
+    if (virReadBufInt32LE(made->data + SECTION_LENGTH(0)) != VIR_TPM_STATE_ROOM ||
+        testExpectLinear(made->data, made->len, expect) < 0 ||
+        virTPMStateProbe(fd, "made", &state) < 0 ||
+        state.kind != VIR_TPM_STATE_LINEAR ||
+        fstat(fd, &st) < 0 || st.st_blocks * 512 < BLOB_HEADER + VIR_TPM_STATE_ROOM)
+        return -1;
+
+    if (virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0)
+        return -1;
+
+    again = testReadFD(fd);
+    if (again->len != made->len || memcmp(again->data, made->data, made->len) != 0)
+        return -1;
+
+    memcpy(made->data, file->data, BLOB_HEADER);
+    return testExpectLinear(made->data, made->len, expect);
+}
+
+
+/* A blank volume stays blank, and has the room before there is a state. */
+static int
+testMakeRoomBlank(const void *opaque)
+{
+    const testLinearData *data = opaque;
+    g_autoptr(GByteArray) file = g_byte_array_new();
+    VIR_AUTOCLOSE fd = -1;
+    virTPMState state;
+    struct stat st;
+    size_t i;
+
+    testResize(file, data->size);
+    for (i = 0; i < data->nedits; i++)
+        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+               data->edits[i].len);
+
+    if ((fd = virCreateAnonymousFile(file->data, file->len)) < 0 ||
+        virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0 ||
+        virTPMStateProbe(fd, "made", &state) < 0 ||
+        state.kind != VIR_TPM_STATE_BLANK || fstat(fd, &st) < 0)
+        return -1;
+
+    if (st.st_size < BLOB_HEADER + VIR_TPM_STATE_ROOM ||
+        st.st_blocks * 512 < BLOB_HEADER + VIR_TPM_STATE_ROOM) {
+        VIR_TEST_VERBOSE("%lld bytes", (long long)st.st_size);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Where there is no room nothing changes. */
+static int
+testMakeRoomFails(const void *opaque G_GNUC_UNUSED)
+{
+    const struct rlimit limit = { 64 * 1024, RLIM_INFINITY };
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+    g_autofree char *expect = g_strdup_printf("cannot allocate 262336 bytes for TPM volume 'guest1' of pool 'tpmpool': %s",
+                                              g_strerror(EFBIG));
+    g_autoptr(GByteArray) file = testLoad("tpm2");
+    g_autoptr(GByteArray) left = NULL;
+    VIR_AUTOCLOSE fd = virCreateAnonymousFile(file->data, file->len);
+    int rc;
+
+    signal(SIGXFSZ, SIG_IGN);
+    if (fd < 0 || setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        return -1;
+
+    rc = virTPMStateMakeRoom(fd, "tpmpool", "guest1");
+
+    if (setrlimit(RLIMIT_FSIZE, &none) < 0 || rc == 0)
+        return -1;
+
+    left = testReadFD(fd);
+    if (left->len != file->len || memcmp(left->data, file->data, left->len) != 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, expect);
 }
 
 
@@ -454,6 +696,37 @@ testRequire(const void *opaque)
     expect = g_strdup_printf("Requested operation is not valid: TPM volume 'guest1' of pool 'tpmpool' %s",
                              data->message);
     return testExpectError(VIR_ERR_OPERATION_INVALID, expect);
+}
+
+
+static int
+testRequireMendable(const void *opaque G_GNUC_UNUSED)
+{
+    virTPMState state = { .kind = VIR_TPM_STATE_DAMAGED, .mendable = true };
+
+    if (virTPMStateRequire(&state, "tpmpool", "guest1") == 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID,
+                           "Requested operation is not valid: TPM volume 'guest1' of pool 'tpmpool' is damaged: its header has lost the TPM state, which is whole; mend it with 'virt-tpm-volume repair'");
+}
+
+
+static int
+testRequireCipher(const void *opaque G_GNUC_UNUSED)
+{
+    virTPMState state = { .kind = VIR_TPM_STATE_LINEAR, .encrypted = true };
+
+    if (virTPMStateRequireCipher(&state, "here") < 0 ||
+        virTPMStateRequireSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") < 0)
+        return -1;
+
+    state.shortkey = true;
+    if (virTPMStateRequireSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") == 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           "unsupported configuration: the TPM state in 'tpmpool/guest1' is encrypted with AES-128, which libvirt does not use: decrypt it with swtpm first");
 }
 
 
@@ -930,12 +1203,14 @@ testOpenNoPermission(const void *opaque)
 # define ENCRYPTED true
 # define CLEAR false
 
-# define DO_PROBE_FULL(name, func, fixture, blob, size, kind, version, encrypted, ...) \
+# define DO_PROBE_FULL(name, func, fixture, blob, size, looks, is, secret, ...) \
     do { \
         const testEdit edits[] = { { 0, "", 0 }, __VA_ARGS__ }; \
         const testProbeData data = { \
             fixture, blob, size, edits, G_N_ELEMENTS(edits), \
-            { VIR_TPM_STATE_ ## kind, VIR_TPM_STATE_VERSION_ ## version, encrypted } \
+            { .kind = VIR_TPM_STATE_ ## looks, \
+              .version = VIR_TPM_STATE_VERSION_ ## is, \
+              .encrypted = secret } \
         }; \
         if (virTestRun("probe: " name, func, &data) < 0) \
             ret = -1; \
@@ -953,6 +1228,19 @@ testOpenNoPermission(const void *opaque)
 # define DO_DAMAGED(name, fixture, ...) \
     DO_PROBE("damaged, " name, fixture, 0, DAMAGED, UNKNOWN, CLEAR, __VA_ARGS__)
 
+/* the header's entry of the permanent state */
+# define LOST "\0\0\0\0\0\0\0\0\0\0\0\0"
+
+# define DO_STATE(name, fixture, size, state, ...) \
+    do { \
+        const testEdit edits[] = { { 0, "", 0 }, __VA_ARGS__ }; \
+        const testProbeData data = { \
+            fixture, false, size, edits, G_N_ELEMENTS(edits), state \
+        }; \
+        if (virTestRun("probe: " name, testProbe, &data) < 0) \
+            ret = -1; \
+    } while (0)
+
 # define DO_CUT(fixture, blob) \
     DO_PROBE_FULL("cut, " fixture " " #blob, testProbeCut, fixture, blob, 0, \
                   DAMAGED, UNKNOWN, CLEAR, { 0, "", 0 })
@@ -961,10 +1249,16 @@ testOpenNoPermission(const void *opaque)
 static int
 testProbeGood(void)
 {
+    const virTPMState shortkey = {
+        .kind = VIR_TPM_STATE_LINEAR, .encrypted = true, .shortkey = true,
+    };
     int ret = 0;
 
     DO_PROBE("tpm2", "tpm2", 0, LINEAR, 2_0, CLEAR);
+    DO_PROBE("tpm2 of a newer libtpms", "tpm2-newer", 0, LINEAR, 2_0, CLEAR);
     DO_PROBE("tpm2 encrypted", "tpm2-encrypted", 0, LINEAR, UNKNOWN, ENCRYPTED);
+    DO_STATE("tpm2 encrypted with AES-128", "tpm2-encrypted", 0, shortkey,
+             EDIT(BLOB_FLAGS, "\0\1"));
     DO_PROBE("tpm12", "tpm12", 0, LINEAR, 1_2, CLEAR);
     DO_PROBE("tpm12 encrypted", "tpm12-encrypted", 0, LINEAR, UNKNOWN, ENCRYPTED);
     DO_PROBE("two sections", "tpm12-volatile", 0, LINEAR, 1_2, CLEAR);
@@ -1005,8 +1299,12 @@ testProbeNoState(void)
              EDIT(0, "nilmptws\x01\0\xc0\0"));
     DO_PROBE("header and padding", NULL, 4096, BLANK, UNKNOWN, CLEAR,
              EDIT(0, "nilmptws\x01\0\xc0\0"));
-    DO_PROBE("no permanent state", "tpm2", 0, BLANK, UNKNOWN, CLEAR,
-             EDIT(SECTION_OFFSET(0), "\0\0\0\0"));
+    DO_PROBE("header, room and padding", NULL, 300000, BLANK, UNKNOWN, CLEAR,
+             EDIT(0, "nilmptws\x01\0\xc0\0\xc0\0\0\0\0\0\0\0\0\0\4\0"));
+    DO_PROBE("header and anything", NULL, 4096, BLANK, UNKNOWN, CLEAR,
+             EDIT(0, "nilmptws\x01\0\xc0\0"), EDIT(192, "\2\1\0\x0b anything"));
+    DO_PROBE("volatile state only", "tpm12-volatile", 0, BLANK, UNKNOWN, CLEAR,
+             EDIT(SECTION_OFFSET(0), "\0\0\0\0"), EDIT(BLOB_HEADER, "\0\0\0\0"));
     DO_PROBE("qcow2", NULL, 512, QCOW2, UNKNOWN, CLEAR, EDIT(0, "QFI\xfb\0\0\0\3"));
     DO_PROBE("luks", NULL, 512, LUKS, UNKNOWN, CLEAR, EDIT(0, "LUKS\xba\xbe\0\1"));
     DO_PROBE("text", NULL, 512, UNKNOWN, UNKNOWN, CLEAR, EDIT(0, "LUKS is not here"));
@@ -1032,6 +1330,15 @@ testProbeNoState(void)
 static int
 testProbeDamaged(void)
 {
+    const virTPMState mendable = {
+        .kind = VIR_TPM_STATE_DAMAGED, .version = VIR_TPM_STATE_VERSION_2_0, .mendable = true,
+    };
+    const virTPMState mendable12 = {
+        .kind = VIR_TPM_STATE_DAMAGED, .version = VIR_TPM_STATE_VERSION_1_2, .mendable = true,
+    };
+    const virTPMState encrypted = {
+        .kind = VIR_TPM_STATE_DAMAGED, .encrypted = true, .mendable = true,
+    };
     int ret = 0;
 
     DO_DAMAGED("version 0", "tpm2", EDIT(LINEAR_VERSION, "\0"));
@@ -1045,7 +1352,10 @@ testProbeDamaged(void)
     DO_DAMAGED("endless section", "tpm2", EDIT(SECTION_LENGTH(0), "\xff\xff\xff\xff"));
     DO_DAMAGED("endless data", "tpm2", EDIT(SECTION_DATA(0), "\xff\xff\xff\xff"));
     DO_DAMAGED("data longer than the section", "tpm2", EDIT(SECTION_LENGTH(0), "\x22\5\0\0"));
-    DO_DAMAGED("no data", "tpm2", EDIT(SECTION_DATA(0), "\0\0\0\0"));
+    DO_DAMAGED("no data, and the blob is cut short", "tpm2",
+               EDIT(SECTION_DATA(0), "\0\0\0\0"), EDIT(BLOB_TOTLEN, "\0\1\0\0"));
+    DO_DAMAGED("entry lost, and the blob is not permanent state", "tpm2",
+               EDIT(SECTION_OFFSET(0), "\0\0\0\0"), EDIT(PAYLOAD + 2, "\x12"));
     DO_DAMAGED("less data", "tpm2", EDIT(SECTION_DATA(0), "\x22\5\0\0"));
     DO_DAMAGED("more data", "tpm2", EDIT(SECTION_DATA(0), "\x24\5\0\0"));
     DO_DAMAGED("sections overlap", "tpm12-volatile", EDIT(SECTION_OFFSET(1), "\xbf\x08\0\0"));
@@ -1078,6 +1388,16 @@ testProbeDamaged(void)
     DO_PROBE_BLOB("damaged, endless blob", "tpm2", 0, DAMAGED, UNKNOWN, CLEAR,
                   EDIT(6, "\xff\xff\xff\xff"));
 
+    DO_STATE("damaged, entry lost", "tpm2", 0, mendable, EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, entry lost, file grown", "tpm2", 8384, mendable,
+             EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, no data by the entry", "tpm2", 0, mendable,
+             EDIT(SECTION_DATA(0), "\0\0\0\0"));
+    DO_STATE("damaged, entry of the first of two lost", "tpm12-volatile", 0, mendable12,
+             EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, entry of encrypted state lost", "tpm2-encrypted", 0, encrypted,
+             EDIT(SECTION_OFFSET(0), LOST));
+
     DO_CUT("tpm2", false);
     DO_CUT("tpm2-encrypted", false);
     DO_CUT("tpm12", false);
@@ -1092,15 +1412,21 @@ testProbeDamaged(void)
 }
 
 
-# define DO_LINEAR(name, fixture, blob, size, good, ...) \
+# define DO_LINEAR_WITH(name, func, fixture, blob, size, good, ...) \
     do { \
         const testEdit edits[] = { { 0, "", 0 }, __VA_ARGS__ }; \
         const testLinearData data = { \
             fixture, blob, size, edits, G_N_ELEMENTS(edits), good \
         }; \
-        if (virTestRun("to linear: " name, testToLinear, &data) < 0) \
+        if (virTestRun("to linear: " name, func, &data) < 0) \
             ret = -1; \
     } while (0)
+
+# define DO_LINEAR(name, fixture, blob, size, good, ...) \
+    DO_LINEAR_WITH(name, testToLinear, fixture, blob, size, good, __VA_ARGS__)
+
+# define DO_ROOM(name, func, fixture, size, ...) \
+    DO_LINEAR_WITH("in place, " name, func, fixture, false, size, true, __VA_ARGS__)
 
 
 static int
@@ -1109,6 +1435,7 @@ testToLinearAll(void)
     int ret = 0;
 
     DO_LINEAR("as it is", "tpm2", false, 0, true);
+    DO_LINEAR("of a newer libtpms", "tpm2-newer", false, 0, true);
     DO_LINEAR("two sections", "tpm12-volatile", false, 0, true);
     DO_LINEAR("padded", "tpm2", false, 4 * 1024 * 1024, true);
     DO_LINEAR("padded by a byte", "tpm12", false, 2241, true);
@@ -1127,14 +1454,53 @@ testToLinearAll(void)
     DO_LINEAR("blob damaged", "tpm2", true, 0, false, EDIT(BLOB_TOTLEN, "\0\0\5\x22"));
     DO_LINEAR("blob of something else", "tpm2", true, 0, false, EDIT(PAYLOAD + 2, "\x12"));
 
-    DO_LINEAR("blank", "tpm2", false, 0, false, EDIT(SECTION_OFFSET(0), "\0\0\0\0"));
+    DO_LINEAR("blank", "tpm2", false, 0, false, EDIT(SECTION_OFFSET(0), LOST),
+              EDIT(BLOB_HEADER, "\0\0\0\0"));
     DO_LINEAR("damaged", "tpm2", false, 0, false, EDIT(SECTION_DATA(0), "\x22\5\0\0"));
     DO_LINEAR("qcow2", "tpm2", false, 0, false, EDIT(0, "QFI\xfb"));
     DO_LINEAR("foreign", "tpm2", false, 0, false, EDIT(0, "somebody"));
 
+    DO_LINEAR_WITH("entry lost", testToLinearMended, "tpm2", false, 0, true,
+                   EDIT(SECTION_OFFSET(0), LOST));
+    DO_LINEAR_WITH("entry lost, file grown", testToLinearMended, "tpm2", false, 8384, true,
+                   EDIT(SECTION_OFFSET(0), LOST));
+    DO_LINEAR_WITH("entry lost, encrypted", testToLinearMended, "tpm2-encrypted", false, 0, true,
+                   EDIT(SECTION_OFFSET(0), LOST));
+    DO_LINEAR_WITH("entry lost, two sections", testToLinearMended, "tpm12-volatile", false, 0, true,
+                   EDIT(SECTION_OFFSET(0), LOST));
+    DO_LINEAR_WITH("longest blob", testToLinearLong, NULL, true, VIR_TPM_STATE_MAX_BLOB, true,
+                   { 0, "", 0 });
+    DO_LINEAR_WITH("blob that is too long", testToLinearLong, NULL, true,
+                   VIR_TPM_STATE_MAX_BLOB + 1, false, { 0, "", 0 });
+    DO_LINEAR_WITH("blob of 9 MiB", testToLinearLong, NULL, true, 9 * 1024 * 1024, false,
+                   { 0, "", 0 });
+
     if (virTestRun("to linear: blob of volatile state", testToLinearVolatile, NULL) < 0)
         ret = -1;
     if (virTestRun("to linear: nothing", testToLinearNothing, NULL) < 0)
+        ret = -1;
+
+    return ret;
+}
+
+
+static int
+testMakeRoomAll(void)
+{
+    int ret = 0;
+
+    DO_ROOM("tpm2", testMakeRoom, "tpm2", 0);
+    DO_ROOM("encrypted", testMakeRoom, "tpm2-encrypted", 0);
+    DO_ROOM("padded", testMakeRoom, "tpm2", 4 * 1024 * 1024);
+    DO_ROOM("two sections", testMakeRoom, "tpm12-volatile", 0);
+    DO_ROOM("two sections in the other order", testMakeRoom, "tpm12-volatile", 0,
+            EDIT(SECTION_OFFSET(0), "\xc0\x08\0\0\xdf\x04\0\0\0\x08\0\0\xc0\0\0\0\xa1\x04\0\0\0\x08\0\0"));
+    DO_ROOM("nothing", testMakeRoomBlank, NULL, 0);
+    DO_ROOM("zeros", testMakeRoomBlank, NULL, 5000);
+    DO_ROOM("header only", testMakeRoomBlank, NULL, 192,
+            EDIT(0, "nilmptws\x01\0\xc0\0"));
+
+    if (virTestRun("to linear: in place, no room", testMakeRoomFails, NULL) < 0)
         ret = -1;
 
     return ret;
@@ -1157,10 +1523,14 @@ testRequireAll(void)
     DO_REQUIRE(LINEAR, NULL);
     DO_REQUIRE(BLANK, "is blank: it holds no TPM state; upload or migrate one into it, or delete it and create it anew with vol-create");
     DO_REQUIRE(DAMAGED, "is damaged: its TPM state is truncated or inconsistent; restore it from a backup with vol-upload");
+    if (virTestRun("require: mendable", testRequireMendable, NULL) < 0)
+        ret = -1;
+    if (virTestRun("require: cipher", testRequireCipher, NULL) < 0)
+        ret = -1;
     DO_REQUIRE(BLOB, "holds a bare TPM state blob, not swtpm's linear file; import it with vol-upload or vol-create-from");
     DO_REQUIRE(QCOW2, "holds a qcow2 image, not TPM state; move the image elsewhere and create the volume with vol-create");
     DO_REQUIRE(LUKS, "holds a LUKS container, not TPM state; move the container elsewhere and create the volume with vol-create");
-    DO_REQUIRE(UNKNOWN, "holds something unknown, not TPM state of at most 16777216 bytes; move the file elsewhere and create the volume with vol-create");
+    DO_REQUIRE(UNKNOWN, "holds something unknown, not TPM state of at most 1048576 bytes, padded to at most 16777216; move the file elsewhere and create the volume with vol-create");
 
     return ret;
 }
@@ -1196,6 +1566,12 @@ testSecrets(void)
     DO_REPORT("wrong passphrase", "swtpm: Verification of HMAC failed. Data integrity is compromised\n",
               VIR_ERR_AUTH_FAILED,
               "authentication failed: wrong passphrase for TPM volume 'guest1' of pool 'tpmpool', or its content was tampered with");
+    DO_REPORT("newer state", "libtpms/tpm2: NV_HEADER_UnmarshalVerbose: Minimum version 4 higher than implementation version 3 for type 0xab364723\nlibtpms/tpm2: Entering failure mode; code: 8, location: NvPowerOn line 126\n",
+              VIR_ERR_CONFIG_UNSUPPORTED,
+              "unsupported configuration: the TPM state of volume 'guest1' of pool 'tpmpool' was made by a newer libtpms than this host has: it has format 4, and this host knows formats up to 3");
+    DO_REPORT("volatile state", "libtpms/tpm2: Invalid magic. Expected 0xab364723, got 0x45637889\n",
+              VIR_ERR_OPERATION_INVALID,
+              "Requested operation is not valid: the TPM state of volume 'guest1' of pool 'tpmpool' is not the permanent state of a TPM");
     DO_REPORT("lines", "\nfirst\nData client disconnected\n\nsecond",
               VIR_ERR_OPERATION_FAILED,
               "operation failed: cannot start the TPM on volume 'guest1' of pool 'tpmpool': first; second");
@@ -1258,6 +1634,8 @@ mymain(void)
     if (testProbeDamaged() < 0)
         ret = -1;
     if (testToLinearAll() < 0)
+        ret = -1;
+    if (testMakeRoomAll() < 0)
         ret = -1;
     if (testRequireAll() < 0)
         ret = -1;

@@ -691,6 +691,19 @@ qemuTPMVolumeSettleEncryption(virDomainObj *vm,
 }
 
 
+/* A full file system must not destroy the TPM of a running guest. What another
+ * host still uses is left alone: that has made the room. */
+static int
+qemuTPMVolumeMakeRoom(const virStorageSourcePoolDef *src,
+                      const qemuTPMVolume *volume)
+{
+    if (volume->incoming && volume->handsOver)
+        return 0;
+
+    return virTPMStateMakeRoom(volume->fd, src->pool, src->volume);
+}
+
+
 int
 qemuTPMVolumeOpen(virQEMUDriver *driver,
                   virDomainObj *vm,
@@ -717,6 +730,9 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
 
     if (emulator->hasidentity &&
         (ret->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg->swtpmStateDir)) < 0)
+        return -1;
+
+    if (qemuTPMVolumeMakeRoom(emulator->srcpool, ret) < 0)
         return -1;
 
     qemuTPMVolumeMarkLog(tpm);

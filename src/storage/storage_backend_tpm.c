@@ -205,7 +205,7 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
         return -1;
 
     if (clear && state->kind == VIR_TPM_STATE_LINEAR && !state->encrypted &&
-        !(*clear = virStorageTPMBytesRead(fd, vol->target.path)))
+        !(*clear = virStorageTPMBytesReadSome(fd, vol->target.path, state->end)))
         return -1;
 
     virStorageBackendTPMSetState(vol, state);

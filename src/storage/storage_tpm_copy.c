@@ -118,6 +118,9 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
         return NULL;
     }
 
+    if (virTPMStateRequireCipher(state, origvol->target.path) < 0)
+        return NULL;
+
     if (state->encrypted && !vol->target.encryption) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("the TPM state in '%1$s' is encrypted: give TPM volume '%2$s' the secret that it is encrypted with, as <encryption format='vtpm'>; vol-create-from of that volume can decrypt it"),

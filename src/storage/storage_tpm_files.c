@@ -198,8 +198,9 @@ virStorageTPMBytesFree(virStorageTPMBytes *bytes)
 
 
 virStorageTPMBytes *
-virStorageTPMBytesRead(int fd,
-                       const char *path)
+virStorageTPMBytesReadSome(int fd,
+                           const char *path,
+                           size_t most)
 {
     g_autoptr(virStorageTPMBytes) bytes = g_new0(virStorageTPMBytes, 1);
     off_t size = lseek(fd, 0, SEEK_END);
@@ -217,6 +218,7 @@ virStorageTPMBytesRead(int fd,
         return NULL;
     }
 
+    size = MIN(size, most);
     bytes->data = g_new0(uint8_t, size);
     if ((got = saferead(fd, bytes->data, size)) < 0) {
         virReportSystemError(errno, _("cannot read '%1$s'"), path);
@@ -225,6 +227,14 @@ virStorageTPMBytesRead(int fd,
     bytes->len = got;
 
     return g_steal_pointer(&bytes);
+}
+
+
+virStorageTPMBytes *
+virStorageTPMBytesRead(int fd,
+                       const char *path)
+{
+    return virStorageTPMBytesReadSome(fd, path, VIR_TPM_STATE_MAX_SIZE);
 }
 
 
@@ -492,10 +502,32 @@ int
 virStorageTPMTempWrite(virStorageTPMTemp *temp,
                        const virStorageTPMBytes *bytes)
 {
-    temp->content = bytes ? VIR_STORAGE_TPM_CONTENT_STATE : VIR_STORAGE_TPM_CONTENT_BLANK;
+    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
+    virTPMState state;
+    int rc;
 
-    return virStorageTPMTempWriteData(temp, bytes ? bytes->data : NULL,
-                                      bytes ? bytes->len : 0);
+    if (!bytes) {
+        temp->content = VIR_STORAGE_TPM_CONTENT_BLANK;
+        return virStorageTPMTempWriteData(temp, NULL, 0);
+    }
+
+    temp->content = VIR_STORAGE_TPM_CONTENT_STATE;
+
+    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
+        virReportError(VIR_ERR_INTERNAL_ERROR,
+                       _("what is to be written to '%1$s' is not TPM state"),
+                       temp->path);
+        return -1;
+    }
+
+    if ((rc = virTPMStateAllocate(temp->fd, linear->len)) < 0) {
+        virReportSystemError(-rc, _("cannot allocate %1$zu bytes for '%2$s'"),
+                             linear->len, temp->path);
+        return -1;
+    }
+
+    virTPMStateProbeBytes(linear->data, linear->len, &state);
+    return virStorageTPMTempWriteData(temp, linear->data, state.end);
 }
 
 

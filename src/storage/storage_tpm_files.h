@@ -40,6 +40,18 @@ virStorageTPMBytes *virStorageTPMBytesRead(int fd,
     ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMBytesReadSome:
+ * @fd, @path: as for virStorageTPMBytesRead()
+ * @most: how many bytes at most, from the beginning
+ *
+ * As virStorageTPMBytesRead(), for a file whose end is of no interest.
+ */
+virStorageTPMBytes *virStorageTPMBytesReadSome(int fd,
+                                               const char *path,
+                                               size_t most)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMBytesToMemory:
  * @bytes: bytes, or NULL for none
  *
@@ -200,7 +212,11 @@ void virStorageTPMTempKeep(virStorageTPMTemp *temp)
 /**
  * virStorageTPMTempWrite:
  * @temp: an empty temporary
- * @bytes: the TPM state that it is to hold, or NULL for a blank volume
+ * @bytes: TPM state that virTPMStateToLinear() takes, or NULL for a blank volume
+ *
+ * Writes what a volume holds, always through virTPMStateToLinear(), with all its
+ * blocks allocated. They are not written where they only hold zeros, if the file
+ * system can allocate.
  *
  * Returns 0 once the bytes are on the disk, -1 with an error reported.
  */

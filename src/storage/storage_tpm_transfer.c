@@ -156,6 +156,9 @@ virStorageTPMUploadTake(const virStorageTPMUploadData *upload,
         return NULL;
     }
 
+    if (virTPMStateRequireCipher(state, upload->vol->name) < 0)
+        return NULL;
+
     return g_steal_pointer(&linear);
 }
 

@@ -11,12 +11,16 @@
 #ifdef __linux__
 # include <sys/vfs.h>
 #endif
+#ifndef WIN32
+# include <sys/statvfs.h>
+#endif
 #include <unistd.h>
 
 #include "viralloc.h"
 #include "virendian.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpmstate.h"
 
@@ -299,12 +303,15 @@ virTPMStateProbeBlob(virTPMStateReader *reader,
     unsigned int needed = 1U << VIR_TPM_STATE_TAG_DATA;
     unsigned int tags = 0;
     bool encrypted;
+    bool shortkey;
 
     if (!header || !virTPMStateIsBlobHeader(header) ||
         virReadBufInt32BE(header + 6) != len)
         return false;
 
     encrypted = virReadBufInt16BE(header + 4) & VIR_TPM_STATE_BLOB_ENCRYPTED;
+    shortkey = encrypted &&
+        !(virReadBufInt16BE(header + 4) & VIR_TPM_STATE_BLOB_KEY_256BIT);
 
     if (!virTPMStateProbeTLVs(reader, offset + VIR_TPM_STATE_BLOB_HEADER,
                               offset + len, &tags, &version))
@@ -320,8 +327,17 @@ virTPMStateProbeBlob(virTPMStateReader *reader,
         return false;
 
     state->encrypted = encrypted;
+    state->shortkey = shortkey;
     state->version = version;
     return true;
+}
+
+
+/* Whether a blob can be that of permanent state: a clear one tells its version. */
+static bool
+virTPMStateIsPermanent(const virTPMState *state)
+{
+    return state->encrypted || state->version != VIR_TPM_STATE_VERSION_UNKNOWN;
 }
 
 
@@ -392,23 +408,132 @@ virTPMStateCheckSections(const virTPMStateSection *sections,
 }
 
 
+/* Where the last of the sections from @first on ends. */
+static uint64_t
+virTPMStateSectionsEnd(const virTPMStateSection *sections,
+                       size_t first)
+{
+    uint64_t end = VIR_TPM_STATE_LINEAR_HEADER;
+    size_t i;
+
+    for (i = first; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset != 0)
+            end = MAX(end, sections[i].offset + sections[i].sectionLength);
+    }
+
+    return end;
+}
+
+
+/* Whether a blob of state begins at @offset, outside of all sections; @lost is set
+ * to what its header says, and @found to what it is if it can be permanent state. */
+static bool
+virTPMStateProbeLostAt(virTPMStateReader *reader,
+                       const virTPMStateSection *sections,
+                       uint64_t offset,
+                       virTPMStateSection *lost,
+                       virTPMState *found)
+{
+    const virTPMStateSection here = { .offset = offset, .sectionLength = 1 };
+    virTPMState state = { 0 };
+    const uint8_t *header;
+    size_t i;
+
+    for (i = 1; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset != 0 && virTPMStateSectionsOverlap(&sections[i], &here))
+            return false;
+    }
+
+    header = virTPMStateReaderGet(reader, offset, VIR_TPM_STATE_BLOB_HEADER);
+    if (!header || !virTPMStateIsBlobHeader(header))
+        return false;
+
+    lost->offset = offset;
+    lost->dataLength = virReadBufInt32BE(header + 6);
+
+    if (lost->dataLength <= VIR_TPM_STATE_MAX_BLOB &&
+        virTPMStateProbeBlob(reader, offset, lost->dataLength, &state) &&
+        virTPMStateIsPermanent(&state)) {
+        *found = state;
+        found->mendable = true;
+    }
+
+    return true;
+}
+
+
+/* Before swtpm gives the permanent state a larger section it drops the entry from
+ * the header: what is interrupted then has the state behind the header or behind
+ * another section. Returns whether a blob begins at one of these places; the first
+ * one that is whole is told by @lost and @found. */
+static bool
+virTPMStateFindLost(virTPMStateReader *reader,
+                    const virTPMStateSection *sections,
+                    virTPMStateSection *lost,
+                    virTPMState *found)
+{
+    uint64_t offset = VIR_TPM_STATE_LINEAR_HEADER;
+    bool any = false;
+    size_t i;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS && !found->mendable; i++) {
+        if (i > 0 && sections[i].offset == 0)
+            continue;
+        if (i > 0)
+            offset = sections[i].offset + sections[i].sectionLength;
+
+        if (virTPMStateProbeLostAt(reader, sections, offset, lost, found))
+            any = true;
+    }
+
+    return any;
+}
+
+
+static bool
+virTPMStateSectionsTooLong(const virTPMStateSection *sections)
+{
+    size_t i;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset != 0 && sections[i].dataLength > VIR_TPM_STATE_MAX_BLOB)
+            return true;
+    }
+
+    return false;
+}
+
+
 static virTPMStateKind
 virTPMStateProbeLinear(virTPMStateReader *reader,
                        virTPMState *state)
 {
     virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
+    size_t i;
 
     if (!virTPMStateReadSections(reader, sections) ||
         !virTPMStateCheckSections(sections, reader->size))
         return VIR_TPM_STATE_DAMAGED;
 
+    if (virTPMStateSectionsTooLong(sections))
+        return VIR_TPM_STATE_UNKNOWN;
+
     /* the permanent state is always the first */
-    if (sections[0].offset == 0)
-        return VIR_TPM_STATE_BLANK;
+    if (sections[0].offset == 0 || sections[0].dataLength == 0) {
+        virTPMStateSection lost;
+
+        return virTPMStateFindLost(reader, sections, &lost, state) ?
+            VIR_TPM_STATE_DAMAGED : VIR_TPM_STATE_BLANK;
+    }
 
     if (!virTPMStateProbeBlob(reader, sections[0].offset,
                               sections[0].dataLength, state))
         return VIR_TPM_STATE_DAMAGED;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset != 0)
+            state->end = MAX(state->end, sections[i].offset + sections[i].dataLength);
+    }
 
     return VIR_TPM_STATE_LINEAR;
 }
@@ -437,6 +562,8 @@ virTPMStateProbeKind(virTPMStateReader *reader,
 
     header = virTPMStateReaderGet(reader, 0, VIR_TPM_STATE_BLOB_HEADER);
     if (header && virTPMStateIsBlobHeader(header)) {
+        if (reader->size > VIR_TPM_STATE_MAX_BLOB)
+            return VIR_TPM_STATE_UNKNOWN;
         if (!virTPMStateProbeBlob(reader, 0, reader->size, state))
             return VIR_TPM_STATE_DAMAGED;
         return VIR_TPM_STATE_BLOB;
@@ -486,59 +613,105 @@ virTPMStateProbeBytes(const uint8_t *data,
 }
 
 
-/* Where the last section of a linear file ends. */
-static size_t
-virTPMStateLinearEnd(const uint8_t *data,
-                     size_t len)
+/* swtpm gives a section a power of two. */
+static uint64_t
+virTPMStateSectionLength(uint64_t dataLength,
+                         uint64_t least)
 {
-    virTPMStateReader reader = { .bytes = data, .fd = -1, .size = len };
-    virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
-    size_t end = 0;
-    size_t i;
+    while (least < dataLength)
+        least *= 2;
 
-    if (!virTPMStateReadSections(&reader, sections))
-        return 0;
-
-    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
-        if (sections[i].offset != 0)
-            end = MAX(end, sections[i].offset + sections[i].sectionLength);
-    }
-
-    return end;
+    return least;
 }
 
 
-/* A linear file with one section, the permanent state. */
-static uint8_t *
-virTPMStateWrapBlob(const uint8_t *blob,
-                    size_t len,
-                    size_t *linearLen)
+/* What virTPMStateReadSections() reads. */
+static void
+virTPMStateFormatHeader(const virTPMStateSection *sections,
+                        uint8_t *header)
 {
-    const uint16_t header = VIR_TPM_STATE_LINEAR_HEADER;
-    uint32_t entry[] = { header, len, 1 };
+    uint8_t *next = header + VIR_TPM_STATE_LINEAR_TABLE;
+    size_t i;
+    size_t j;
+
+    memset(header, 0, VIR_TPM_STATE_LINEAR_HEADER);
+    memcpy(header, VIR_TPM_STATE_LINEAR_MAGIC, 8);
+    header[8] = VIR_TPM_STATE_LINEAR_VERSION;
+    header[10] = VIR_TPM_STATE_LINEAR_HEADER & 0xff;
+    header[11] = VIR_TPM_STATE_LINEAR_HEADER >> 8;
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        const uint64_t entry[] = {
+            sections[i].offset, sections[i].dataLength, sections[i].sectionLength,
+        };
+
+        for (j = 0; j < G_N_ELEMENTS(entry); j++) {
+            uint32_t le = GUINT32_TO_LE((uint32_t)entry[j]);
+
+            memcpy(next, &le, sizeof(le));
+            next += sizeof(le);
+        }
+    }
+}
+
+
+/* A linear file of the sections of @data, with the permanent state first. */
+static uint8_t *
+virTPMStateLayOut(const uint8_t *data,
+                  const virTPMStateSection *sections,
+                  size_t *linearLen)
+{
+    virTPMStateSection laid[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
+    uint64_t end = VIR_TPM_STATE_LINEAR_HEADER;
     uint8_t *linear;
     size_t i;
 
-    /* swtpm gives a section a power of two */
-    while (entry[2] < len)
-        entry[2] *= 2;
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (sections[i].offset == 0 && i > 0)
+            continue;
 
-    *linearLen = header + entry[2];
-    linear = g_new0(uint8_t, *linearLen);
-
-    memcpy(linear, VIR_TPM_STATE_LINEAR_MAGIC, 8);
-    linear[8] = VIR_TPM_STATE_LINEAR_VERSION;
-    linear[10] = header & 0xff;
-    linear[11] = header >> 8;
-
-    for (i = 0; i < G_N_ELEMENTS(entry); i++) {
-        uint32_t le = GUINT32_TO_LE(entry[i]);
-
-        memcpy(linear + VIR_TPM_STATE_LINEAR_TABLE + i * sizeof(le), &le, sizeof(le));
+        laid[i].offset = end;
+        laid[i].dataLength = sections[i].dataLength;
+        laid[i].sectionLength = virTPMStateSectionLength(sections[i].dataLength,
+                                                         i == 0 ? VIR_TPM_STATE_ROOM : 1);
+        end += laid[i].sectionLength;
     }
 
-    memcpy(linear + header, blob, len);
+    linear = g_new0(uint8_t, end);
+    virTPMStateFormatHeader(laid, linear);
+
+    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (laid[i].dataLength > 0)
+            memcpy(linear + laid[i].offset, data + sections[i].offset, laid[i].dataLength);
+    }
+
+    *linearLen = end;
     return linear;
+}
+
+
+/* Finds the sections of what can become a linear file. */
+static bool
+virTPMStateFindSections(const uint8_t *data,
+                        size_t len,
+                        virTPMStateSection *sections)
+{
+    virTPMStateReader reader = { .bytes = data, .fd = -1, .size = len };
+    virTPMState state;
+    virTPMState found = { 0 };
+
+    virTPMStateProbeBytes(data, len, &state);
+
+    if (state.kind == VIR_TPM_STATE_BLOB && virTPMStateIsPermanent(&state)) {
+        sections[0].dataLength = len;
+        return true;
+    }
+
+    if (state.kind != VIR_TPM_STATE_LINEAR && !state.mendable)
+        return false;
+
+    return virTPMStateReadSections(&reader, sections) &&
+        (!state.mendable || virTPMStateFindLost(&reader, sections, &sections[0], &found));
 }
 
 
@@ -547,25 +720,255 @@ virTPMStateToLinear(const uint8_t *data,
                     size_t len,
                     size_t *linearLen)
 {
-    virTPMState state;
+    virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
     uint8_t *linear;
+    virTPMState state;
 
-    virTPMStateProbeBytes(data, len, &state);
+    if (!virTPMStateFindSections(data, len, sections))
+        return NULL;
 
-    if (state.kind == VIR_TPM_STATE_LINEAR) {
-        *linearLen = virTPMStateLinearEnd(data, len);
-        linear = g_new0(uint8_t, *linearLen);
-        memcpy(linear, data, *linearLen);
+    linear = virTPMStateLayOut(data, sections, linearLen);
+    virTPMStateProbeBytes(linear, *linearLen, &state);
+
+    if (state.kind == VIR_TPM_STATE_LINEAR)
         return linear;
-    }
 
-    /* a clear one that tells no version is not the permanent state */
-    if (state.kind == VIR_TPM_STATE_BLOB &&
-        (state.encrypted || state.version != VIR_TPM_STATE_VERSION_UNKNOWN))
-        return virTPMStateWrapBlob(data, len, linearLen);
-
+    virSecureErase(linear, *linearLen);
+    g_free(linear);
     return NULL;
 }
+
+
+#ifndef WIN32
+
+static int
+virTPMStateWriteAt(int fd,
+                   const uint8_t *data,
+                   size_t len,
+                   uint64_t offset)
+{
+    while (len > 0) {
+        ssize_t done = pwrite(fd, data, len, offset);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return done < 0 ? -errno : -EIO;
+
+        data += done;
+        len -= done;
+        offset += done;
+    }
+
+    return 0;
+}
+
+
+/* For a file system that can't allocate. */
+static int
+virTPMStateAllocateByWriting(int fd,
+                             uint64_t len)
+{
+    const uint8_t zeros[1024] = { 0 };
+    struct statvfs fs;
+    struct stat st;
+    uint64_t allocated;
+    uint64_t offset;
+    int rc;
+
+    if (fstat(fd, &st) < 0 || fstatvfs(fd, &fs) < 0)
+        return -errno;
+
+    allocated = (uint64_t)st.st_blocks * 512;
+    if (allocated < len &&
+        (uint64_t)fs.f_bavail * fs.f_frsize < len - allocated)
+        return -ENOSPC;
+
+    for (offset = st.st_size; offset < len; offset += sizeof(zeros)) {
+        if ((rc = virTPMStateWriteAt(fd, zeros, MIN(sizeof(zeros), len - offset),
+                                     offset)) < 0)
+            return rc;
+    }
+
+    return 0;
+}
+
+
+int
+virTPMStateAllocate(int fd,
+                    uint64_t len)
+{
+# if WITH_FALLOCATE - 0
+    int rc;
+
+    while ((rc = fallocate(fd, 0, 0, len)) < 0 && errno == EINTR)
+        ;
+
+    if (rc == 0)
+        return 0;
+
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
+        return -errno;
+# endif /* WITH_FALLOCATE */
+
+    return virTPMStateAllocateByWriting(fd, len);
+}
+
+
+/* Where the sections are to be for the permanent state to have its room. Returns
+ * whether that is elsewhere. What has to go lies behind all data by then. */
+static bool
+virTPMStatePlanRoom(const virTPMStateSection *sections,
+                    virTPMStateSection *planned)
+{
+    virTPMStateSection *permanent = &planned[0];
+    uint64_t end = virTPMStateSectionsEnd(sections, 0);
+    size_t i;
+
+    memcpy(planned, sections, sizeof(*sections) * VIR_TPM_STATE_LINEAR_SECTIONS);
+
+    if (permanent->offset == 0)
+        permanent->offset = end;
+    if (permanent->sectionLength >= VIR_TPM_STATE_ROOM)
+        return false;
+
+    permanent->sectionLength = VIR_TPM_STATE_ROOM;
+    end = MAX(end, permanent->offset + permanent->sectionLength);
+
+    for (i = 1; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        if (planned[i].offset == 0 ||
+            !virTPMStateSectionsOverlap(&planned[i], permanent))
+            continue;
+
+        planned[i].offset = end;
+        end += planned[i].sectionLength;
+    }
+
+    return true;
+}
+
+
+/* Copies the sections that are to be elsewhere. */
+static int
+virTPMStateCopySections(int fd,
+                        const virTPMStateSection *sections,
+                        const virTPMStateSection *planned)
+{
+    size_t i;
+
+    for (i = 1; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
+        size_t len = sections[i].dataLength;
+        g_autofree uint8_t *data = NULL;
+        ssize_t got;
+        int rc;
+
+        if (planned[i].offset == sections[i].offset)
+            continue;
+
+        data = g_new0(uint8_t, len);
+        got = pread(fd, data, len, sections[i].offset);
+        rc = got == len ? virTPMStateWriteAt(fd, data, len, planned[i].offset) :
+            got < 0 ? -errno : -EIO;
+        virSecureErase(data, len);
+
+        if (rc < 0)
+            return rc;
+    }
+
+    return 0;
+}
+
+
+static int
+virTPMStateMoveSections(int fd,
+                        const virTPMStateSection *sections,
+                        const virTPMStateSection *planned)
+{
+    uint8_t header[VIR_TPM_STATE_LINEAR_HEADER];
+    int rc;
+
+    if ((rc = virTPMStateCopySections(fd, sections, planned)) < 0)
+        return rc;
+
+    if (virFileDataSync(fd) < 0)
+        return -errno;
+
+    virTPMStateFormatHeader(planned, header);
+    if ((rc = virTPMStateWriteAt(fd, header, sizeof(header), 0)) < 0)
+        return rc;
+
+    return virFileDataSync(fd) < 0 ? -errno : 0;
+}
+
+
+int
+virTPMStateMakeRoom(int fd,
+                    const char *pool,
+                    const char *vol)
+{
+    g_autofree virTPMStateReader *reader = g_new0(virTPMStateReader, 1);
+    virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
+    virTPMStateSection planned[VIR_TPM_STATE_LINEAR_SECTIONS];
+    struct stat st;
+    uint64_t end;
+    bool move;
+    int rc;
+
+    if (fstat(fd, &st) < 0) {
+        virReportSystemError(errno, _("cannot stat TPM volume '%1$s' of pool '%2$s'"),
+                             vol, pool);
+        return -1;
+    }
+
+    reader->fd = fd;
+    reader->path = vol;
+    reader->size = st.st_size;
+    /* what is blank may have no header */
+    ignore_value(virTPMStateReadSections(reader, sections));
+    if (reader->failed)
+        return -1;
+
+    move = virTPMStatePlanRoom(sections, planned);
+    end = virTPMStateSectionsEnd(planned, 0);
+
+    if ((rc = virTPMStateAllocate(fd, end)) < 0) {
+        virReportSystemError(-rc,
+                             _("cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'"),
+                             (unsigned long long)end, vol, pool);
+        return -1;
+    }
+
+    if (move && (rc = virTPMStateMoveSections(fd, sections, planned)) < 0) {
+        virReportSystemError(-rc, _("cannot write TPM volume '%1$s' of pool '%2$s'"),
+                             vol, pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+#else /* WIN32 */
+
+int
+virTPMStateAllocate(int fd G_GNUC_UNUSED,
+                    uint64_t len G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateMakeRoom(int fd G_GNUC_UNUSED,
+                    const char *pool,
+                    const char *vol)
+{
+    virReportSystemError(ENOSYS,
+                         _("cannot allocate space for TPM volume '%1$s' of pool '%2$s'"),
+                         vol, pool);
+    return -1;
+}
+
+#endif /* WIN32 */
 
 
 int
@@ -584,6 +987,12 @@ virTPMStateRequire(const virTPMState *state,
         return -1;
 
     case VIR_TPM_STATE_DAMAGED:
+        if (state->mendable) {
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("TPM volume '%1$s' of pool '%2$s' is damaged: its header has lost the TPM state, which is whole; mend it with 'virt-tpm-volume repair'"),
+                           vol, pool);
+            return -1;
+        }
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("TPM volume '%1$s' of pool '%2$s' is damaged: its TPM state is truncated or inconsistent; restore it from a backup with vol-upload"),
                        vol, pool);
@@ -609,8 +1018,8 @@ virTPMStateRequire(const virTPMState *state,
 
     case VIR_TPM_STATE_UNKNOWN:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds something unknown, not TPM state of at most %3$llu bytes; move the file elsewhere and create the volume with vol-create"),
-                       vol, pool, VIR_TPM_STATE_MAX_SIZE);
+                       _("TPM volume '%1$s' of pool '%2$s' holds something unknown, not TPM state of at most %3$llu bytes, padded to at most %4$llu; move the file elsewhere and create the volume with vol-create"),
+                       vol, pool, VIR_TPM_STATE_MAX_BLOB, VIR_TPM_STATE_MAX_SIZE);
         return -1;
 
     case VIR_TPM_STATE_LAST:
@@ -643,7 +1052,27 @@ virTPMStateRequireSecret(const virTPMState *state,
         return -1;
     }
 
+    if (state->encrypted) {
+        g_autofree char *name = g_strdup_printf("%s/%s", pool, vol);
+
+        return virTPMStateRequireCipher(state, name);
+    }
+
     return 0;
+}
+
+
+int
+virTPMStateRequireCipher(const virTPMState *state,
+                         const char *name)
+{
+    if (!state->shortkey)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("the TPM state in '%1$s' is encrypted with AES-128, which libvirt does not use: decrypt it with swtpm first"),
+                   name);
+    return -1;
 }
 
 
@@ -667,6 +1096,28 @@ virTPMStateJoinLog(const char *log)
 }
 
 
+/* libtpms says so of a state that it is too old for:
+ *   ... Minimum version 4 higher than implementation version 3 for type 0xab364723 */
+static bool
+virTPMStateReportNewer(const char *log,
+                       const char *pool,
+                       const char *vol)
+{
+    const char *said = strstr(log, "Minimum version ");
+    unsigned int needed;
+    unsigned int known;
+
+    if (!said || sscanf(said, "Minimum version %u higher than implementation version %u",
+                        &needed, &known) != 2)
+        return false;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("the TPM state of volume '%1$s' of pool '%2$s' was made by a newer libtpms than this host has: it has format %3$u, and this host knows formats up to %4$u"),
+                   vol, pool, needed, known);
+    return true;
+}
+
+
 void
 virTPMStateReportSwtpm(const char *log,
                        const char *pool,
@@ -677,6 +1128,16 @@ virTPMStateReportSwtpm(const char *log,
     if (strstr(log, "Verification of HMAC failed")) {
         virReportError(VIR_ERR_AUTH_FAILED,
                        _("wrong passphrase for TPM volume '%1$s' of pool '%2$s', or its content was tampered with"),
+                       vol, pool);
+        return;
+    }
+
+    if (virTPMStateReportNewer(log, pool, vol))
+        return;
+
+    if (strstr(log, "Invalid magic")) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the TPM state of volume '%1$s' of pool '%2$s' is not the permanent state of a TPM"),
                        vol, pool);
         return;
     }

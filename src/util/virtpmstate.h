@@ -9,13 +9,23 @@
 #include "internal.h"
 #include "virenum.h"
 
-/* The largest file that is taken for TPM state or for blank, in bytes. */
+/* The largest file that is taken for TPM state or for blank, in bytes: others
+ * pad state with zeros. */
 #define VIR_TPM_STATE_MAX_SIZE (16ULL * 1024 * 1024)
+
+/* The longest blob of state in bytes. That of libtpms' TPM 2.0 has less than 256
+ * KiB, and swtpm from 0.10 on takes no more than 512 KiB. */
+#define VIR_TPM_STATE_MAX_BLOB (1024ULL * 1024)
+
+/* The section that the permanent state of a volume has, in bytes. No TPM outgrows
+ * it, so that swtpm neither moves the state nor resizes the file. */
+#define VIR_TPM_STATE_ROOM (256ULL * 1024)
 
 typedef enum {
     VIR_TPM_STATE_BLANK,     /* 0 bytes, only zeros, or a linear header without permanent state */
     VIR_TPM_STATE_LINEAR,    /* swtpm's linear file, whole, with permanent state */
-    VIR_TPM_STATE_DAMAGED,   /* a linear file or blob that is cut short or contradicts itself */
+    VIR_TPM_STATE_DAMAGED,   /* a linear file or blob that is cut short or contradicts itself,
+                                or a linear file whose header has lost its permanent state */
     VIR_TPM_STATE_BLOB,      /* one bare state blob, as swtpm keeps in a directory; that it
                                 is the permanent one only a known version tells */
     VIR_TPM_STATE_QCOW2,
@@ -41,7 +51,11 @@ typedef struct _virTPMState virTPMState;
 struct _virTPMState {
     virTPMStateKind kind;
     virTPMStateVersion version;
-    bool encrypted; /* only of VIR_TPM_STATE_LINEAR and VIR_TPM_STATE_BLOB */
+    bool encrypted; /* of VIR_TPM_STATE_LINEAR, VIR_TPM_STATE_BLOB and what is mendable */
+    bool shortkey;  /* encrypted with AES-128 rather than AES-256 */
+    bool mendable;  /* VIR_TPM_STATE_DAMAGED, but the whole permanent state is there, and
+                       virTPMStateToLinear() gives it a header */
+    size_t end;     /* of VIR_TPM_STATE_LINEAR: no data is behind that many bytes */
 };
 
 /**
@@ -83,17 +97,57 @@ void virTPMStateProbeBytes(const uint8_t *data,
  * @data: @len bytes
  * @linearLen: set to the result's length in bytes
  *
- * Turns TPM state as other programs keep it into swtpm's linear file: a linear
- * file loses what is behind its last section, which others pad with zeros; a
- * bare blob of permanent state gets a header.
+ * Turns TPM state as swtpm and other programs keep it into the linear file that
+ * every volume holds: the permanent state comes first, in a section of at least
+ * VIR_TPM_STATE_ROOM bytes; other sections follow; nothing else is kept. Takes
+ * a linear file, one that is damaged but mendable, and a bare blob of permanent
+ * state.
  *
  * Returns the linear file, or NULL without an error reported if the bytes are
- * neither; to be cleared with virSecureErase() before freeing.
+ * none of these; to be cleared with virSecureErase() before freeing.
  */
 uint8_t *virTPMStateToLinear(const uint8_t *data,
                              size_t len,
                              size_t *linearLen)
     ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateAllocate:
+ * @fd: descriptor of a regular file, open for writing
+ * @len: length in bytes
+ *
+ * Has blocks allocated for the first @len bytes of a file, which is made longer,
+ * with zeros, if it is shorter. Where the file system can't allocate, zeros are
+ * written behind the file's end, and for its holes there must be free space, which
+ * is not kept from others.
+ *
+ * Returns 0 on success, -errno otherwise.
+ */
+int virTPMStateAllocate(int fd,
+                        uint64_t len)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateMakeRoom:
+ * @fd: descriptor of the volume's file, open for reading and writing, whose lock
+ *      the caller holds
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Gives the permanent state of a volume a section of VIR_TPM_STATE_ROOM bytes
+ * and has the file's blocks allocated, so that swtpm can write all of it whatever
+ * becomes of the file system's free space. A blank volume gets an empty section.
+ * Only VIR_TPM_STATE_LINEAR and VIR_TPM_STATE_BLANK may be passed. The state is
+ * whole at every moment: data are copied behind all others, and the header is
+ * replaced in one write.
+ *
+ * Returns 0 on success, -1 with an error reported: VIR_ERR_SYSTEM_ERROR with
+ * ENOSPC if there is no room.
+ */
+int virTPMStateMakeRoom(int fd,
+                        const char *pool,
+                        const char *vol)
+    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virTPMStateRequire:
@@ -134,14 +188,30 @@ int virTPMStateRequireSecret(const virTPMState *state,
     ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateRequireCipher:
+ * @state: what virTPMStateProbe() found
+ * @name: what holds the state, for error messages
+ *
+ * Checks that state is not encrypted with AES-128, which swtpm can't open where it
+ * is told to use AES-256, as it is for every volume.
+ *
+ * Returns 0 if so, -1 with an error reported otherwise.
+ */
+int virTPMStateRequireCipher(const virTPMState *state,
+                             const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateReportSwtpm:
  * @log: what swtpm has logged since it was started on the volume
  * @pool: name of the storage pool
  * @vol: name of the volume
  *
  * Reports why swtpm could not use a volume: VIR_ERR_AUTH_FAILED if it can't be
- * decrypted, else VIR_ERR_OPERATION_FAILED with swtpm's words, or those of the
- * last error if it has said nothing.
+ * decrypted; VIR_ERR_CONFIG_UNSUPPORTED if a newer libtpms has made it;
+ * VIR_ERR_OPERATION_INVALID if what was decrypted is no permanent state; else
+ * VIR_ERR_OPERATION_FAILED with swtpm's words, or those of the last error if it
+ * has said nothing.
  */
 void virTPMStateReportSwtpm(const char *log,
                             const char *pool,
