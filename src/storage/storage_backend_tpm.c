@@ -529,6 +529,8 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     VIR_AUTOCLOSE lock = -1;
 
     if (newpool->type == VIR_STORAGE_POOL_TPM) {
+        if (!newvol->tpm)
+            newvol->tpm = g_new0(virStorageVolTPMDef, 1);
         virStorageVolTPMDefSetSource(newvol->tpm, def->name, vol);
         return 0;
     }
@@ -544,6 +546,11 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
                        virStoragePoolTypeToString(newpool->type));
         return -1;
     }
+
+    /* a volume that is to be encrypted is not what it is described */
+    if (virTPMStateRequireSecret(&state, vol->target.encryption, vol->target.path,
+                                 def->name, vol->name) < 0)
+        return -1;
 
     /* what the other pool reads by name must not be another file by then, nor
      * be locked, which qemu-img would heed */

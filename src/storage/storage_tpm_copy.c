@@ -97,6 +97,25 @@ virStorageTPMCopyReadForeign(const char *path)
 }
 
 
+/* The path of a volume of an rbd, gluster or iscsi-direct pool is no path of this
+ * host, though a file may have that name. */
+static int
+virStorageTPMCopyCheckLocal(const virStorageVolDef *vol,
+                            const virStorageVolDef *origvol)
+{
+    if ((origvol->type == VIR_STORAGE_VOL_FILE ||
+         origvol->type == VIR_STORAGE_VOL_BLOCK) &&
+        g_path_is_absolute(origvol->target.path))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("'%1$s' cannot become TPM volume '%2$s': it is a volume of type '%3$s', and not a file or block device of this host; copy it to a pool of type 'dir' first"),
+                   origvol->target.path, vol->name,
+                   virStorageVolTypeToString(origvol->type));
+    return -1;
+}
+
+
 static virStorageTPMBytes *
 virStorageTPMCopyImport(const virStorageVolDef *vol,
                         const virStorageVolDef *origvol,
@@ -105,7 +124,8 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
 
-    if (!(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
+    if (virStorageTPMCopyCheckLocal(vol, origvol) < 0 ||
+        !(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
         return NULL;
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
