@@ -22,8 +22,7 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-/* The secret that encrypts a volume, or NULL for none. */
-static const virSecretLookupTypeDef *
+const virSecretLookupTypeDef *
 virStorageTPMCopySecret(const virStorageEncryption *encryption)
 {
     if (!encryption || encryption->nsecrets == 0)
@@ -196,8 +195,7 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
 }
 
 
-/* Opens the state, and asks what TPM it is. */
-static int
+int
 virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
                          const virStorageTPMBytes *bytes,
                          virStorageVolTPMDef *found)
@@ -214,12 +212,13 @@ virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
 }
 
 
-/* A guest may have removed an EK; another one in its place is another TPM. */
-static int
-virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
-                                   const virStorageVolTPMDef *found,
-                                   const virStorageTPMSwtpmSpec *spec)
+virTristateBool
+virStorageTPMCopyIsSame(const virStorageVolTPMDef *described,
+                        const virStorageVolTPMDef *found,
+                        const virStorageVolTPMEndorsement **differs,
+                        const virStorageVolTPMEndorsement **from)
 {
+    virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
     size_t i;
     size_t j;
 
@@ -229,19 +228,43 @@ virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
         for (j = 0; j < found->nendorsements; j++) {
             const virStorageVolTPMEndorsement *other = &found->endorsements[j];
 
-            if (STRNEQ(one->key, other->key) ||
-                STREQ(one->fingerprint, other->fingerprint))
+            if (STRNEQ(one->key, other->key))
                 continue;
 
-            virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
-                           spec->vol, spec->pool, one->key,
-                           other->fingerprint, one->fingerprint);
-            return -1;
+            if (STREQ(one->fingerprint, other->fingerprint)) {
+                same = VIR_TRISTATE_BOOL_YES;
+                continue;
+            }
+
+            if (differs)
+                *differs = one;
+            if (from)
+                *from = other;
+            return VIR_TRISTATE_BOOL_NO;
         }
     }
 
-    return 0;
+    return same;
+}
+
+
+/* A guest may have removed an EK; another one in its place is another TPM. */
+static int
+virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
+                                   const virStorageVolTPMDef *found,
+                                   const virStorageTPMSwtpmSpec *spec)
+{
+    const virStorageVolTPMEndorsement *one = NULL;
+    const virStorageVolTPMEndorsement *other = NULL;
+
+    if (virStorageTPMCopyIsSame(described, found, &one, &other) != VIR_TRISTATE_BOOL_NO)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
+                   spec->vol, spec->pool, one->key,
+                   other->fingerprint, one->fingerprint);
+    return -1;
 }
 
 
