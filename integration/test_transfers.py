@@ -71,11 +71,24 @@ def test_upload_keeps_the_owner(tpm_host, tmp_path):
     assert path.owner() == "tss"
 
 
-def test_upload_of_version_1_2(tpm_host, tmp_path):
+def test_upload_of_version_1_2(tpm_host, encrypted, tmp_path):
+    """Such a TPM is known by its certificate."""
     tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
     tpm_host.create_volume("two", tpm=BLANK)
     tpm_host.virsh(*upload(tpm_host, "two", permanent_blob(volume_bytes(tpm_host, "one")), tmp_path))
     assert tpm_host.describe("two").find("tpm").get("version") == "1.2"
+
+    for name, what in (("clear", {}), ("secret", encrypted)):
+        for number in (1, 2):
+            tpm_host.create_volume(f"{name}-{number}", tpm="<tpm version='1.2'/>", **what)
+        content = volume_bytes(tpm_host, f"{name}-1")
+        before = tpm_host.identity(f"{name}-1"), tpm_host.endorsements(f"{name}-1")
+        assert len(before[1]) == 1
+        tpm_host.virsh(*upload(tpm_host, f"{name}-1", content, tmp_path))
+        assert (tpm_host.identity(f"{name}-1"), tpm_host.endorsements(f"{name}-1")) == before
+        tpm_host.virsh(*upload(tpm_host, f"{name}-1", volume_bytes(tpm_host, f"{name}-2"), tmp_path))
+        assert tpm_host.identity(f"{name}-1") not in (before[0], None)
+        assert tpm_host.endorsements(f"{name}-1") == {}
 
 
 def test_upload_of_another_tpm(tpm_host, encrypted, tmp_path):

@@ -198,17 +198,21 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
 int
 virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
                          const virStorageTPMBytes *bytes,
-                         virStorageVolTPMDef *found)
+                         virStorageVolTPMDef *found,
+                         virStorageTPMBytes **clear)
 {
     g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
 
     if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
         return -1;
 
-    if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
-        return 0;
+    if (spec->version == VIR_DOMAIN_TPM_VERSION_2_0)
+        return virStorageTPMInspect(swtpm, found);
 
-    return virStorageTPMInspect(swtpm, found);
+    if (clear && !(*clear = virStorageTPMSwtpmGetPermanent(swtpm)))
+        return -1;
+
+    return 0;
 }
 
 
@@ -441,7 +445,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
         to.vol = from.vol;
     }
 
-    if (virStorageTPMCopyInspect(&to, bytes, found) < 0 ||
+    if (virStorageTPMCopyInspect(&to, bytes, found, NULL) < 0 ||
         virStorageTPMCopyCheckEndorsements(vol->tpm, found, &from) < 0 ||
         virStorageTPMCopyLearn(vol, found) < 0)
         return NULL;

@@ -49,6 +49,8 @@ const virSecretLookupTypeDef *virStorageTPMCopySecret(const virStorageEncryption
  * @bytes: its state, a linear file that virTPMStateProbeBytes() has recognised
  * @found: learns the TPM's endorsement keys, with their certificates, and its
  *         active PCR banks; nothing if the TPM is of version 1.2
+ * @clear: unless NULL set to the permanent state in clear if the TPM is of
+ *         version 1.2, which holds its certificates
  *
  * Opens the state with its secret, in memory, and asks what TPM it is.
  *
@@ -57,7 +59,8 @@ const virSecretLookupTypeDef *virStorageTPMCopySecret(const virStorageEncryption
  */
 int virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
                              const virStorageTPMBytes *bytes,
-                             virStorageVolTPMDef *found)
+                             virStorageVolTPMDef *found,
+                             virStorageTPMBytes **clear)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 

@@ -11,6 +11,7 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_copy.h"
+#include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_transfer.h"
 #include "viralloc.h"
@@ -72,6 +73,7 @@ struct _virStorageTPMUploadData {
     virStorageTPMBytes *bytes;   /* the same as a linear file */
     virTPMState state;           /* what they are */
     virStorageVolTPMDef *found;  /* what the TPM tells when it is opened */
+    virStorageTPMBytes *clear;   /* or holds, if it is of version 1.2 */
 
     int lock;                    /* the volume, locked */
     virTPMState old;             /* what is in it */
@@ -90,6 +92,7 @@ virStorageTPMUploadDataFree(virStorageTPMUploadData *upload)
     VIR_FORCE_CLOSE(upload->memory);
     virStorageTPMBytesFree(upload->bytes);
     virStorageVolTPMDefFree(upload->found);
+    virStorageTPMBytesFree(upload->clear);
     VIR_FORCE_CLOSE(upload->lock);
     virStorageVolDefFree(upload->sidecar);
     g_free(upload);
@@ -306,7 +309,8 @@ static int
 virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
                            const virStorageTPMBytes *bytes,
                            const virTPMState *state,
-                           virStorageVolTPMDef *found)
+                           virStorageVolTPMDef *found,
+                           virStorageTPMBytes **clear)
 {
     /* as of a volume whose sidecar is lost */
     virSecretLookupTypeDef bypath = {
@@ -324,7 +328,7 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
     if (state->encrypted && !spec.secret)
         spec.secret = &bypath;
 
-    return virStorageTPMCopyInspect(&spec, bytes, found);
+    return virStorageTPMCopyInspect(&spec, bytes, found, clear);
 }
 
 
@@ -332,7 +336,7 @@ static int
 virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
 {
     if (virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
-                                   upload->found) == 0)
+                                   upload->found, &upload->clear) == 0)
         return 0;
 
     virLastErrorPrefixMessage(_("TPM volume '%1$s' of pool '%2$s' stays as it was, as what was uploaded cannot be opened"),
@@ -350,9 +354,13 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
     g_autoptr(virStorageVolTPMDef) before = g_new0(virStorageVolTPMDef, 1);
     g_autoptr(virStorageTPMBytes) bytes = NULL;
 
+    if (described->nendorsements > 0 && upload->clear)
+        return virTristateBoolFromBool(virStorageTPMEndorsementIsOf(described, upload->clear->data,
+                                                                    upload->clear->len));
+
     if (described->nendorsements > 0)
-        return virStorageTPMCopyIsSame(described, upload->found, NULL, NULL) == VIR_TRISTATE_BOOL_YES ?
-            VIR_TRISTATE_BOOL_YES : VIR_TRISTATE_BOOL_NO;
+        return virTristateBoolFromBool(virStorageTPMCopyIsSame(described, upload->found, NULL, NULL) ==
+                                       VIR_TRISTATE_BOOL_YES);
 
     if (upload->old.kind != VIR_TPM_STATE_LINEAR)
         return VIR_TRISTATE_BOOL_ABSENT;
@@ -363,7 +371,7 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
 
     /* what the description does not tell, the old state does */
     if (!(bytes = virStorageTPMBytesRead(upload->lock, upload->vol->target.path)) ||
-        virStorageTPMUploadInspect(upload, bytes, &upload->old, before) < 0) {
+        virStorageTPMUploadInspect(upload, bytes, &upload->old, before, NULL) < 0) {
         virResetLastError();
         return VIR_TRISTATE_BOOL_ABSENT;
     }
