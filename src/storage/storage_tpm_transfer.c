@@ -440,8 +440,9 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
 
 
 /* Before the state of another TPM comes into the volume, the description has that
- * TPM's identity, but neither keys, certificates nor PCR banks: whenever this is interrupted,
- * none are shown that are another TPM's. */
+ * TPM's identity, but neither keys, certificates nor PCR banks: whenever this is
+ * interrupted, none are shown that are another TPM's. Returns 1 if that was written,
+ * 0 if the description has that identity already, -1 with an error reported. */
 static int
 virStorageTPMUploadAnnounce(virStorageTPMUploadData *upload,
                             const virStorageVolDef *fresh)
@@ -458,7 +459,7 @@ virStorageTPMUploadAnnounce(virStorageTPMUploadData *upload,
     virStorageVolTPMDefClearEndorsements(tpm);
     g_clear_pointer(&tpm->activePcrBanks, virBitmapFree);
     def.tpm = tpm;
-    return virStorageTPMSidecarReplace(upload->pool, &def);
+    return virStorageTPMSidecarReplace(upload->pool, &def) < 0 ? -1 : 1;
 }
 
 
@@ -485,13 +486,14 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
                            const virStorageVolDef *fresh)
 {
     g_autoptr(virStorageTPMTemp) now = NULL;
+    int announced = 0;
 
-    if (fresh && virStorageTPMUploadAnnounce(upload, fresh) < 0)
+    if (fresh && (announced = virStorageTPMUploadAnnounce(upload, fresh)) < 0)
         return -1;
 
     if (!(now = virStorageTPMFileReplace(upload->pool, upload->vol, upload->lock,
                                          upload->bytes))) {
-        if (fresh)
+        if (announced)
             virStorageTPMUploadRevoke(upload);
         return -1;
     }
