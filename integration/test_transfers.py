@@ -301,6 +301,29 @@ streams[0].finish()
     assert volume_bytes(tpm_host, "target") == volume_bytes(tpm_host, "one")
 
 
+@pytest.mark.parametrize("uri", ["qemu:///system", "storage:///system"])
+@pytest.mark.parametrize("end", ["stream.abort()", "os.kill(os.getpid(), signal.SIGKILL)", "conn.close()"],
+                         ids=["aborted", "killed", "closed"])
+def test_upload_that_is_not_finished(tpm_host, uri, end):
+    """All has come, but the client does not say so: the volume stays as it was."""
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("other")
+    before = tpm_host.contents(POOL)
+    script = f"""
+import libvirt, os, signal
+conn = libvirt.open("{uri}")
+stream = conn.newStream()
+conn.storagePoolLookupByName("tpm").storageVolLookupByName("one").upload(stream, 0, 0)
+stream.send(open("{POOL}/other", "rb").read())
+{end}
+"""
+    done = tpm_host.run("/usr/bin/python3", "-c", script)
+    assert done.returncode == (-9 if "kill" in end else 0), done.stderr
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("vol-upload", "one", f"{POOL}/other", "--pool", "tpm")
+    assert volume_bytes(tpm_host, "one") == volume_bytes(tpm_host, "other")
+
+
 # A stream that takes long to finish
 
 SLOW_FSYNC = """
