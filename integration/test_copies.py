@@ -305,6 +305,7 @@ def test_refused_exports(tpm_host, secrets):
     with open(path, "r+b") as file:
         tpm_host.lock(file)
         said = tpm_host.copy_fails("used", "state", "plain", capacity=0)
+        assert "cannot copy to pool 'plain' of type 'dir', use vol-download instead" in said
         assert "TPM volume 'used' of pool 'tpm' is in use by process" in said
     assert tpm_host.contents(IMAGES) == {}
 

@@ -536,8 +536,13 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     }
 
     if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
-        virTPMStateProbe(lock, vol->target.path, &state) < 0)
+        virTPMStateProbe(lock, vol->target.path, &state) < 0) {
+        if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
+            virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
+                                      newpool->name,
+                                      virStoragePoolTypeToString(newpool->type));
         return -1;
+    }
 
     if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
