@@ -200,7 +200,9 @@ class Crowd:
 
     NAMES = [f"{letter}{number}" for letter in PASSPHRASES for number in range(3)]
     # What may happen to a client: libvirt's own words for a pool or volume that is busy ...
-    BUSY = ("has asynchronous jobs running", "is still in use", "is still being allocated")
+    BUSY = ("is busy with a job on one of its volumes", "is still in use", "is still being allocated",
+            # an upload that is being finished
+            "(virtstoraged)")
     # ... what another client has done meanwhile ...
     OTHERS = ("no storage vol", "exists already", "already in use", "not found in pool",
               "is blank", "it was made for another TPM", "holds another TPM than it is described", "already exists")

@@ -305,8 +305,45 @@ def test_refused_exports(tpm_host, secrets):
     with open(path, "r+b") as file:
         tpm_host.lock(file)
         said = tpm_host.copy_fails("used", "state", "plain", capacity=0)
+        assert "cannot copy to pool 'plain' of type 'dir', use vol-download instead" in said
         assert "TPM volume 'used' of pool 'tpm' is in use by process" in said
     assert tpm_host.contents(IMAGES) == {}
+
+
+def test_refused_export_makes_nothing(tpm_host, secrets):
+    """It is refused before anything of the other pool is touched."""
+    tpm_host.create_volume("encrypted", **secrets["first"])
+    other_pool(tpm_host)
+    # Where a file of that name came by hand, making the volume is refused.
+    tpm_host.path(f"{IMAGES}/state").write_bytes(b"by hand")
+    said = tpm_host.copy_fails("encrypted", "state", "plain", capacity=0)
+    assert "TPM volume 'encrypted' of pool 'tpm' cannot be copied to pool 'plain'" in said
+    assert tpm_host.path(f"{IMAGES}/state").read_bytes() == b"by hand"
+
+
+def test_export_of_what_is_not_as_it_is_described(tpm_host, secrets):
+    """Clear state in the place of an encrypted volume."""
+    tpm_host.create_volume("one", **secrets["first"])
+    clear = tpm_host.path(tpm_host.create_volume("clear"))
+    shutil.copy(clear, clear.with_name("one"))
+    other_pool(tpm_host)
+    said = tpm_host.copy_fails("one", "state", "plain", capacity=0)
+    assert "TPM volume 'one' of pool 'tpm' has a secret, but its content is not encrypted" in said
+    assert tpm_host.contents(IMAGES) == {}
+
+
+def test_validated_copies(tpm_host):
+    """--validate is heeded, for copies between pools of any types."""
+    tpm_host.create_volume("one")
+    other_pool(tpm_host)
+    text = xmls.volume("two")
+    for pool, inputpool, source in (("tpm", "tpm", "one"), ("plain", "tpm", "one"), ("plain", "plain", "two")):
+        name = f"two-{inputpool}" if inputpool == "plain" else "two"
+        tpm_host.virsh("vol-create-from", pool, "/dev/stdin", source, "--inputpool", inputpool, "--validate",
+                       input=text.replace("two", name))
+    said = tpm_host.virsh_fails("vol-create-from", "plain", "/dev/stdin", "one", "--inputpool", "tpm", "--validate",
+                                input=text.replace("</name>", "</name><nonsense/>"))
+    assert "XML document failed to validate against schema" in said
 
 
 # A guest unseals what it sealed, wherever its TPM has come from

@@ -180,7 +180,8 @@ def test_secret_that_goes(tpm_host, tmp_path, by):
     assert (tmp_path / "state").read_bytes() == path.read_bytes()
     tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
     assert path.read_bytes() == b""
-    tpm_host.virsh("vol-upload", "one", tmp_path / "state", "--pool", "tpm")
+    assert message in tpm_host.virsh_fails("vol-upload", "one", tmp_path / "state", "--pool", "tpm")
+    assert path.read_bytes() == b""
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
     assert tpm_host.contents(POOL) == {}
 

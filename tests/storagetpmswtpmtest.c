@@ -1074,10 +1074,17 @@ testCopyForeignNot(virStoragePoolDef *pool)
     if (rmdir(orig->target.path) < 0 ||
         (fd = open(orig->target.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0 ||
         ftruncate(fd, VIR_TPM_STATE_MAX_SIZE + 1) < 0 ||
-        (copy = virStorageTPMCopy(pool, vol, orig)))
+        (copy = virStorageTPMCopy(pool, vol, orig)) ||
+        testExpectError(VIR_ERR_OPERATION_INVALID, "has 16777217 bytes") < 0)
         return -1;
 
-    return testExpectError(VIR_ERR_OPERATION_INVALID, "has 16777217 bytes");
+    /* a file of that name is not the volume of an rbd or gluster pool */
+    orig->type = VIR_STORAGE_VOL_NETWORK;
+    if ((copy = virStorageTPMCopy(pool, vol, orig)))
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_UNSUPPORTED,
+                           "it is a volume of type 'network', and not a file or block device of this host");
 }
 
 

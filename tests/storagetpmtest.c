@@ -1353,42 +1353,6 @@ testNoSync(virStoragePoolDef *pool,
 }
 
 
-/* Volume and sidecar are both the new ones, or both the old ones. */
-static int
-testReplaceBoth(virStoragePoolDef *pool,
-                const char *arg)
-{
-    g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
-    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
-    g_autoptr(virStorageTPMTemp) now = NULL;
-    g_autofree char *sidecar = testPath(pool, "guest1.tpm.xml");
-    VIR_AUTOCLOSE lock = -1;
-
-    vol->target.format = VIR_STORAGE_FILE_RAW;
-    testStateFile(pool, "guest1", "tpm12");
-    if (arg && mkdir(sidecar, 0700) < 0)
-        return -1;
-
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0)
-        return -1;
-
-    now = virStorageTPMFileReplaceBoth(pool, vol, lock, bytes, vol);
-
-    if (testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0 ||
-        !testIsLocked(vol->target.path))
-        return -1;
-
-    if (!arg)
-        return now ? testExpectState(pool, "guest1", "tpm2") : -1;
-
-    if (now || testExpectError(VIR_ERR_SYSTEM_ERROR, arg) < 0 ||
-        !virTPMStateIsAt(lock, vol->target.path))
-        return -1;
-
-    return testExpectState(pool, "guest1", "tpm12");
-}
-
-
 /* Volumes that are overwritten. */
 
 static virStorageTPMTemp *
@@ -2045,9 +2009,6 @@ testContents(void)
     DO_POOL("replace by nothing", testReplace);
     DO_POOL("replace on a full disk", testReplaceFull);
     DO_POOL("replace what can't be replaced", testReplaceNot);
-    DO_POOL("replace with sidecar", testReplaceBoth);
-    DO_POOL_ARG("replace with sidecar that can't be replaced", testReplaceBoth,
-                "Is a directory");
     DO_POOL("overwrite", testOverwrite);
     DO_POOL("overwrite what can't be overwritten", testOverwriteNot);
     DO_POOL("set aside what is not there", testSetAsideNot);

@@ -640,13 +640,20 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     VIR_AUTOCLOSE lock = -1;
 
     if (newpool->type == VIR_STORAGE_POOL_TPM) {
+        if (!newvol->tpm)
+            newvol->tpm = g_new0(virStorageVolTPMDef, 1);
         virStorageVolTPMDefSetSource(newvol->tpm, def->name, vol);
         return 0;
     }
 
     if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
-        virTPMStateProbe(lock, vol->target.path, &state) < 0)
+        virTPMStateProbe(lock, vol->target.path, &state) < 0) {
+        if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
+            virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
+                                      newpool->name,
+                                      virStoragePoolTypeToString(newpool->type));
         return -1;
+    }
 
     if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
@@ -655,6 +662,11 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
                        virStoragePoolTypeToString(newpool->type));
         return -1;
     }
+
+    /* a volume that is to be encrypted is not what it is described */
+    if (virTPMStateRequireSecret(&state, vol->target.encryption, vol->target.path,
+                                 def->name, vol->name) < 0)
+        return -1;
 
     /* what the other pool reads by name must not be another file by then, nor
      * be locked, which qemu-img would heed */

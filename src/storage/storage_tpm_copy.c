@@ -22,8 +22,7 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-/* The secret that encrypts a volume, or NULL for none. */
-static const virSecretLookupTypeDef *
+const virSecretLookupTypeDef *
 virStorageTPMCopySecret(const virStorageEncryption *encryption)
 {
     if (!encryption || encryption->nsecrets == 0)
@@ -97,6 +96,25 @@ virStorageTPMCopyReadForeign(const char *path)
 }
 
 
+/* The path of a volume of an rbd, gluster or iscsi-direct pool is no path of this
+ * host, though a file may have that name. */
+static int
+virStorageTPMCopyCheckLocal(const virStorageVolDef *vol,
+                            const virStorageVolDef *origvol)
+{
+    if ((origvol->type == VIR_STORAGE_VOL_FILE ||
+         origvol->type == VIR_STORAGE_VOL_BLOCK) &&
+        g_path_is_absolute(origvol->target.path))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("'%1$s' cannot become TPM volume '%2$s': it is a volume of type '%3$s', and not a file or block device of this host; copy it to a pool of type 'dir' first"),
+                   origvol->target.path, vol->name,
+                   virStorageVolTypeToString(origvol->type));
+    return -1;
+}
+
+
 static virStorageTPMBytes *
 virStorageTPMCopyImport(const virStorageVolDef *vol,
                         const virStorageVolDef *origvol,
@@ -105,7 +123,8 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
 
-    if (!(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
+    if (virStorageTPMCopyCheckLocal(vol, origvol) < 0 ||
+        !(bytes = virStorageTPMCopyReadForeign(origvol->target.path)))
         return NULL;
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
@@ -179,30 +198,34 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
 }
 
 
-/* Opens the state, and asks what TPM it is. */
-static int
+int
 virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
                          const virStorageTPMBytes *bytes,
-                         virStorageVolTPMDef *found)
+                         virStorageVolTPMDef *found,
+                         virStorageTPMBytes **clear)
 {
     g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
 
     if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
         return -1;
 
-    if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
-        return 0;
+    if (spec->version == VIR_DOMAIN_TPM_VERSION_2_0)
+        return virStorageTPMInspect(swtpm, found);
 
-    return virStorageTPMInspect(swtpm, found);
+    if (clear && !(*clear = virStorageTPMSwtpmGetPermanent(swtpm)))
+        return -1;
+
+    return 0;
 }
 
 
-/* A guest may have removed an EK; another one in its place is another TPM. */
-static int
-virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
-                                   const virStorageVolTPMDef *found,
-                                   const virStorageTPMSwtpmSpec *spec)
+virTristateBool
+virStorageTPMCopyIsSame(const virStorageVolTPMDef *described,
+                        const virStorageVolTPMDef *found,
+                        const virStorageVolTPMEndorsement **differs,
+                        const virStorageVolTPMEndorsement **from)
 {
+    virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
     size_t i;
     size_t j;
 
@@ -212,19 +235,43 @@ virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
         for (j = 0; j < found->nendorsements; j++) {
             const virStorageVolTPMEndorsement *other = &found->endorsements[j];
 
-            if (STRNEQ(one->key, other->key) ||
-                STREQ(one->fingerprint, other->fingerprint))
+            if (STRNEQ(one->key, other->key))
                 continue;
 
-            virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
-                           spec->vol, spec->pool, one->key,
-                           other->fingerprint, one->fingerprint);
-            return -1;
+            if (STREQ(one->fingerprint, other->fingerprint)) {
+                same = VIR_TRISTATE_BOOL_YES;
+                continue;
+            }
+
+            if (differs)
+                *differs = one;
+            if (from)
+                *from = other;
+            return VIR_TRISTATE_BOOL_NO;
         }
     }
 
-    return 0;
+    return same;
+}
+
+
+/* A guest may have removed an EK; another one in its place is another TPM. */
+static int
+virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
+                                   const virStorageVolTPMDef *found,
+                                   const virStorageTPMSwtpmSpec *spec)
+{
+    const virStorageVolTPMEndorsement *one = NULL;
+    const virStorageVolTPMEndorsement *other = NULL;
+
+    if (virStorageTPMCopyIsSame(described, found, &one, &other) != VIR_TRISTATE_BOOL_NO)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
+                   spec->vol, spec->pool, one->key,
+                   other->fingerprint, one->fingerprint);
+    return -1;
 }
 
 
@@ -401,7 +448,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
         to.vol = from.vol;
     }
 
-    if (virStorageTPMCopyInspect(&to, bytes, found) < 0 ||
+    if (virStorageTPMCopyInspect(&to, bytes, found, NULL) < 0 ||
         virStorageTPMCopyCheckEndorsements(vol->tpm, found, &from) < 0 ||
         virStorageTPMCopyLearn(vol, found) < 0)
         return NULL;

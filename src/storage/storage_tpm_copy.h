@@ -7,6 +7,7 @@
 #pragma once
 
 #include "storage_tpm_files.h"
+#include "storage_tpm_swtpm.h"
 
 /**
  * virStorageTPMCopy:
@@ -32,6 +33,54 @@ virStorageTPMBytes *virStorageTPMCopy(const virStoragePoolDef *pool,
                                       const virStorageVolDef *origvol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMCopySecret:
+ * @encryption: encryption of a volume, or NULL
+ *
+ * Returns the secret that the volume is encrypted with, or NULL for none.
+ */
+const virSecretLookupTypeDef *virStorageTPMCopySecret(const virStorageEncryption *encryption)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMCopyInspect:
+ * @spec: which TPM it is
+ * @bytes: its state, a linear file that virTPMStateProbeBytes() has recognised
+ * @found: learns the TPM's endorsement keys, with their certificates, and its
+ *         active PCR banks; nothing if the TPM is of version 1.2
+ * @clear: unless NULL set to the permanent state in clear if the TPM is of
+ *         version 1.2, which holds its certificates
+ *
+ * Opens the state with its secret, in memory, and asks what TPM it is.
+ *
+ * Returns 0 on success, -1 with an error reported; VIR_ERR_AUTH_FAILED if it
+ * cannot be decrypted.
+ */
+int virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
+                             const virStorageTPMBytes *bytes,
+                             virStorageVolTPMDef *found,
+                             virStorageTPMBytes **clear)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMCopyIsSame:
+ * @described: how a TPM is described
+ * @found: what a TPM has told
+ * @differs, @from: unless NULL set to the first two endorsement keys that differ
+ *
+ * Compares the endorsement keys of the same algorithm and size.
+ *
+ * Returns VIR_TRISTATE_BOOL_YES if there are any and all are the same,
+ * VIR_TRISTATE_BOOL_NO if two differ, VIR_TRISTATE_BOOL_ABSENT if there are none:
+ * then it is not known whether it is the same TPM.
+ */
+virTristateBool virStorageTPMCopyIsSame(const virStorageVolTPMDef *described,
+                                        const virStorageVolTPMDef *found,
+                                        const virStorageVolTPMEndorsement **differs,
+                                        const virStorageVolTPMEndorsement **from)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMCopyParameters:

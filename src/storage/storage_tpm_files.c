@@ -1079,56 +1079,6 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
 }
 
 
-/* Gives a volume the content back that it had, if there is a name for it. Keeps the
- * error that is reported. */
-static void
-virStorageTPMFileGoBack(const char *old,
-                        const char *path)
-{
-    if (!old || rename(old, path) < 0)
-        VIR_WARN("'%s' has its new content already: %s", path,
-                 old ? g_strerror(errno) : _("its old content has no name"));
-}
-
-
-virStorageTPMTemp *
-virStorageTPMFileReplaceBoth(virStoragePoolDef *pool,
-                             const virStorageVolDef *vol,
-                             int lock,
-                             const virStorageTPMBytes *bytes,
-                             const virStorageVolDef *described)
-{
-    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
-    g_autoptr(virStorageTPMTemp) sidecar = virStorageTPMSidecarWrite(pool, described);
-    g_autoptr(virStorageTPMTemp) temp = NULL;
-    g_autofree char *old = NULL;
-
-    if (!sidecar ||
-        !(temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes)))
-        return NULL;
-
-    /* a file system may have no links */
-    old = virStorageTPMFileLink(vol->target.path, lock, pool->target.path,
-                                vol->name, VIR_STORAGE_TPM_TEMP_SUFFIX);
-
-    if (virStorageTPMTempReplace(temp, vol->target.path) < 0) {
-        if (old)
-            unlink(old);
-        return NULL;
-    }
-
-    if (virStorageTPMTempReplace(sidecar, path) < 0) {
-        virStorageTPMFileGoBack(old, vol->target.path);
-        return NULL;
-    }
-
-    if (old && unlink(old) < 0)
-        VIR_WARN("cannot remove temporary file '%s': %s", old, g_strerror(errno));
-
-    return g_steal_pointer(&temp);
-}
-
-
 /* Whether only those could write it who may. Returns 0, or -1 with errno set. */
 static int
 virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,

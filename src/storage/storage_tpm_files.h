@@ -275,29 +275,6 @@ virStorageTPMTemp *virStorageTPMFileReplace(const virStoragePoolDef *pool,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMFileReplaceBoth:
- * @pool: definition of the pool
- * @vol: name and path of a volume of it
- * @lock: the volume, opened by virTPMStateOpen()
- * @bytes: its new content
- * @described: what its new sidecar tells
- *
- * As virStorageTPMFileReplace(), for another TPM: the sidecar is replaced too, and
- * if that fails the volume gets its old content back. Between both the volume has
- * its new content and its old sidecar.
- *
- * Returns the volume's new file, locked; NULL with an error reported and both as
- * they were.
- */
-virStorageTPMTemp *virStorageTPMFileReplaceBoth(virStoragePoolDef *pool,
-                                                const virStorageVolDef *vol,
-                                                int lock,
-                                                const virStorageTPMBytes *bytes,
-                                                const virStorageVolDef *described)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(5)
-    G_GNUC_WARN_UNUSED_RESULT;
-
-/**
  * virStorageTPMFileSetAside:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it

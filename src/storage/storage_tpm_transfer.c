@@ -10,16 +10,22 @@
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_copy.h"
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_transfer.h"
 #include "viralloc.h"
+#include "virbitmap.h"
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
+#include "virlog.h"
+#include "virthread.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_tpm_transfer");
 
 
 int
@@ -61,6 +67,16 @@ struct _virStorageTPMUploadData {
     virStoragePoolDef *pool;
     virStorageVolDef *vol;
     int memory; /* what has come */
+
+    /* from here on only when all has come */
+    virStorageTPMBytes *bytes;   /* the same as a linear file */
+    virTPMState state;           /* what they are */
+    virStorageVolTPMDef *found;  /* what the TPM tells when it is opened */
+    virStorageTPMBytes *clear;   /* or holds, if it is of version 1.2 */
+
+    int lock;                    /* the volume, locked */
+    virTPMState old;             /* what is in it */
+    virStorageVolDef *sidecar;   /* how it is described; NULL if it is not */
 };
 
 
@@ -73,6 +89,11 @@ virStorageTPMUploadDataFree(virStorageTPMUploadData *upload)
     virStoragePoolDefFree(upload->pool);
     virStorageVolDefFree(upload->vol);
     VIR_FORCE_CLOSE(upload->memory);
+    virStorageTPMBytesFree(upload->bytes);
+    virStorageVolTPMDefFree(upload->found);
+    virStorageTPMBytesFree(upload->clear);
+    VIR_FORCE_CLOSE(upload->lock);
+    virStorageVolDefFree(upload->sidecar);
     g_free(upload);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMUploadData, virStorageTPMUploadDataFree);
@@ -94,8 +115,63 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
     upload->vol->name = g_strdup(vol->name);
     upload->vol->target.path = g_strdup(vol->target.path);
 
+    upload->found = g_new0(virStorageVolTPMDef, 1);
+    upload->lock = -1;
     upload->memory = virStorageTPMBytesToMemory(NULL);
     return upload;
+}
+
+
+/* The paths of the volumes that are being replaced by uploads of this process.
+ * Of two uploads to one volume the second to finish waits for the first, instead
+ * of being told that the volume is in use. */
+static GHashTable *virStorageTPMUploadPaths;
+static virMutex virStorageTPMUploadMutex = VIR_MUTEX_INITIALIZER;
+static virCond virStorageTPMUploadCond;
+
+static int
+virStorageTPMUploadPathsOnceInit(void)
+{
+    if (virCondInit(&virStorageTPMUploadCond) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize condition variable"));
+        return -1;
+    }
+
+    virStorageTPMUploadPaths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return 0;
+}
+
+VIR_ONCE_GLOBAL_INIT(virStorageTPMUploadPaths);
+
+
+static void
+virStorageTPMUploadEnter(const char *path)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+
+    while (g_hash_table_contains(virStorageTPMUploadPaths, path))
+        ignore_value(virCondWait(&virStorageTPMUploadCond, &virStorageTPMUploadMutex));
+
+    g_hash_table_add(virStorageTPMUploadPaths, g_strdup(path));
+}
+
+
+static void
+virStorageTPMUploadLeave(const char *path)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+
+    g_hash_table_remove(virStorageTPMUploadPaths, path);
+    virCondBroadcast(&virStorageTPMUploadCond);
+}
+
+
+static bool
+virStorageTPMUploadIsEntered(const char *path)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+
+    return g_hash_table_contains(virStorageTPMUploadPaths, path);
 }
 
 
@@ -139,48 +215,66 @@ virStorageTPMUploadReportForeign(const virStorageTPMUploadData *upload,
 
 
 /* What was uploaded, as it is to stand in the volume. */
-static virStorageTPMBytes *
-virStorageTPMUploadTake(const virStorageTPMUploadData *upload,
-                        virTPMState *state)
+static int
+virStorageTPMUploadTake(virStorageTPMUploadData *upload)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
-    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
 
     if (!(bytes = virStorageTPMBytesRead(upload->memory, upload->vol->name)))
-        return NULL;
+        return -1;
 
-    virTPMStateProbeBytes(bytes->data, bytes->len, state);
+    virTPMStateProbeBytes(bytes->data, bytes->len, &upload->state);
 
-    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
-        virStorageTPMUploadReportForeign(upload, state->kind);
-        return NULL;
-    }
+    upload->bytes = g_new0(virStorageTPMBytes, 1);
+    upload->bytes->data = virTPMStateToLinear(bytes->data, bytes->len, &upload->bytes->len);
+    if (upload->bytes->data)
+        return virTPMStateRequireCipher(&upload->state, upload->vol->name);
 
-    if (virTPMStateRequireCipher(state, upload->vol->name) < 0)
-        return NULL;
+    virStorageTPMUploadReportForeign(upload, upload->state.kind);
+    return -1;
+}
 
-    return g_steal_pointer(&linear);
+
+/* Locks the volume, and looks at what is in it and how it is described. */
+static int
+virStorageTPMUploadLock(virStorageTPMUploadData *upload)
+{
+    virStoragePoolDef *pool = upload->pool;
+    virStorageVolDef *vol = upload->vol;
+
+    if ((upload->lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
+        virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0)
+        return -1;
+
+    if ((upload->sidecar = virStorageTPMSidecarRead(pool, vol->name)) &&
+        !upload->sidecar->tpm)
+        upload->sidecar->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    /* A wipe that was interrupted has left the certificates of the TPM that it
+     * has wiped: they must not become those of what is uploaded. */
+    if (upload->old.kind == VIR_TPM_STATE_BLANK && upload->sidecar &&
+        virStorageVolTPMDefClearLost(upload->sidecar->tpm))
+        return virStorageTPMSidecarReplace(pool, upload->sidecar);
+
+    return 0;
 }
 
 
 /* Whether state is expected to be encrypted is told by what is there, or else
  * by the sidecar. */
 static int
-virStorageTPMUploadCheckEncryption(const virStorageTPMUploadData *upload,
-                                   const virTPMState *state,
-                                   const virTPMState *old,
-                                   const virStorageVolDef *sidecar)
+virStorageTPMUploadCheckEncryption(const virStorageTPMUploadData *upload)
 {
     bool encrypted;
 
-    if (old->kind == VIR_TPM_STATE_LINEAR)
-        encrypted = old->encrypted;
-    else if (sidecar)
-        encrypted = sidecar->target.encryption;
+    if (upload->old.kind == VIR_TPM_STATE_LINEAR)
+        encrypted = upload->old.encrypted;
+    else if (upload->sidecar)
+        encrypted = upload->sidecar->target.encryption;
     else
         return 0;
 
-    if (encrypted == state->encrypted)
+    if (encrypted == upload->state.encrypted)
         return 0;
 
     if (encrypted)
@@ -195,90 +289,259 @@ virStorageTPMUploadCheckEncryption(const virStorageTPMUploadData *upload,
 }
 
 
+/* Only clear state tells its version. */
+static virDomainTPMVersion
+virStorageTPMUploadVersion(const virStorageTPMUploadData *upload,
+                           const virTPMState *state)
+{
+    virDomainTPMVersion version = virStorageVolTPMVersionFromState(state->version);
+
+    if (version == VIR_DOMAIN_TPM_VERSION_DEFAULT && upload->sidecar)
+        version = upload->sidecar->tpm->version;
+
+    return version == VIR_DOMAIN_TPM_VERSION_DEFAULT ? VIR_DOMAIN_TPM_VERSION_2_0 : version;
+}
+
+
+/* Opens a state as that of the volume, with the volume's secret. */
+static int
+virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
+                           const virStorageTPMBytes *bytes,
+                           const virTPMState *state,
+                           virStorageVolTPMDef *found,
+                           virStorageTPMBytes **clear)
+{
+    /* as of a volume whose sidecar is lost */
+    virSecretLookupTypeDef bypath = {
+        .type = VIR_SECRET_LOOKUP_TYPE_USAGE,
+        .u.usage = upload->vol->target.path,
+    };
+    virStorageTPMSwtpmSpec spec = {
+        .pool = upload->pool->name,
+        .vol = upload->vol->name,
+        .version = virStorageTPMUploadVersion(upload, state),
+    };
+
+    if (state->encrypted && upload->sidecar)
+        spec.secret = virStorageTPMCopySecret(upload->sidecar->target.encryption);
+    if (state->encrypted && !spec.secret)
+        spec.secret = &bypath;
+
+    return virStorageTPMCopyInspect(&spec, bytes, found, clear);
+}
+
+
+static int
+virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
+{
+    if (virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
+                                   upload->found, &upload->clear) == 0)
+        return 0;
+
+    virLastErrorPrefixMessage(_("TPM volume '%1$s' of pool '%2$s' stays as it was, as what was uploaded cannot be opened"),
+                              upload->vol->name, upload->pool->name);
+    return -1;
+}
+
+
+/* Whether what was uploaded is the TPM that the volume is known to be, or to be
+ * made for; ABSENT if that is not known. */
+static virTristateBool
+virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
+{
+    const virStorageVolTPMDef *described = upload->sidecar->tpm;
+    g_autoptr(virStorageVolTPMDef) before = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+
+    if (described->nendorsements > 0 && upload->clear)
+        return virTristateBoolFromBool(virStorageTPMEndorsementIsOf(described, upload->clear->data,
+                                                                    upload->clear->len));
+
+    if (described->nendorsements > 0)
+        return virTristateBoolFromBool(virStorageTPMCopyIsSame(described, upload->found, NULL, NULL) ==
+                                       VIR_TRISTATE_BOOL_YES);
+
+    if (upload->old.kind != VIR_TPM_STATE_LINEAR)
+        return VIR_TRISTATE_BOOL_ABSENT;
+
+    if (virStorageTPMUploadVersion(upload, &upload->old) !=
+        virStorageTPMUploadVersion(upload, &upload->state))
+        return VIR_TRISTATE_BOOL_NO;
+
+    /* what the description does not tell, the old state does */
+    if (!(bytes = virStorageTPMBytesRead(upload->lock, upload->vol->target.path)) ||
+        virStorageTPMUploadInspect(upload, bytes, &upload->old, before, NULL) < 0) {
+        virResetLastError();
+        return VIR_TRISTATE_BOOL_ABSENT;
+    }
+
+    return virStorageTPMCopyIsSame(before, upload->found, NULL, NULL);
+}
+
+
+/* The description of a TPM of which its state alone is known. */
+static virStorageVolDef *
+virStorageTPMUploadDescribe(virStorageTPMUploadData *upload,
+                            bool keep)
+{
+    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
+    virStorageVolDef *sidecar = upload->sidecar;
+
+    def->name = g_strdup(upload->vol->name);
+    def->target.format = VIR_STORAGE_FILE_RAW;
+    def->target.capacity = sidecar ? sidecar->target.capacity :
+        VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT;
+    if (sidecar && sidecar->target.encryption)
+        def->target.encryption = virStorageEncryptionCopy(sidecar->target.encryption);
+
+    def->tpm = g_steal_pointer(&upload->found);
+    def->tpm->version = virStorageTPMUploadVersion(upload, &upload->state);
+
+    if (keep) {
+        memcpy(def->tpm->uuid, sidecar->tpm->uuid, sizeof(def->tpm->uuid));
+        def->tpm->profile.source = g_strdup(sidecar->tpm->profile.source);
+        def->tpm->profile.removeDisabled = sidecar->tpm->profile.removeDisabled;
+    } else if (virUUIDGenerate(def->tpm->uuid) < 0) {
+        return NULL;
+    }
+    def->tpm->hasuuid = true;
+
+    return g_steal_pointer(&def);
+}
+
+
 /* Settles who the TPM is: @fresh is set to another description, if the volume
  * needs one. */
 static int
-virStorageTPMUploadCheckIdentity(const virStorageTPMUploadData *upload,
-                                 const virStorageTPMBytes *bytes,
-                                 const virTPMState *state,
-                                 const virTPMState *old,
-                                 virStorageVolDef *sidecar,
+virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
                                  virStorageVolDef **fresh)
 {
-    bool known = sidecar && sidecar->tpm;
+    const virStorageVolTPMDef *described = upload->sidecar ? upload->sidecar->tpm : NULL;
+    virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
 
-    if (known && (state->encrypted ||
-                  virStorageTPMEndorsementIsOf(sidecar->tpm, bytes->data, bytes->len)))
+    if (described)
+        same = virStorageTPMUploadIsSame(upload);
+
+    if (same == VIR_TRISTATE_BOOL_YES && described->nendorsements > 0 && described->hasuuid)
         return 0;
 
-    if (known && old->kind == VIR_TPM_STATE_BLANK) {
+    if (same == VIR_TRISTATE_BOOL_NO && upload->old.kind == VIR_TPM_STATE_BLANK) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: it was made for another TPM, whose certificates are not in what was uploaded; upload that to a volume of its own"),
+                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: it was made for another TPM than the one that was uploaded; upload that to a volume of its own"),
                        upload->vol->name, upload->pool->name);
         return -1;
     }
 
-    if (!(*fresh = virStorageTPMSidecarDescribe(upload->vol->name, state)))
+    *fresh = virStorageTPMUploadDescribe(upload, described && described->hasuuid &&
+                                         same != VIR_TRISTATE_BOOL_NO);
+    return *fresh ? 0 : -1;
+}
+
+
+/* Before the state of another TPM comes into the volume, the description has that
+ * TPM's identity, but neither keys, certificates nor PCR banks: whenever this is
+ * interrupted, none are shown that are another TPM's. Returns 1 if that was written,
+ * 0 if the description has that identity already, -1 with an error reported. */
+static int
+virStorageTPMUploadAnnounce(virStorageTPMUploadData *upload,
+                            const virStorageVolDef *fresh)
+{
+    const virStorageVolTPMDef *described = upload->sidecar ? upload->sidecar->tpm : NULL;
+    g_autoptr(virStorageVolTPMDef) tpm = NULL;
+    virStorageVolDef def = *fresh;
+
+    if (described && described->hasuuid &&
+        memcmp(described->uuid, fresh->tpm->uuid, VIR_UUID_BUFLEN) == 0)
+        return 0;
+
+    tpm = virStorageVolTPMDefCopy(fresh->tpm);
+    virStorageVolTPMDefClearEndorsements(tpm);
+    g_clear_pointer(&tpm->activePcrBanks, virBitmapFree);
+    def.tpm = tpm;
+    return virStorageTPMSidecarReplace(upload->pool, &def) < 0 ? -1 : 1;
+}
+
+
+/* The volume was not replaced: it is described as before. */
+static void
+virStorageTPMUploadRevoke(virStorageTPMUploadData *upload)
+{
+    virErrorPtr err;
+
+    virErrorPreserveLast(&err);
+
+    /* one that had no description keeps the new one, whose identity nobody knows */
+    if (upload->sidecar &&
+        virStorageTPMSidecarReplace(upload->pool, upload->sidecar) < 0)
+        VIR_WARN("the identity and certificates of TPM volume '%s' of pool '%s' are lost: %s",
+                 upload->vol->name, upload->pool->name, virGetLastErrorMessage());
+
+    virErrorRestore(&err);
+}
+
+
+static int
+virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
+                           const virStorageVolDef *fresh)
+{
+    g_autoptr(virStorageTPMTemp) now = NULL;
+    int announced = 0;
+
+    if (fresh && (announced = virStorageTPMUploadAnnounce(upload, fresh)) < 0)
         return -1;
 
-    if (known) {
-        (*fresh)->target.capacity = sidecar->target.capacity;
-        (*fresh)->target.encryption = g_steal_pointer(&sidecar->target.encryption);
+    if (!(now = virStorageTPMFileReplace(upload->pool, upload->vol, upload->lock,
+                                         upload->bytes))) {
+        if (announced)
+            virStorageTPMUploadRevoke(upload);
+        return -1;
+    }
+
+    /* the volume is replaced: there is no failure any more */
+    if (fresh && virStorageTPMSidecarReplace(upload->pool, fresh) < 0) {
+        VIR_WARN("the certificates of TPM volume '%s' of pool '%s' are not shown: %s",
+                 upload->vol->name, upload->pool->name, virGetLastErrorMessage());
+        virResetLastError();
     }
 
     return 0;
 }
 
 
-/* A wipe that was interrupted has left the certificates of the TPM that it has
- * wiped: they must not become those of what is uploaded. */
 static int
-virStorageTPMUploadFinishWipe(virStoragePoolDef *pool,
-                              const virTPMState *old,
-                              virStorageVolDef *sidecar)
+virStorageTPMUploadReplace(virStorageTPMUploadData *upload)
 {
-    if (old->kind != VIR_TPM_STATE_BLANK || !sidecar || !sidecar->tpm ||
-        !virStorageVolTPMDefClearLost(sidecar->tpm))
-        return 0;
+    g_autoptr(virStorageVolDef) fresh = NULL;
 
-    return virStorageTPMSidecarReplace(pool, sidecar);
+    if (virStorageTPMUploadLock(upload) < 0 ||
+        virStorageTPMUploadCheckEncryption(upload) < 0 ||
+        virStorageTPMUploadOpen(upload) < 0 ||
+        virStorageTPMUploadCheckIdentity(upload, &fresh) < 0 ||
+        virStorageTPMUploadPublish(upload, fresh) < 0)
+        return -1;
+
+    return 0;
 }
 
 
-/* The stream has ended well. Runs in the daemon's event loop: starts no program. */
+/* The stream has ended well. Runs in a worker, not in the event loop: it opens
+ * the TPM and waits for the disk. */
 static int
 virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
                           void *opaque)
 {
     virStorageTPMUploadData *upload = opaque;
-    virStoragePoolDef *pool = upload->pool;
-    virStorageVolDef *vol = upload->vol;
-    g_autoptr(virStorageTPMBytes) bytes = NULL;
-    g_autoptr(virStorageVolDef) sidecar = NULL;
-    g_autoptr(virStorageVolDef) fresh = NULL;
-    g_autoptr(virStorageTPMTemp) now = NULL;
-    virTPMState state;
-    virTPMState old;
-    VIR_AUTOCLOSE lock = -1;
+    int ret;
 
-    if (!(bytes = virStorageTPMUploadTake(upload, &state)) ||
-        (lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
-        virTPMStateProbe(lock, vol->target.path, &old) < 0)
+    if (virStorageTPMUploadTake(upload) < 0)
         return -1;
 
-    sidecar = virStorageTPMSidecarRead(pool, vol->name);
+    virStorageTPMUploadEnter(upload->vol->target.path);
+    ret = virStorageTPMUploadReplace(upload);
+    VIR_FORCE_CLOSE(upload->lock);
+    virStorageTPMUploadLeave(upload->vol->target.path);
 
-    if (virStorageTPMUploadFinishWipe(pool, &old, sidecar) < 0 ||
-        virStorageTPMUploadCheckEncryption(upload, &state, &old, sidecar) < 0 ||
-        virStorageTPMUploadCheckIdentity(upload, bytes, &state, &old, sidecar, &fresh) < 0)
-        return -1;
-
-    if (fresh)
-        now = virStorageTPMFileReplaceBoth(pool, vol, lock, bytes, fresh);
-    else
-        now = virStorageTPMFileReplace(pool, vol, lock, bytes);
-
-    return now ? 0 : -1;
+    return ret;
 }
 
 
@@ -308,8 +571,12 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
         return -1;
     }
 
+    if (virStorageTPMUploadPathsInitialize() < 0)
+        return -1;
+
     /* a volume that is in use is better refused now than when all has come */
-    if ((lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0)
+    if (!virStorageTPMUploadIsEntered(vol->target.path) &&
+        (lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0)
         return -1;
 
     upload = virStorageTPMUploadDataNew(pool, vol);
