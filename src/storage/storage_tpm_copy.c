@@ -13,6 +13,7 @@
 #include "storage_tpm_copy.h"
 #include "storage_tpm_inspect.h"
 #include "storage_tpm_swtpm.h"
+#include "storage_tpm_verify.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
@@ -194,37 +195,6 @@ virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
 }
 
 
-/* A guest may have removed an EK; another one in its place is another TPM. */
-static int
-virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
-                                   const virStorageVolTPMDef *found,
-                                   const virStorageTPMSwtpmSpec *spec)
-{
-    size_t i;
-    size_t j;
-
-    for (i = 0; i < described->nendorsements; i++) {
-        const virStorageVolTPMEndorsement *one = &described->endorsements[i];
-
-        for (j = 0; j < found->nendorsements; j++) {
-            const virStorageVolTPMEndorsement *other = &found->endorsements[j];
-
-            if (STRNEQ(one->key, other->key) ||
-                STREQ(one->fingerprint, other->fingerprint))
-                continue;
-
-            virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
-                           spec->vol, spec->pool, one->key,
-                           other->fingerprint, one->fingerprint);
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
 /* A copy is described as its source is. */
 static void
 virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
@@ -399,7 +369,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     }
 
     if (virStorageTPMCopyInspect(&to, bytes, found) < 0 ||
-        virStorageTPMCopyCheckEndorsements(vol->tpm, found, &from) < 0 ||
+        virStorageTPMVerifyEndorsements(vol->tpm, found, from.pool, from.vol, NULL) < 0 ||
         virStorageTPMCopyLearn(vol, found) < 0)
         return NULL;
 
