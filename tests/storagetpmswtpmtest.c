@@ -25,6 +25,7 @@
 #include "virendian.h"
 #include "virstring.h"
 #include "virtpm.h"
+#include "virtpmsecret.h"
 #include "virtpmstate.h"
 #define LIBVIRT_STORAGE_TPM_SWTPMPRIV_H_ALLOW
 #include "storage/storage_tpm_swtpmpriv.h"
@@ -33,6 +34,7 @@
 
 #ifdef F_OFD_SETLK
 
+# define TEST_FIRST "first's passphrase"
 # define FAKE_SWTPM abs_srcdir "/storagetpmdata/fakeswtpm.py"
 
 
@@ -47,6 +49,20 @@ virTPMGetSwtpm(void)
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", "test has no swtpm");
 
     return g_strdup(testSwtpm);
+}
+
+
+/* What is erased before it is freed. */
+static size_t testErased; /* how often it was the passphrase of the first secret */
+
+void
+explicit_bzero(void *data,
+               size_t len)
+{
+    if (len == strlen(TEST_FIRST) && memcmp(data, TEST_FIRST, len) == 0)
+        testErased++;
+
+    memset(data, 0, len);
 }
 
 
@@ -87,6 +103,8 @@ testSecretLookupByUsage(virConnectPtr conn,
 }
 
 
+static size_t testFetched;
+
 static unsigned char *
 testSecretGetValue(virSecretPtr secret,
                    size_t *len,
@@ -94,6 +112,7 @@ testSecretGetValue(virSecretPtr secret,
 {
     char *value = g_strdup_printf("%s's passphrase", secret->usageID);
 
+    testFetched++;
     *len = strlen(value);
     return (unsigned char *)value;
 }
@@ -297,7 +316,7 @@ testArgs(const void *opaque)
     cmd = virStorageTPMSwtpmBuildCommand(&spec, "/usr/bin/swtpm", 5, 6, "/run/dir/state");
 
     if (!cmd || !(args = virCommandToString(cmd, true)) ||
-        testExpectPassphrase(cmd, args, data->secret ? "first's passphrase" : NULL) < 0)
+        testExpectPassphrase(cmd, args, data->secret ? TEST_FIRST : NULL) < 0)
         return -1;
 
     hidden = g_regex_replace(regex, args, -1, 0, "\\1FD", 0, NULL);
@@ -318,6 +337,40 @@ testArgsNot(const void *opaque G_GNUC_UNUSED)
 }
 
 
+/* A passphrase is read once, and erased wherever it was: also if it is not passed. */
+static int
+testPassphrase(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(virCommand) cmd = virCommandNew("/usr/bin/swtpm");
+    g_autoptr(virCommand) bad = virCommandNew("/usr/bin/swtpm");
+    size_t fetched = testFetched;
+    int second;
+    int fd;
+
+    testErased = 0;
+    if ((fd = virTPMSecretPass(cmd, &testSecretFirst, "tpmpool", "guest1", &second)) < 0 ||
+        fd == second || testFetched != fetched + 1)
+        return -1;
+    g_clear_pointer(&cmd, virCommandFree);
+    if (testErased != 2)
+        return -1;
+
+    virCommandAddArg(bad, NULL); /* it has an error */
+    testErased = 0;
+    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", NULL) >= 0 ||
+        testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0 ||
+        testErased != 1)
+        return -1;
+
+    testErased = 0;
+    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", &second) >= 0 ||
+        testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0)
+        return -1;
+
+    return testErased == 2 ? 0 : -1;
+}
+
+
 # define DO_ARGS(args, version, secret) \
     do { \
         const testArgsData data = { args, VIR_DOMAIN_TPM_VERSION_ ## version, secret }; \
@@ -334,6 +387,8 @@ testCommands(void)
     DO_ARGS("1.2", 1_2, NULL);
     DO_ARGS("encrypted", 2_0, &testSecretFirst);
     if (virTestRun("no swtpm, secret missing", testArgsNot, NULL) < 0)
+        ret = -1;
+    if (virTestRun("passphrase erased", testPassphrase, NULL) < 0)
         ret = -1;
 
     return ret;

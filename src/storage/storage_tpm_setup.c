@@ -96,7 +96,7 @@ virStorageTPMSetupAddPassphrase(virCommand *cmd,
         return 0;
 
     secret = &vol->target.encryption->secrets[0]->seclookupdef;
-    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name)) < 0)
+    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name, NULL)) < 0)
         return -1;
 
     return virTPMSwtpmSetupAddPassphrase(cmd, fd);
