@@ -1502,8 +1502,6 @@ testConvertWrong(virStoragePoolDef *pool)
 # define CLEARED STARTUP " " \
     COMMAND("0000001b", "00000126") "4000000c" AUTH " " \
     COMMAND("0000001c", "00000127") "4000000c" AUTH "01"
-/* It has had a new endorsement seed made. */
-# define CHANGED_EPS STARTUP " " COMMAND("0000001b", "00000124") "4000000c" AUTH
 /* It has defined an NV index with the password "a", and tried two others. */
 # define NV_DEFINE COMMAND("00000030", "0000012a") "40000001" AUTH "0001" "61" \
     "000e" "01800001" "000b" "00040004" "0000" "0008"
@@ -1514,7 +1512,7 @@ testConvertWrong(virStoragePoolDef *pool)
 typedef struct _testUsedData testUsedData;
 struct _testUsedData {
     const char *commands;
-    const char *expect;   /* of what is told; NULL: as of one that was not used */
+    const char *expect;   /* what is told then */
 };
 
 
@@ -1611,7 +1609,6 @@ testReal(void)
     DO_USED("with passwords", PASSWORDS, "sha256; 0 of 3; " REAL_KEYS);
     DO_USED("that was cleared", CLEARED, "sha256; 0 of 3; " REAL_KEYS);
     DO_USED("with wrong guesses", GUESSED, "sha256; 3 of 3, locked; " REAL_KEYS);
-    DO_USED("with another endorsement seed", CHANGED_EPS, "sha256; 0 of 3; ");
     DO_POOL("convert there and back", testConvertChain);
     DO_POOL("convert with a wrong passphrase", testConvertWrong);
 

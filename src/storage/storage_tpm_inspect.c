@@ -651,7 +651,8 @@ virStorageTPMInspect(virStorageTPMSwtpm *swtpm,
     g_autofree virStorageTPMMessage *message = g_new0(virStorageTPMMessage, 1);
     size_t i;
 
-    found->inspection = g_new0(virStorageVolTPMInspection, 1);
+    if (!found->inspection)
+        found->inspection = g_new0(virStorageVolTPMInspection, 1);
 
     if (virStorageTPMInspectStartup(swtpm, message) < 0 ||
         virStorageTPMInspectBanks(swtpm, message, found) < 0 ||
