@@ -1,18 +1,25 @@
 """virt-tpm-volume: volumes of the TPMs that domains have, whether they are in order, and whose they are."""
 
+import concurrent.futures
+import contextlib
 import re
 import subprocess
+import tempfile
 import uuid
 import xml.etree.ElementTree as etree
+from pathlib import Path
 
 import pytest
 
 import xmls
-from host import GUEST_DIR, IMPLICIT, POOL, TOP, Session
+from host import GUEST_DIR, IMPLICIT, POOL, TOP, Session, wait_for
+from tpm import ECC_EK, ENDORSEMENT, LOCKOUT, OWNER, RSA_EK, Tpm
 
 # For <source> of a TPM's backend.
 ELSEWHERE = "/var/lib/libvirt/images"
 TOOL = TOP / "tools/virt-tpm-volume"
+# The run directory of the storage driver.
+RUN = "/run/libvirt/storage"
 
 
 def tool(host, *args):
@@ -526,7 +533,20 @@ def test_snapshots_are_warned_of(tpm_host):
     assert done.stderr.startswith("warning: guest: it has 1 snapshot(s): reverting to one")
 
 
+@pytest.mark.parametrize("name", ["a,b", ".dot", "x.tpm.xml", "b" * 240])
+def test_dry_run_refuses_what_the_real_run_does(tpm_host, name):
+    tpm_host.define_guest(tpm=xmls.tpm_emulator())
+    make_tpm(tpm_host, "guest")
+    told = fails(tpm_host, "adopt", "guest", "--volume", name, "--dry-run")
+    assert "no TPM volume can be named" in told
+    assert fails(tpm_host, "adopt", "guest", "--volume", name) == told
+
+
 # check
+
+NOT_VERIFIED = ("not verified: it can be used, but it cannot be told "
+                "whether it is the TPM that it is described as")
+
 
 def test_check(tpm_host):
     secret = tpm_host.define_secret("open sesame", "tpm-key")
@@ -535,7 +555,7 @@ def test_check(tpm_host):
     tpm_host.create_volume("three", tpm="<tpm version='1.2'/>")
     tpm_host.create_volume("four", tpm="<tpm manufacture='no'/>")
     before = tpm_host.contents(POOL)
-    assert works(tpm_host, "check") == "four: blank\none: ok\nthree: ok\ntwo: ok\n"
+    assert works(tpm_host, "check") == f"four: blank\none: ok\nthree: {NOT_VERIFIED}\ntwo: ok\n"
     assert works(tpm_host, "check", "two", "one") == "two: ok\none: ok\n"
     assert tpm_host.contents(POOL) == before
 
@@ -626,19 +646,186 @@ def test_check_tells_of_shared_identities(tpm_host):
     assert works(tpm_host, "check", "three") == "three: ok\n"
 
 
-def test_check_removes_what_a_killed_one_has_left(tpm_host):
-    path = tpm_host.create_volume("one")
-    patched(tpm_host, "libvirt.virStorageVol.delete = lambda *_: os.kill(os.getpid(), 9)", "check")
-    assert re.fullmatch(r"one one\.check-[0-9a-f]{6}", " ".join(volumes(tpm_host)))
+def test_check_writes_nothing(tpm_host):
+    """On a pool that is full and read-only."""
+    secret = tpm_host.define_secret("open sesame", "tpm-key")
+    assert tpm_host.run("mount", "-n", "-t", "tmpfs", "-o", "size=64k", "none", POOL).returncode == 0
+    try:
+        tpm_host.virsh("pool-refresh", "tpm")
+        tpm_host.create_volume("one")
+        tpm_host.create_volume("two", encryption="vtpm", secret=secret)
+        tpm_host.run("sh", "-c", f"cat /dev/zero > {POOL}/.fill")
+        assert works(tpm_host, "check") == "one: ok\ntwo: ok\n"
+        tpm_host.run("mount", "-n", "-o", "remount,ro", POOL)
+        assert works(tpm_host, "check") == "one: ok\ntwo: ok\n"
+        assert not list(tpm_host.path(RUN).glob("tpm-state.*"))
+    finally:
+        tpm_host.run("umount", "-n", POOL)
+
+
+def test_two_checks_at_once(tpm_host):
+    names = [f"guest{number}" for number in range(4)]
+    for name in names:
+        tpm_host.create_volume(name)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for printed in pool.map(lambda _: works(tpm_host, "check"), range(3)):
+            assert printed == "".join(f"{name}: ok\n" for name in names)
+
+
+def test_check_while_a_volume_is_deleted(tpm_host):
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("two")
+    done = patched(tpm_host, """
+list_volumes = libvirt.virStoragePool.listAllVolumes
+def late(self, flags):
+    found = list_volumes(self, flags)
+    libvirt.virStoragePool.listAllVolumes = list_volumes
+    self.storageVolLookupByName("one").delete()
+    return found
+libvirt.virStoragePool.listAllVolumes = late
+""", "check")
+    assert (done.stdout, done.stderr, done.returncode) == ("one: deleted meanwhile\ntwo: ok\n", "", 0)
+
+
+@contextlib.contextmanager
+def hanging_ca(host):
+    """With a local CA that hangs, and is ended then."""
+    with tempfile.TemporaryDirectory() as folder:
+        tool = Path(folder, "swtpm_localca")
+        tool.write_text("#!/bin/sh\nexec sleep 1000\n")
+        tool.chmod(0o755)
+        Path(folder).chmod(0o755)
+        assert host.run("mount", "-n", "--bind", tool, "/usr/bin/swtpm_localca").returncode == 0
+        try:
+            yield
+        finally:
+            host.run("pkill", "-xf", "sleep 1000")
+            host.run("umount", "-n", "/usr/bin/swtpm_localca")
+
+
+def test_while_a_volume_is_made(tpm_host):
+    """check and list tell of a volume that is being made; it is no failure."""
+    tpm_host.create_volume("one")
+    with hanging_ca(tpm_host):
+        making = subprocess.Popen(["virsh", "-q", "vol-create", "tpm", "/dev/stdin"], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        making.stdin.write(xmls.volume("two"))
+        making.stdin.close()
+        wait_for("the CA is asked", lambda: tpm_host.run("pgrep", "-xf", "sleep 1000").stdout, timeout=20)
+        done = tool(tpm_host, "check")
+        assert done.stdout == "one: ok\ntwo: not checked: TPM volume 'two' of pool 'tpm' is being made\n"
+        assert (done.returncode, done.stderr) == (2, "")
+        assert ["tpm", "two", "being made", "-", "-"] in listed(tpm_host)
+        assert ["tpm", "one", "2.0", "no", "-"] in listed(tpm_host)
+    assert making.wait(timeout=30) != 0
     assert works(tpm_host, "check") == "one: ok\n"
     assert volumes(tpm_host) == ["one"]
-    assert set(tpm_host.contents(POOL)) == {path, f"{path}.tpm.xml"}
 
 
-def test_check_keeps_what_only_has_such_a_name(tpm_host):
+def test_check_of_a_file_that_is_no_state(tpm_host):
     tpm_host.create_volume("one")
-    tpm_host.create_volume("one.check-123abc")
-    assert works(tpm_host, "check") == "one: ok\none.check-123abc: ok\n"
+    tpm_host.run("truncate", "-s", "20G", f"{POOL}/sparse")
+    tpm_host.virsh("pool-refresh", "tpm")
+    assert "'sparse'" in check_fails(tpm_host, "sparse", ["one"])
+
+
+def make_state(host, path, *options):
+    """Make a state by swtpm_setup, as others do."""
+    done = host.run("swtpm_setup", "--tpm2", "--tpm-state", f"file://{path}", *options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_check_of_what_cannot_be_verified(tpm_host, tmp_path):
+    """Another TPM without endorsement key in the place of one: that cannot be known."""
+    make_state(tpm_host, tmp_path / "first")
+    make_state(tpm_host, tmp_path / "second")
+    path = tpm_host.create_volume("one", tpm="<tpm manufacture='no'/>")
+    tpm_host.virsh("vol-upload", "one", tmp_path / "first", "--pool", "tpm")
+    sidecar = tpm_host.path(f"{path}.tpm.xml")
+    sidecar.write_text(re.sub("<endorsement.*?(/>|</endorsement>)", "", sidecar.read_text(), flags=re.S))
+    for state in ("first", "second"):
+        tpm_host.path(path).write_bytes((tmp_path / state).read_bytes())
+        assert works(tpm_host, "check") == f"one: {NOT_VERIFIED}\n"
+
+
+def test_check_tells_of_lockout(tpm_host):
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    with Tpm(path) as tpm:
+        tpm.guess_passwords(1)
+    tried = works(tpm_host, "check")
+    assert re.fullmatch("one: ok; tries [12] of 3\n", tried)
+    with Tpm(path) as tpm:
+        tpm.guess_passwords(2, index=0x01800002)
+    assert works(tpm_host, "check") == "one: ok; in lockout, tries 3 of 3\n"
+
+
+def test_check_tells_of_pcr_banks(tpm_host):
+    path = tpm_host.create_volume("one")
+    assert works(tpm_host, "check") == "one: ok\n"
+    make_state(tpm_host, path, "--reconfigure", "--pcr-banks", "sha1,sha256,sha384")
+    assert works(tpm_host, "check") == ("one: ok; PCR banks sha1, sha256, sha384 are active, "
+                                        "not sha256 as it is described\n")
+
+
+# What a guest may do to its TPM.
+USES = {
+    "keeps other keys": lambda tpm: (tpm.remove(RSA_EK), tpm.keep_key(RSA_EK),
+                                     tpm.remove(ECC_EK), tpm.keep_key(ECC_EK)),
+    "sets passwords": lambda tpm: (tpm.set_password(ENDORSEMENT, b"secret"),
+                                   tpm.set_password(LOCKOUT, b"secret"),
+                                   tpm.set_password(OWNER, b"secret")),
+    "clears it": lambda tpm: (tpm.clear(), tpm.keep_key(ECC_EK), tpm.forbid_clear()),
+}
+
+
+@pytest.mark.parametrize("what", USES)
+def test_use_does_not_change_who_it_is(tpm_host, what):
+    """Whatever a guest does, its TPM is known, and can be copied and imported; what is
+    shown is its endorsement key, and no key that the guest has put there."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    endorsements = tpm_host.endorsements("one")
+    assert set(endorsements) == {"rsa2048", "secp384r1"}
+    with Tpm(path) as tpm:
+        USES[what](tpm)
+    assert works(tpm_host, "check") == "one: ok\n"
+    tpm_host.virsh("vol-clone", "one", "two", "--pool", "tpm")
+    assert tpm_host.endorsements("two") == endorsements
+    tpm_host.define_pool("files", "dir", "/var/lib/libvirt/images/files")
+    tpm_host.run("cp", path, "/var/lib/libvirt/images/files/state")
+    tpm_host.virsh("pool-refresh", "files")
+    tpm_host.copy_volume("state", "three", inputpool="files")
+    assert tpm_host.endorsements("three") == endorsements
+
+
+def test_another_endorsement_seed(tpm_host):
+    """The firmware of a guest can have a new seed made. Then the certificates are of no
+    key that the TPM has: they are not shown with it, and it is not said to be verified."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    with Tpm(path) as tpm:
+        tpm.change_endorsement_seed()
+    assert works(tpm_host, "check") == f"one: {NOT_VERIFIED}\n"
+    tpm_host.virsh("vol-clone", "one", "two", "--pool", "tpm")
+    tpm_host.define_pool("files", "dir", "/var/lib/libvirt/images/files")
+    tpm_host.run("cp", path, "/var/lib/libvirt/images/files/state")
+    tpm_host.virsh("pool-refresh", "files")
+    tpm_host.copy_volume("state", "three", inputpool="files")
+    assert tpm_host.endorsements("three") == {}
+
+
+def test_inspection(tpm_host):
+    """vol-dumpxml --inspect is what the schema says, and is taken by vol-create."""
+    path = tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL)
+    text = tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm", "--inspect")
+    tpm_host.validate(text, "storagevol")
+    assert etree.fromstring(text).find("tpm/inspection").get("verified") == "yes"
+    assert tpm_host.describe("one").find("tpm/inspection") is None
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=text.replace("<name>one<", "<name>two<"))
+    assert "read only" in tpm_host.virsh_fails("-r", "vol-dumpxml", path, "--inspect")
+    tpm_host.define_pool("files", "dir", "/var/lib/libvirt/images/files")
+    tpm_host.virsh("vol-create-as", "files", "plain", "1M")
+    assert "cannot be inspected" in tpm_host.virsh_fails("vol-dumpxml", "plain", "--pool", "files", "--inspect")
 
 
 def test_check_of_the_longest_name(tpm_host):

@@ -20,9 +20,12 @@
 #include "storage/storage_tpm_copy.h"
 #include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_inspect.h"
+#include "storage/storage_tpm_scratch.h"
+#include "storage/storage_tpm_verify.h"
 #include "virendian.h"
 #include "virstring.h"
 #include "virtpm.h"
+#include "virtpmsecret.h"
 #include "virtpmstate.h"
 #define LIBVIRT_STORAGE_TPM_SWTPMPRIV_H_ALLOW
 #include "storage/storage_tpm_swtpmpriv.h"
@@ -31,6 +34,7 @@
 
 #ifdef F_OFD_SETLK
 
+# define TEST_FIRST "first's passphrase"
 # define FAKE_SWTPM abs_srcdir "/storagetpmdata/fakeswtpm.py"
 
 
@@ -45,6 +49,20 @@ virTPMGetSwtpm(void)
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", "test has no swtpm");
 
     return g_strdup(testSwtpm);
+}
+
+
+/* What is erased before it is freed. */
+static size_t testErased; /* how often it was the passphrase of the first secret */
+
+void
+explicit_bzero(void *data,
+               size_t len)
+{
+    if (len == strlen(TEST_FIRST) && memcmp(data, TEST_FIRST, len) == 0)
+        testErased++;
+
+    memset(data, 0, len);
 }
 
 
@@ -85,6 +103,8 @@ testSecretLookupByUsage(virConnectPtr conn,
 }
 
 
+static size_t testFetched;
+
 static unsigned char *
 testSecretGetValue(virSecretPtr secret,
                    size_t *len,
@@ -92,6 +112,7 @@ testSecretGetValue(virSecretPtr secret,
 {
     char *value = g_strdup_printf("%s's passphrase", secret->usageID);
 
+    testFetched++;
     *len = strlen(value);
     return (unsigned char *)value;
 }
@@ -117,11 +138,62 @@ testToHex(const uint8_t *data,
 }
 
 
+static virStorageTPMBytes *
+testFromHex(const char *hex)
+{
+    virStorageTPMBytes *bytes = g_new0(virStorageTPMBytes, 1);
+    size_t i;
+
+    bytes->len = strlen(hex) / 2;
+    bytes->data = g_new0(uint8_t, bytes->len);
+    for (i = 0; i < bytes->len; i++)
+        bytes->data[i] = g_ascii_xdigit_value(hex[2 * i]) << 4 | g_ascii_xdigit_value(hex[2 * i + 1]);
+
+    return bytes;
+}
+
+
 static int
 testExpectSameBytes(const virStorageTPMBytes *expect,
                     const virStorageTPMBytes *actual)
 {
     return testExpectBytes(actual, expect->data, expect->len);
+}
+
+
+/* The driver's run directory, on a tmpfs. */
+
+static char *testRunDir;
+
+static int
+testRunDirCount(void)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+    int n = 0;
+
+    if (virDirOpen(&dir, testRunDir) < 0)
+        return -1;
+
+    while (virDirRead(dir, &ent, NULL) > 0)
+        n++;
+
+    return n;
+}
+
+
+/* From now on swtpm gets its state by a name. Before, it has got a descriptor, as on
+ * a host whose run directory is on a disk. Returns whether it will. */
+static bool
+testUseRunDir(void)
+{
+    testRunDir = g_strdup("/dev/shm/storagetpmswtpmtest.XXXXXX");
+
+    if (!g_mkdtemp(testRunDir))
+        return false;
+
+    virStorageTPMScratchSweep(testRunDir);
+    return virStorageTPMScratchRunDir();
 }
 
 
@@ -241,10 +313,10 @@ testArgs(const void *opaque)
     g_autofree char *args = NULL;
     g_autofree char *hidden = NULL;
 
-    cmd = virStorageTPMSwtpmBuildCommand(&spec, "/usr/bin/swtpm", 5, 6, 7);
+    cmd = virStorageTPMSwtpmBuildCommand(&spec, "/usr/bin/swtpm", 5, 6, "/run/dir/state");
 
     if (!cmd || !(args = virCommandToString(cmd, true)) ||
-        testExpectPassphrase(cmd, args, data->secret ? "first's passphrase" : NULL) < 0)
+        testExpectPassphrase(cmd, args, data->secret ? TEST_FIRST : NULL) < 0)
         return -1;
 
     hidden = g_regex_replace(regex, args, -1, 0, "\\1FD", 0, NULL);
@@ -259,9 +331,43 @@ testArgsNot(const void *opaque G_GNUC_UNUSED)
         "tpmpool", "guest1", VIR_DOMAIN_TPM_VERSION_2_0, &testSecretMissing
     };
     g_autoptr(virCommand) cmd = virStorageTPMSwtpmBuildCommand(&spec, "/usr/bin/swtpm",
-                                                               5, 6, 7);
+                                                               5, 6, "/run/dir/state");
 
     return cmd ? -1 : testExpectError(VIR_ERR_NO_SECRET, "secret usage='missing'");
+}
+
+
+/* A passphrase is read once, and erased wherever it was: also if it is not passed. */
+static int
+testPassphrase(const void *opaque G_GNUC_UNUSED)
+{
+    g_autoptr(virCommand) cmd = virCommandNew("/usr/bin/swtpm");
+    g_autoptr(virCommand) bad = virCommandNew("/usr/bin/swtpm");
+    size_t fetched = testFetched;
+    int second;
+    int fd;
+
+    testErased = 0;
+    if ((fd = virTPMSecretPass(cmd, &testSecretFirst, "tpmpool", "guest1", &second)) < 0 ||
+        fd == second || testFetched != fetched + 1)
+        return -1;
+    g_clear_pointer(&cmd, virCommandFree);
+    if (testErased != 2)
+        return -1;
+
+    virCommandAddArg(bad, NULL); /* it has an error */
+    testErased = 0;
+    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", NULL) >= 0 ||
+        testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0 ||
+        testErased != 1)
+        return -1;
+
+    testErased = 0;
+    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", &second) >= 0 ||
+        testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0)
+        return -1;
+
+    return testErased == 2 ? 0 : -1;
 }
 
 
@@ -281,6 +387,8 @@ testCommands(void)
     DO_ARGS("1.2", 1_2, NULL);
     DO_ARGS("encrypted", 2_0, &testSecretFirst);
     if (virTestRun("no swtpm, secret missing", testArgsNot, NULL) < 0)
+        ret = -1;
+    if (virTestRun("passphrase erased", testPassphrase, NULL) < 0)
         ret = -1;
 
     return ret;
@@ -415,6 +523,43 @@ testControlSent(virStoragePoolDef *pool)
 }
 
 
+/* swtpm finds its state under a name that is no link, and only as long as it needs
+ * one: neither a name nor anything else is left. */
+static int
+testRealName(const void *opaque G_GNUC_UNUSED)
+{
+    const testFake fake = { NULL, NULL, NULL, false };
+    virStorageTPMBytes bytes = { (uint8_t *)"state", 5 };
+    g_autoptr(virStorageTPMSwtpm) swtpm = NULL;
+    g_autoptr(virStorageTPMBytes) state = NULL;
+
+    g_setenv("FAKE_OPENS", "1", TRUE);
+    testUseFake(&fake);
+    swtpm = virStorageTPMSwtpmNew(&testSpec, &bytes);
+    g_unsetenv("FAKE_OPENS");
+
+    if (!swtpm || testRunDirCount() != 1 ||
+        virStorageTPMSwtpmInit(swtpm) < 0 || testRunDirCount() != 0 ||
+        !(state = virStorageTPMSwtpmFinish(swtpm)) ||
+        testExpectBytes(state, (const uint8_t *)"State", 5) < 0)
+        return -1;
+
+    g_clear_pointer(&swtpm, virStorageTPMSwtpmFree);
+
+    /* one that is not used, and one whose process is gone */
+    if (!(swtpm = virStorageTPMSwtpmNew(&testSpec, &bytes)) || testRunDirCount() != 1)
+        return -1;
+    g_clear_pointer(&swtpm, virStorageTPMSwtpmFree);
+    if (testRunDirCount() != 0)
+        return -1;
+
+    if (!(swtpm = virStorageTPMSwtpmNew(&testSpec, &bytes)))
+        return -1;
+    virStorageTPMScratchSweep(testRunDir);
+    return testRunDirCount() == 0 ? 0 : -1;
+}
+
+
 static int
 testControlNone(const void *opaque G_GNUC_UNUSED)
 {
@@ -494,6 +639,8 @@ testControls(void)
             "has not answered a TPM command within");
 
     DO_POOL("swtpm is told", testControlSent);
+    if (testRunDir && virTestRun("swtpm finds a real name", testRealName, NULL) < 0)
+        ret = -1;
     if (virTestRun("swtpm missing", testControlNone, NULL) < 0)
         ret = -1;
 
@@ -549,19 +696,33 @@ testParts(void)
 # define BANKS SUCCESS "00" "00000005" "00000002" "0004" "03" "000000" "000b" "03" "ffffff"
 
 # define RSA_PUBLIC "0000" "0001" "000b" "000300b2" "0020" ZEROS ZEROS "0006" "0080" "0043"
-# define RSA_BEGIN SUCCESS RSA_PUBLIC
+# define PRIMARY SUCCESS "80000000" "00000000"
+# define RSA_BEGIN PRIMARY RSA_PUBLIC
 # define RSA2048 RSA_BEGIN "0010" "0800" "00000000" "0100" "{rsa2048}"
 # define RSA4096 RSA_BEGIN "0010" "1000" "00000000" "0200" "{rsa4096}"
 # define EC_END "0006" "0100" "0043" "0010" "0004" "0010" "0030" "{x}" "0030" "{y}"
-# define EC_BEGIN SUCCESS "0000" "0023" "000c" "000300b2" "0000" "0006" "0100" "0043"
-# define EC SUCCESS "0000" "0023" "000c" "000300b2" "0000" EC_END
+# define EC_BEGIN PRIMARY "0000" "0023" "000c" "000300b2" "0000" "0006" "0100" "0043"
+# define EC PRIMARY "0000" "0023" "000c" "000300b2" "0000" EC_END
 
-# define NV_PUBLIC(len) SUCCESS "0000" "01c00002" "000b" "00000000" "0000" len
+# define LOCKOUT SUCCESS "00" "00000006" "00000003" "00000200" "00000200" \
+    "0000020e" "00000002" "0000020f" "00000003"
+
+# define NV_PUBLIC_OF(attributes, len) SUCCESS "0000" "01c00002" "000b" attributes "0000" len
+# define NV_PUBLIC(len) NV_PUBLIC_OF("40000000", len)
 # define NV(len, part) "80020000000000000000" "00000000" len part
 # define CERT_RSA2048 NV_PUBLIC("0319") " " NV("0319", "{rsa2048.crt}")
 # define CERT_EC NV_PUBLIC("01cb") " " NV("01cb", "{secp384r1.crt}")
 # define CERT_RSA4096 NV_PUBLIC("0519") " " NV("0400", "{rsa4096.crt+}") " " NV("0119", "{+rsa4096.crt}")
-# define NONE FAILURE " " FAILURE
+
+/* What comes between the PCR banks and the first slot: lockout, and the TPM is cleared. */
+# define START FAILURE " " FAILURE " " FAILURE
+/* A slot with its certificate and the default template, and one that has only a key. */
+# define SLOT(cert, key) cert " " FAILURE " " key " " SUCCESS
+# define BARE(key) FAILURE " " key " " SUCCESS
+/* No certificates for RSA 3072 and RSA 4096. */
+# define NO_LARGE FAILURE " " FAILURE
+/* The first slot is of no use, and the next two are not there. */
+# define TO_EC FAILURE " " FAILURE " " NO_LARGE
 
 /* Where something begins behind @before. */
 static char *
@@ -613,7 +774,7 @@ testExpand(const char *data)
 }
 
 
-/* "BANKS; KEY FINGERPRINT, with a + if there is a certificate; and so on" */
+/* "BANKS; TRIES of LIMIT; KEY FINGERPRINT, with a + if there is a certificate; ..." */
 static char *
 testDescribe(const virStorageVolTPMDef *tpm)
 {
@@ -623,6 +784,10 @@ testDescribe(const virStorageVolTPMDef *tpm)
     size_t i;
 
     virBufferAsprintf(&text, "%s; ", NULLSTR_EMPTY(banks));
+
+    if (tpm->inspection && tpm->inspection->limit > 0)
+        virBufferAsprintf(&text, "%u of %u%s; ", tpm->inspection->tries, tpm->inspection->limit,
+                          tpm->inspection->locked ? ", locked" : "");
 
     for (i = 0; i < tpm->nendorsements; i++)
         virBufferAsprintf(&text, "%s %s%s; ", tpm->endorsements[i].key,
@@ -675,10 +840,11 @@ testInspect(const void *opaque)
 static int
 testInspectCut(const void *opaque G_GNUC_UNUSED)
 {
-    const char *all = "sha256; rsa2048 " FINGERPRINT_RSA " +; rsa4096 " FINGERPRINT_RSA4096 " +; "
+    const char *all = "sha256; 2 of 3, locked; rsa2048 " FINGERPRINT_RSA " +; rsa4096 " FINGERPRINT_RSA4096 " +; "
                       "secp384r1 " FINGERPRINT_EC " +; ";
-    g_autofree char *data = testExpand(SUCCESS " " BANKS " " RSA2048 " " CERT_RSA2048 " " NONE
-                                       " " RSA4096 " " CERT_RSA4096 " " EC " " CERT_EC);
+    g_autofree char *data = testExpand(SUCCESS " " BANKS " " LOCKOUT " " SUCCESS " " SUCCESS
+                                       " " SLOT(CERT_RSA2048, RSA2048) " " FAILURE
+                                       " " SLOT(CERT_RSA4096, RSA4096) " " SLOT(CERT_EC, EC));
     const testFake fake = { NULL, data, NULL, false };
     g_autoptr(virStorageTPMSwtpm) swtpm = NULL;
     g_autofree char *learned = NULL;
@@ -748,12 +914,19 @@ testInspectRandom(const void *opaque G_GNUC_UNUSED)
 
 /* What the first slot says, no more than what is expected of it. */
 # define DO_KEY(name, key, learned) \
-    DO_INSPECT("key " name, FAILURE " " key, learned)
+    DO_INSPECT("key " name, FAILURE " " START " " BARE(key), learned)
 
-/* Behind a certificate that is not taken, there is the key of the next slot. */
+# define DO_EC_KEY(name, key, learned) \
+    DO_INSPECT("key " name, FAILURE " " START " " TO_EC " " BARE(key), learned)
+
+/* Without a certificate that counts, there is the key. */
 # define DO_CERT_NOT(name, cert) \
-    DO_INSPECT("certificate " name, FAILURE " " FAILURE " " cert " " RSA2048, \
+    DO_INSPECT("certificate " name, FAILURE " " START " " cert " " RSA2048 " " SUCCESS, \
                "; rsa2048 " FINGERPRINT_RSA "; ")
+
+/* With one that is not for the key, it is not known what the EK is. */
+# define DO_CERT_OTHER(name, cert) \
+    DO_INSPECT("certificate " name, FAILURE " " START " " SLOT(cert, RSA2048), "; ")
 
 static int
 testInspectKeys(void)
@@ -765,7 +938,7 @@ testInspectKeys(void)
            RSA_BEGIN "0010" "0800" "00010001" "0100" "{rsa2048}",
            "; rsa2048 " FINGERPRINT_RSA "; ");
     DO_KEY("RSA without a symmetric algorithm",
-           SUCCESS "0000" "0001" "000b" "000300b2" "0000" "0010"
+           PRIMARY "0000" "0001" "000b" "000300b2" "0000" "0010"
            "0010" "0800" "00000000" "0100" "{rsa2048}",
            "; rsa2048 " FINGERPRINT_RSA "; ");
     DO_KEY("RSA with a scheme",
@@ -779,18 +952,21 @@ testInspectKeys(void)
            RSA_BEGIN "0010" "0080" "00000000" "0010" ZEROS, "; ");
     DO_KEY("RSA, modulus cut", RSA_BEGIN "0010" "0800" "00000000" "0101" "{rsa2048}", "; ");
     DO_KEY("RSA, endless modulus", RSA_BEGIN "0010" "0800" "00000000" "ffff" "{rsa2048}", "; ");
-    DO_KEY("ECC", EC, "; secp384r1 " FINGERPRINT_EC "; ");
-    DO_KEY("ECC with a key derivation",
+    DO_EC_KEY("ECC", EC, "; secp384r1 " FINGERPRINT_EC "; ");
+    DO_EC_KEY("ECC with a key derivation",
            EC_BEGIN "0010" "0004" "0020" "000b" "0030" "{x}" "0030" "{y}",
            "; secp384r1 " FINGERPRINT_EC "; ");
-    DO_KEY("ECC with a scheme",
+    DO_EC_KEY("ECC with a scheme",
            EC_BEGIN "0018" "000b" "0004" "0010" "0030" "{x}" "0030" "{y}", "; ");
-    DO_KEY("ECC, other curve", EC_BEGIN "0010" "0020" "0010" "0030" "{x}" "0030" "{y}", "; ");
-    DO_KEY("ECC, shorter curve", EC_BEGIN "0010" "0003" "0010" "0030" "{x}" "0030" "{y}", "; ");
-    DO_KEY("ECC, no point", EC_BEGIN "0010" "0004" "0010" "0000" "0000", "; ");
-    DO_KEY("ECC, y cut", EC_BEGIN "0010" "0004" "0010" "0030" "{x}" "0031" "{y}", "; ");
-    DO_KEY("neither", SUCCESS "0000" "0025" "000c" "000300b2" "0000" EC_END, "; ");
-    DO_KEY("of an endless policy", SUCCESS "0000" "0023" "000c" "000300b2" "ffff" EC_END, "; ");
+    DO_EC_KEY("ECC, other curve", EC_BEGIN "0010" "0020" "0010" "0030" "{x}" "0030" "{y}", "; ");
+    DO_EC_KEY("ECC, shorter curve", EC_BEGIN "0010" "0003" "0010" "0030" "{x}" "0030" "{y}", "; ");
+    DO_EC_KEY("ECC, no point", EC_BEGIN "0010" "0004" "0010" "0000" "0000", "; ");
+    DO_EC_KEY("ECC, y cut", EC_BEGIN "0010" "0004" "0010" "0030" "{x}" "0031" "{y}", "; ");
+    DO_EC_KEY("neither", PRIMARY "0000" "0025" "000c" "000300b2" "0000" EC_END, "; ");
+    DO_EC_KEY("of an endless policy", PRIMARY "0000" "0023" "000c" "000300b2" "ffff" EC_END, "; ");
+
+    DO_KEY("of another slot", EC, "; ");
+    DO_EC_KEY("of another slot", RSA2048, "; ");
 
     return ret;
 }
@@ -801,9 +977,9 @@ testInspectAll(void)
 {
     int ret = 0;
 
-    DO_INSPECT("all", BANKS " " RSA2048 " " CERT_RSA2048 " " NONE " " RSA4096 " " CERT_RSA4096
-               " " EC " " CERT_EC,
-               "sha256; rsa2048 " FINGERPRINT_RSA " +; rsa4096 " FINGERPRINT_RSA4096 " +; "
+    DO_INSPECT("all", BANKS " " LOCKOUT " " SUCCESS " " SUCCESS " " SLOT(CERT_RSA2048, RSA2048)
+               " " FAILURE " " SLOT(CERT_RSA4096, RSA4096) " " SLOT(CERT_EC, EC),
+               "sha256; 2 of 3, locked; rsa2048 " FINGERPRINT_RSA " +; rsa4096 " FINGERPRINT_RSA4096 " +; "
                "secp384r1 " FINGERPRINT_EC " +; ");
     DO_INSPECT_FULL("nothing", FAILURE, "; ", 0, NULL);
     DO_INSPECT_FULL("started up already", FAILURE " " BANKS, "sha256; ", 0, NULL);
@@ -817,16 +993,27 @@ testInspectAll(void)
 
     DO_CERT_NOT("of nothing", NV_PUBLIC("0000"));
     DO_CERT_NOT("of more than 16 KiB", NV_PUBLIC("4001"));
-    DO_CERT_NOT("of endless policy", SUCCESS "0000" "01c00002" "000b" "00000000" "ffff" "0010");
-    DO_CERT_NOT("of no size", SUCCESS "0000" "01c00002" "000b" "00000000" "0000" "00");
+    DO_CERT_NOT("of endless policy", SUCCESS "0000" "01c00002" "000b" "40000000" "ffff" "0010");
+    DO_CERT_NOT("of no size", SUCCESS "0000" "01c00002" "000b" "40000000" "0000" "00");
+    DO_CERT_NOT("that the owner has put there", NV_PUBLIC_OF("bfffffff", "0319"));
     DO_CERT_NOT("that can't be read", NV_PUBLIC("0010") " " FAILURE);
-    DO_CERT_NOT("that is none", NV_PUBLIC("0010") " " NV("0010", ZEROS));
     DO_CERT_NOT("that is shorter", NV_PUBLIC("0319") " " NV("0318", "{rsa2048.crt}"));
     DO_CERT_NOT("that is longer", NV_PUBLIC("0318") " " NV("0319", "{rsa2048.crt}"));
-    DO_CERT_NOT("that is cut", NV_PUBLIC("031a") " " NV("031a", "{rsa2048.crt}"));
     DO_CERT_NOT("without a second part",
                 NV_PUBLIC("0519") " " NV("0400", "{rsa4096.crt+}") " " FAILURE);
+    DO_CERT_OTHER("that is none", NV_PUBLIC("0010") " " NV("0010", ZEROS));
+    DO_CERT_OTHER("that is cut", NV_PUBLIC("031a") " " NV("031a", "{rsa2048.crt}"));
+    DO_CERT_OTHER("of another key", CERT_EC);
 
+    DO_INSPECT("a template of its own", FAILURE " " START " " CERT_RSA2048
+               " " NV_PUBLIC("0010") " " NV("0010", ZEROS) " " RSA2048 " " SUCCESS,
+               "; rsa2048 " FINGERPRINT_RSA " +; ");
+    DO_INSPECT("a template of its own, which does not fit", FAILURE " " START " " CERT_RSA2048
+               " " NV_PUBLIC("0010") " " NV("0010", ZEROS) " " EC " " SUCCESS " " RSA2048 " " SUCCESS,
+               "; rsa2048 " FINGERPRINT_RSA " +; ");
+    DO_INSPECT("a template of the owner", FAILURE " " START " " CERT_RSA2048
+               " " NV_PUBLIC_OF("00000000", "0010") " " RSA2048 " " SUCCESS,
+               "; rsa2048 " FINGERPRINT_RSA " +; ");
     DO_INSPECT_FULL("exits", SUCCESS " " BANKS " !", NULL, VIR_ERR_OPERATION_FAILED,
                     "swtpm has not done a TPM command");
 
@@ -1117,11 +1304,11 @@ testCopies(void)
             SUCCESS " " BANKS);
     DO_COPY("keys are learned", "tpm2", LINEAR, CLEAR, TPM(UUID), CLEAR, NULL,
             "sha256; rsa2048 " FINGERPRINT_RSA " +; ",
-            SUCCESS " " BANKS " " RSA2048 " " CERT_RSA2048);
+            SUCCESS " " BANKS " " START " " SLOT(CERT_RSA2048, RSA2048));
     DO_COPY("the key that is described", "tpm2", LINEAR, CLEAR, TPM(BANK("sha1") EK(FINGERPRINT_RSA)),
             CLEAR, NULL, "sha1; rsa2048 " FINGERPRINT_RSA " +; ",
-            SUCCESS " " BANKS " " RSA2048 " " CERT_RSA2048);
-    DO_COPY("a key that the guest has removed", "tpm2", LINEAR, CLEAR, TPM(EK(FINGERPRINT_RSA)),
+            SUCCESS " " BANKS " " START " " SLOT(CERT_RSA2048, RSA2048));
+    DO_COPY("a key that is not known", "tpm2", LINEAR, CLEAR, TPM(EK(FINGERPRINT_RSA)),
             CLEAR, NULL, "sha256; rsa2048 " FINGERPRINT_RSA " +; ", SUCCESS " " BANKS);
     DO_COPY("the banks that are asked for", "tpm2", LINEAR, CLEAR, TPM(BANK("sha256")),
             CLEAR, TPM(BANK("sha256")), "sha256; ", NULL);
@@ -1131,7 +1318,7 @@ testCopies(void)
             SUCCESS " " BANKS);
 
     DO_COPY("import", "tpm2", LINEAR, FOREIGN, NULL, CLEAR, NULL,
-            "sha256; rsa2048 " FINGERPRINT_RSA "; ", SUCCESS " " BANKS " " RSA2048);
+            "sha256; rsa2048 " FINGERPRINT_RSA "; ", SUCCESS " " BANKS " " START " " BARE(RSA2048));
     DO_COPY("import with the banks that it has", "tpm2", LINEAR, FOREIGN, NULL, CLEAR,
             TPM(BANK("sha256")), "sha256; ", SUCCESS " " BANKS);
     DO_COPY("import of a padded file", "tpm2", PADDED, FOREIGN, NULL, CLEAR, NULL, "; ", NULL);
@@ -1164,7 +1351,7 @@ testCopiesRefused(void)
     DO_COPY_NOT("with a profile", "tpm2", CLEAR, NULL, CLEAR, TPM("<profile source='b'/>"), NULL,
                 CONFIG_UNSUPPORTED, "the profile of TPM volume 'two' cannot be chosen");
     DO_COPY_NOT("of another TPM", "tpm2", CLEAR, TPM(EK(FINGERPRINT_EC)), CLEAR, NULL,
-                SUCCESS " " BANKS " " RSA2048, OPERATION_INVALID,
+                SUCCESS " " BANKS " " START " " BARE(RSA2048), OPERATION_INVALID,
                 "TPM volume 'one' of pool 'tpmpool' holds another TPM than it is described: the fingerprint of its endorsement key rsa2048 is " FINGERPRINT_RSA ", not " FINGERPRINT_EC);
     DO_COPY_NOT("import with other banks", "tpm2", FOREIGN, NULL, CLEAR, TPM(BANK("sha1")),
                 SUCCESS " " BANKS, CONFIG_UNSUPPORTED, "those of the TPM that is imported are others");
@@ -1326,6 +1513,105 @@ testConvertWrong(virStoragePoolDef *pool)
 }
 
 
+/* What the real swtpm tells of a TPM that its guest has used. */
+
+# define AUTH "00000009" "40000009" "0000" "00" "0000"
+# define COMMAND(size, code) "8002" size code
+# define STARTUP "8001" "0000000c" "00000144" "0000"
+/* A guest has set passwords for the endorsement and lockout authority. */
+# define PASSWORDS STARTUP " " \
+    COMMAND("00000020", "00000129") "4000000b" AUTH "0003" "616263" " " \
+    COMMAND("00000020", "00000129") "4000000a" AUTH "0003" "616263"
+/* It has cleared its TPM, which is not allowed any more. */
+# define CLEARED STARTUP " " \
+    COMMAND("0000001b", "00000126") "4000000c" AUTH " " \
+    COMMAND("0000001c", "00000127") "4000000c" AUTH "01"
+/* It has defined an NV index with the password "a", and tried two others. */
+# define NV_DEFINE COMMAND("00000030", "0000012a") "40000001" AUTH "0001" "61" \
+    "000e" "01800001" "000b" "00040004" "0000" "0008"
+# define NV_GUESS COMMAND("00000025", "0000014e") "01800001" "01800001" \
+    "0000000a" "40000009" "0000" "00" "0001" "62" "0001" "0000"
+# define GUESSED STARTUP " " NV_DEFINE " " NV_GUESS " " NV_GUESS
+
+typedef struct _testUsedData testUsedData;
+struct _testUsedData {
+    const char *commands;
+    const char *expect;   /* what is told then */
+};
+
+
+/* Returns the state of a TPM behind some commands. */
+static virStorageTPMBytes *
+testUse(const virStorageTPMBytes *bytes,
+        const char *commands)
+{
+    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(&testSpec, bytes);
+    g_auto(GStrv) hex = g_strsplit(commands, " ", 0);
+    size_t i;
+
+    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
+        return NULL;
+
+    for (i = 0; hex[i]; i++) {
+        g_autoptr(virStorageTPMBytes) command = testFromHex(hex[i]);
+        uint8_t response[4096];
+
+        if (virStorageTPMSwtpmTransmit(swtpm, command->data, command->len,
+                                       response, sizeof(response)) < 10)
+            return NULL;
+
+        /* a password that is not right is the only one that may fail */
+        if (virReadBufInt32BE(response + 6) != 0 &&
+            virReadBufInt32BE(response + 6) != 0x98e) {
+            VIR_TEST_VERBOSE("%s: 0x%x", hex[i], virReadBufInt32BE(response + 6));
+            return NULL;
+        }
+    }
+
+    return virStorageTPMSwtpmFinish(swtpm);
+}
+
+
+static char *
+testTold(const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(&testSpec, bytes);
+    g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
+
+    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0 || virStorageTPMInspect(swtpm, found) < 0)
+        return NULL;
+
+    return testDescribe(found);
+}
+
+
+static int
+testUsed(const void *opaque)
+{
+    const testUsedData *data = opaque;
+    g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
+    g_autoptr(virStorageTPMBytes) used = NULL;
+    g_autofree char *told = NULL;
+
+    if (!testUseReal())
+        return EXIT_AM_SKIP;
+
+    if (!(used = testUse(bytes, data->commands)) || !(told = testTold(used)))
+        return -1;
+
+    return virTestCompareToString(data->expect, told);
+}
+
+
+# define DO_USED(name, commands, expect) \
+    do { \
+        const testUsedData used_ = { commands, expect }; \
+        if (virTestRun("a TPM " name ", by the real swtpm", testUsed, &used_) < 0) \
+            ret = -1; \
+    } while (0)
+
+# define REAL_KEYS "rsa2048 " FINGERPRINT_TPM2_RSA "; secp384r1 " FINGERPRINT_TPM2_EC "; "
+
 # define DO_REAL(name, fixture, how, from, to, learned) \
     DO_COPY_FULL(name ", by the real swtpm", testCopyReal, fixture, TEST_SOURCE_ ## how, \
                  from, NULL, to, NULL, learned, 0, NULL, { NULL, NULL, NULL, false })
@@ -1335,14 +1621,18 @@ testReal(void)
 {
     int ret = 0;
 
-    DO_REAL("as it is", "tpm2", LINEAR, CLEAR, CLEAR, "sha256; ");
-    DO_REAL("import", "tpm2", PADDED, FOREIGN, CLEAR, "sha256; ");
-    DO_REAL("import of a blob", "tpm2", BLOB, FOREIGN, CLEAR, "sha256; ");
-    DO_REAL("import and encrypt", "tpm2", BLOB, FOREIGN, "first", "sha256; ");
+    DO_REAL("as it is", "tpm2", LINEAR, CLEAR, CLEAR, "sha256; " REAL_KEYS);
+    DO_REAL("import", "tpm2", PADDED, FOREIGN, CLEAR, "sha256; " REAL_KEYS);
+    DO_REAL("import of a blob", "tpm2", BLOB, FOREIGN, CLEAR, "sha256; " REAL_KEYS);
+    DO_REAL("import and encrypt", "tpm2", BLOB, FOREIGN, "first", "sha256; " REAL_KEYS);
     DO_COPY_FULL("wrong passphrase, by the real swtpm", testCopyReal, "tpm2-encrypted",
                  TEST_SOURCE_LINEAR, FOREIGN, NULL, "second", NULL, NULL,
                  VIR_ERR_AUTH_FAILED, "wrong passphrase for TPM volume 'two' of pool 'tpmpool'",
                  { NULL, NULL, NULL, false });
+    DO_USED("that was started", STARTUP, "sha256; 0 of 3; " REAL_KEYS);
+    DO_USED("with passwords", PASSWORDS, "sha256; 0 of 3; " REAL_KEYS);
+    DO_USED("that was cleared", CLEARED, "sha256; 0 of 3; " REAL_KEYS);
+    DO_USED("with wrong guesses", GUESSED, "sha256; 3 of 3, locked; " REAL_KEYS);
     DO_POOL("convert there and back", testConvertChain);
     DO_POOL("convert with a wrong passphrase", testConvertWrong);
 
@@ -1367,9 +1657,13 @@ mymain(void)
 
     if (testCommands() < 0)
         ret = -1;
-    if (testControls() < 0)
-        ret = -1;
     if (testParts() < 0)
+        ret = -1;
+    if (!testUseRunDir()) {
+        VIR_TEST_VERBOSE("\nskipped: /dev/shm is not a tmpfs");
+        g_clear_pointer(&testRunDir, g_free);
+    }
+    if (testControls() < 0)
         ret = -1;
     if (testInspectKeys() < 0)
         ret = -1;
@@ -1385,6 +1679,12 @@ mymain(void)
         ret = -1;
 
     virSetConnectSecret(NULL);
+
+    if (testRunDir && (testRunDirCount() != 0 || rmdir(testRunDir) < 0)) {
+        VIR_TEST_VERBOSE("\nfiles are left in %s", testRunDir);
+        ret = -1;
+    }
+    g_free(testRunDir);
     return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

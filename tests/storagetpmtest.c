@@ -19,7 +19,9 @@
 
 #include "datatypes.h"
 #include "storage/storage_tpm_endorsement.h"
+#include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_setup.h"
+#include "virfile.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmstate.h"
@@ -2719,19 +2721,79 @@ testSetupRun(const void *opaque)
 }
 
 
+/* A process that was killed: a zombie at most, as nobody may reap it here. */
+static int
+testExpectDead(const char *pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", pid);
+    size_t i;
+
+    for (i = 0; i < 500; i++) {
+        g_autofree char *args = NULL;
+
+        if (virFileReadAllQuiet(path, TEST_FILE_MAX, &args) <= 0)
+            return 0;
+        g_usleep(10 * 1000);
+    }
+
+    VIR_TEST_VERBOSE("process %s is still there", pid);
+    return -1;
+}
+
+
+/* A tool that hangs is given up, with what it has started. */
+static int
+testSetupHangs(virStoragePoolDef *pool,
+               const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVol(pool, "setup-2.0");
+    g_autofree char *pids = g_strdup_printf("%s.pids", pool->target.path);
+    g_autofree char *text = NULL;
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    g_auto(GStrv) lines = NULL;
+    unsigned int timeout = virStorageTPMSetupTimeout;
+    size_t i;
+
+    testCaps = CAP(TPM_2_0);
+    g_setenv("TEST_SETUP", "hang:", true);
+    g_setenv("TEST_SETUP_PIDS", pids, true);
+    virStorageTPMSetupTimeout = 2;
+    bytes = virStorageTPMManufacture(pool->target.path, pool, vol);
+    virStorageTPMSetupTimeout = timeout;
+
+    if (bytes || testExpectFiles(pool, "") < 0 ||
+        testExpectError(VIR_ERR_OPERATION_TIMEOUT,
+                        "has not made the TPM of volume 'guest1' within 2 seconds") < 0 ||
+        virFileReadAll(pids, TEST_FILE_MAX, &text) < 0)
+        return -1;
+
+    unlink(pids);
+    lines = g_strsplit(g_strchomp(text), "\n", 0);
+
+    for (i = 0; lines[i]; i++) {
+        if (testExpectDead(lines[i]) < 0)
+            return -1;
+    }
+
+    return i == 2 ? 0 : -1;
+}
+
+
 static int
 testSetupSweep(virStoragePoolDef *pool,
                const char *arg G_GNUC_UNUSED)
 {
     g_autofree char *scratch = testPath(pool, "tpm-setup.abcdef");
+    g_autofree char *state = testPath(pool, "tpm-state.abcdef");
     g_autofree char *other = testPath(pool, "other.abcdef");
 
-    if (mkdir(scratch, 0700) < 0 || mkdir(other, 0700) < 0)
+    if (mkdir(scratch, 0700) < 0 || mkdir(state, 0700) < 0 || mkdir(other, 0700) < 0)
         return -1;
 
     testFile(pool, "tpm-setup.abcdef/state", "state");
+    testFile(pool, "tpm-state.abcdef/state", "state");
     testFile(pool, "tpmpool.guest1.secret.abcdef", "of somebody else");
-    virStorageTPMSetupSweep(pool->target.path);
+    virStorageTPMScratchSweep(pool->target.path);
 
     return testExpectFiles(pool, "other.abcdef tpmpool.guest1.secret.abcdef");
 }
@@ -2763,6 +2825,7 @@ testManufacture(void)
              VIR_ERR_SYSTEM_ERROR, "which swtpm_setup has made");
     DO_SETUP("of no such version", "1.2", "tpm12", 0, VIR_ERR_OPERATION_UNSUPPORTED,
              "cannot make a TPM of version 1.2 for volume 'guest1'");
+    DO_POOL("manufacture that hangs", testSetupHangs);
     DO_POOL("sweep of the run directory", testSetupSweep);
 
     return ret;

@@ -24,6 +24,10 @@
 #define FINGERPRINT_EC \
     "sha256:d3069dab8eb968cf6f153dc8f3b8d4b2f7c8682fa3def11c680120654cc6458f"
 
+/* The endorsement keys that the TPM of virtpmstatedata/tpm2.base64 makes of its seed. */
+#define FINGERPRINT_TPM2_RSA "sha256:x"
+#define FINGERPRINT_TPM2_EC "sha256:y"
+
 /**
  * testExpectError:
  * @code: the error's code, virErrorNumber

@@ -106,6 +106,17 @@ virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 
 
 static void
+virStorageVolTPMInspectionFree(virStorageVolTPMInspection *inspection)
+{
+    if (!inspection)
+        return;
+
+    virBitmapFree(inspection->activePcrBanks);
+    g_free(inspection);
+}
+
+
+static void
 virStorageVolTPMSourceFree(virStorageVolTPMSource *source)
 {
     if (!source)
@@ -126,6 +137,7 @@ virStorageVolTPMDefFree(virStorageVolTPMDef *def)
 
     virStorageVolTPMDefClearLearned(def);
     virStorageVolTPMSourceFree(def->source);
+    virStorageVolTPMInspectionFree(def->inspection);
     virBitmapFree(def->activePcrBanks);
     g_free(def->profile.source);
     g_free(def);
@@ -387,15 +399,15 @@ virStorageVolTPMDefParse(const virStoragePoolDef *pool,
 
 static void
 virStorageVolTPMDefFormatPcrBanks(virBuffer *buf,
-                                  const virStorageVolTPMDef *def)
+                                  virBitmap *banks)
 {
     g_auto(virBuffer) banksBuf = VIR_BUFFER_INIT_CHILD(buf);
     ssize_t bank = -1;
 
-    if (!def->activePcrBanks)
+    if (!banks)
         return;
 
-    while ((bank = virBitmapNextSetBit(def->activePcrBanks, bank)) >= 0)
+    while ((bank = virBitmapNextSetBit(banks, bank)) >= 0)
         virBufferAsprintf(&banksBuf, "<%s/>\n", virDomainTPMPcrBankTypeToString(bank));
 
     virXMLFormatElement(buf, "active_pcr_banks", NULL, &banksBuf);
@@ -440,6 +452,27 @@ virStorageVolTPMDefFormatEndorsement(virBuffer *buf,
 }
 
 
+static void
+virStorageVolTPMDefFormatInspection(virBuffer *buf,
+                                    const virStorageVolTPMInspection *inspection)
+{
+    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
+    g_auto(virBuffer) childBuf = VIR_BUFFER_INIT_CHILD(buf);
+
+    if (!inspection)
+        return;
+
+    virBufferAsprintf(&attrBuf, " verified='%s'", inspection->verified ? "yes" : "no");
+    virStorageVolTPMDefFormatPcrBanks(&childBuf, inspection->activePcrBanks);
+    if (inspection->limit > 0)
+        virBufferAsprintf(&childBuf, "<lockout active='%s' tries='%u' limit='%u'/>\n",
+                          inspection->locked ? "yes" : "no",
+                          inspection->tries, inspection->limit);
+
+    virXMLFormatElement(buf, "inspection", &attrBuf, &childBuf);
+}
+
+
 void
 virStorageVolTPMDefFormat(virBuffer *buf,
                           const virStorageVolTPMDef *def)
@@ -467,10 +500,11 @@ virStorageVolTPMDefFormat(virBuffer *buf,
         virBufferAsprintf(&childBuf, "<uuid>%s</uuid>\n",
                           virUUIDFormat(def->uuid, uuid));
     }
-    virStorageVolTPMDefFormatPcrBanks(&childBuf, def);
+    virStorageVolTPMDefFormatPcrBanks(&childBuf, def->activePcrBanks);
     virStorageVolTPMDefFormatProfile(&childBuf, def);
     for (i = 0; i < def->nendorsements; i++)
         virStorageVolTPMDefFormatEndorsement(&childBuf, &def->endorsements[i]);
+    virStorageVolTPMDefFormatInspection(&childBuf, def->inspection);
 
     virXMLFormatElement(buf, "tpm", &attrBuf, &childBuf);
 }

@@ -43,6 +43,16 @@ struct _virStorageVolTPMSource {
     virStorageEncryption *encryption; /* NULL for none */
 };
 
+/* What a TPM tells of itself when it is opened. */
+typedef struct _virStorageVolTPMInspection virStorageVolTPMInspection;
+struct _virStorageVolTPMInspection {
+    bool verified;              /* it has the endorsement keys that its volume names */
+    virBitmap *activePcrBanks;  /* of virDomainTPMPcrBank; NULL if it does not tell */
+    bool locked;                /* it refuses passwords, until some time has passed */
+    unsigned int tries;         /* of wrong passwords */
+    unsigned int limit;         /* of these; 0 if it does not tell */
+};
+
 struct _virStorageVolTPMDef {
     virDomainTPMVersion version;  /* DEFAULT when not given */
     virTristateBool manufacture;  /* NO: make a blank volume */
@@ -59,6 +69,8 @@ struct _virStorageVolTPMDef {
 
     size_t nendorsements;
     virStorageVolTPMEndorsement *endorsements;
+
+    virStorageVolTPMInspection *inspection; /* NULL unless it was opened */
 
     /* While the volume is made; not in XML. */
     virStorageVolTPMSource *source; /* NULL unless it is a copy of a TPM volume */

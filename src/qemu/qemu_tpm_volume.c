@@ -763,22 +763,24 @@ qemuTPMVolumeAddState(virCommand *cmd,
 }
 
 
-/* Adds @option with the passphrase, as
- *   --key pwdfd=25,mode=aes-256-cbc */
+/* Adds the passphrase, for the volume and for a migration stream, as
+ *   --key pwdfd=25,mode=aes-256-cbc --migration-key pwdfd=27,mode=aes-256-cbc */
 static int
-qemuTPMVolumeAddKey(virCommand *cmd,
-                    const char *option,
-                    virDomainTPMDef *tpm)
+qemuTPMVolumeAddKeys(virCommand *cmd,
+                     virDomainTPMDef *tpm)
 {
     const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    int migration;
     int fd;
 
     if ((fd = virTPMSecretPass(cmd, &QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
-                               src->pool, src->volume)) < 0)
+                               src->pool, src->volume, &migration)) < 0)
         return -1;
 
-    virCommandAddArg(cmd, option);
+    virCommandAddArg(cmd, "--key");
     virCommandAddArgFormat(cmd, "pwdfd=%d,mode=aes-256-cbc", fd);
+    virCommandAddArg(cmd, "--migration-key");
+    virCommandAddArgFormat(cmd, "pwdfd=%d,mode=aes-256-cbc", migration);
     return 0;
 }
 
@@ -809,10 +811,7 @@ qemuTPMVolumePass(virQEMUDriver *driver,
 
     qemuTPMVolumeAddState(cmd, path, volume);
 
-    /* with the second one the TPM is encrypted in a migration stream, too */
-    if (volume->encrypted &&
-        (qemuTPMVolumeAddKey(cmd, "--key", tpm) < 0 ||
-         qemuTPMVolumeAddKey(cmd, "--migration-key", tpm) < 0))
+    if (volume->encrypted && qemuTPMVolumeAddKeys(cmd, tpm) < 0)
         return -1;
 
     if (driver->privileged && !(volume->handsOver && volume->incoming) &&

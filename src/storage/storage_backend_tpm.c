@@ -17,8 +17,10 @@
 #include "storage_tpm_copy.h"
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
+#include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "storage_tpm_transfer.h"
+#include "storage_tpm_verify.h"
 #include "storage_util.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -141,7 +143,7 @@ virStorageBackendTPMSweepRunDir(virStoragePoolObj *pool)
 
     VIR_WITH_MUTEX_LOCK_GUARD(&lock) {
         if (!swept)
-            virStorageTPMSetupSweep(rundir);
+            virStorageTPMScratchSweep(rundir);
         swept = true;
     }
 }
@@ -799,6 +801,68 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
 }
 
 
+/* A definition that others do not look at. Its TPM is what the sidecar tells. */
+static virStorageVolDef *
+virStorageBackendTPMCopyDef(virStoragePoolDef *def,
+                            const virStorageVolDef *vol)
+{
+    g_autofree char *xml = virStorageVolDefFormat(def, (virStorageVolDef *)vol);
+    virStorageVolDef *copy = NULL;
+
+    if (!xml || !(copy = virStorageVolDefParse(def, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY)))
+        return NULL;
+
+    g_free(copy->target.path);
+    copy->target.path = g_strdup(vol->target.path);
+    return copy;
+}
+
+
+static char *
+virStorageBackendTPMInspectVol(virStoragePoolObj *pool,
+                               virStorageVolDef *vol)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autofree char *poolname = g_strdup(def->name);
+    g_autoptr(virStorageVolDef) copy = NULL;
+    char *xml;
+    int rc;
+
+    if (vol->building) {
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM volume '%1$s' of pool '%2$s' is being made"),
+                       vol->name, poolname);
+        return NULL;
+    }
+
+    if (!(copy = virStorageBackendTPMCopyDef(def, vol)))
+        return NULL;
+
+    virObjectUnlock(pool);
+    rc = virStorageTPMVerify(poolname, copy);
+    virObjectLock(pool);
+
+    if (rc < 0)
+        return NULL;
+
+    if (!(vol = virStorageVolDefFindByName(pool, copy->name))) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("no storage vol with matching name '%1$s'"), copy->name);
+        return NULL;
+    }
+
+    if (virStorageBackendTPMRefreshVol(pool, vol) < 0)
+        return NULL;
+
+    if (vol->tpm && copy->tpm)
+        vol->tpm->inspection = g_steal_pointer(&copy->tpm->inspection);
+
+    xml = virStorageVolDefFormat(virStoragePoolObjGetDef(pool), vol);
+    virStorageVolTPMDefRelease(vol);
+    return xml;
+}
+
+
 /* Overwrites what was set aside, by libvirt's own means. Not by its name, which
  * might stand for something else by now. */
 static int
@@ -1078,6 +1142,7 @@ virStorageBackend virStorageBackendTPM = {
     .buildVolFrom = virStorageBackendTPMBuildVolFrom,
     .prepareCopy = virStorageBackendTPMPrepareCopy,
     .refreshVol = virStorageBackendTPMRefreshVol,
+    .inspectVol = virStorageBackendTPMInspectVol,
     .deleteVol = virStorageBackendTPMDeleteVol,
     .resizeVol = virStorageBackendTPMResizeVol,
     .uploadVol = virStorageBackendTPMUploadVol,

@@ -13,6 +13,7 @@
 #include "storage_tpm_copy.h"
 #include "storage_tpm_inspect.h"
 #include "storage_tpm_swtpm.h"
+#include "storage_tpm_verify.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
@@ -219,62 +220,6 @@ virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
 }
 
 
-virTristateBool
-virStorageTPMCopyIsSame(const virStorageVolTPMDef *described,
-                        const virStorageVolTPMDef *found,
-                        const virStorageVolTPMEndorsement **differs,
-                        const virStorageVolTPMEndorsement **from)
-{
-    virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
-    size_t i;
-    size_t j;
-
-    for (i = 0; i < described->nendorsements; i++) {
-        const virStorageVolTPMEndorsement *one = &described->endorsements[i];
-
-        for (j = 0; j < found->nendorsements; j++) {
-            const virStorageVolTPMEndorsement *other = &found->endorsements[j];
-
-            if (STRNEQ(one->key, other->key))
-                continue;
-
-            if (STREQ(one->fingerprint, other->fingerprint)) {
-                same = VIR_TRISTATE_BOOL_YES;
-                continue;
-            }
-
-            if (differs)
-                *differs = one;
-            if (from)
-                *from = other;
-            return VIR_TRISTATE_BOOL_NO;
-        }
-    }
-
-    return same;
-}
-
-
-/* A guest may have removed an EK; another one in its place is another TPM. */
-static int
-virStorageTPMCopyCheckEndorsements(const virStorageVolTPMDef *described,
-                                   const virStorageVolTPMDef *found,
-                                   const virStorageTPMSwtpmSpec *spec)
-{
-    const virStorageVolTPMEndorsement *one = NULL;
-    const virStorageVolTPMEndorsement *other = NULL;
-
-    if (virStorageTPMCopyIsSame(described, found, &one, &other) != VIR_TRISTATE_BOOL_NO)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
-                   spec->vol, spec->pool, one->key,
-                   other->fingerprint, one->fingerprint);
-    return -1;
-}
-
-
 /* A copy is described as its source is. */
 static void
 virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
@@ -449,7 +394,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     }
 
     if (virStorageTPMCopyInspect(&to, bytes, found, NULL) < 0 ||
-        virStorageTPMCopyCheckEndorsements(vol->tpm, found, &from) < 0 ||
+        virStorageTPMVerifyEndorsements(vol->tpm, found, from.pool, from.vol, NULL) < 0 ||
         virStorageTPMCopyLearn(vol, found) < 0)
         return NULL;
 

@@ -65,24 +65,6 @@ int virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMCopyIsSame:
- * @described: how a TPM is described
- * @found: what a TPM has told
- * @differs, @from: unless NULL set to the first two endorsement keys that differ
- *
- * Compares the endorsement keys of the same algorithm and size.
- *
- * Returns VIR_TRISTATE_BOOL_YES if there are any and all are the same,
- * VIR_TRISTATE_BOOL_NO if two differ, VIR_TRISTATE_BOOL_ABSENT if there are none:
- * then it is not known whether it is the same TPM.
- */
-virTristateBool virStorageTPMCopyIsSame(const virStorageVolTPMDef *described,
-                                        const virStorageVolTPMDef *found,
-                                        const virStorageVolTPMEndorsement **differs,
-                                        const virStorageVolTPMEndorsement **from)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
  * virStorageTPMCopyParameters:
  * @vol: the volume to make; its TPM knows its source
  * @origvol: that volume

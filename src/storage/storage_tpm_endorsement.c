@@ -49,6 +49,22 @@ virStorageTPMEndorsementFingerprint(gnutls_pubkey_t key)
 }
 
 
+/* Returns the EK that @tpm has for @key, or NULL. */
+static const virStorageVolTPMEndorsement *
+virStorageTPMEndorsementFind(const virStorageVolTPMDef *tpm,
+                             const char *key)
+{
+    size_t i;
+
+    for (i = 0; i < tpm->nendorsements; i++) {
+        if (STREQ(tpm->endorsements[i].key, key))
+            return &tpm->endorsements[i];
+    }
+
+    return NULL;
+}
+
+
 /* Returns the EK of @tpm for @key, which is added if it has none. */
 static virStorageVolTPMEndorsement *
 virStorageTPMEndorsementGet(virStorageVolTPMDef *tpm,
@@ -84,6 +100,7 @@ virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
     g_autofree char *fingerprint = NULL;
     gnutls_datum_t in = { (unsigned char *)der, len };
     gnutls_datum_t pem = { NULL, 0 };
+    const virStorageVolTPMEndorsement *known = virStorageTPMEndorsementFind(tpm, key);
     virStorageVolTPMEndorsement *endorsement;
 
     if (gnutls_x509_crt_init(&crt) < 0 ||
@@ -91,6 +108,7 @@ virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
         gnutls_pubkey_init(&pubkey) < 0 ||
         gnutls_pubkey_import_x509(pubkey, crt, 0) < 0 ||
         !(fingerprint = virStorageTPMEndorsementFingerprint(pubkey)) ||
+        (known && STRNEQ_NULLABLE(known->fingerprint, fingerprint)) ||
         gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem) < 0)
         return -1;
 
@@ -102,6 +120,26 @@ virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
     gnutls_free(pem.data);
 
     return 0;
+}
+
+
+void
+virStorageTPMEndorsementMove(virStorageVolTPMDef *tpm,
+                             virStorageVolTPMDef *from)
+{
+    size_t i;
+
+    for (i = 0; i < from->nendorsements; i++) {
+        virStorageVolTPMEndorsement *endorsement;
+        virStorageVolTPMEndorsement old;
+
+        endorsement = virStorageTPMEndorsementGet(tpm, from->endorsements[i].key);
+        old = *endorsement;
+        *endorsement = from->endorsements[i];
+        from->endorsements[i] = old;
+    }
+
+    virStorageVolTPMDefClearEndorsements(from);
 }
 
 

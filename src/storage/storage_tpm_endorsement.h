@@ -15,10 +15,11 @@
  * @der: a DER certificate of @len bytes
  *
  * Adds an EK with the certificate, or the certificate to the EK that @tpm
- * has for @key. The fingerprint is that of the certificate, unless @tpm knows
- * one already. EKs are kept in the order of their keys.
+ * has for @key: then it must be a certificate for that very EK. EKs are kept in
+ * the order of their keys.
  *
- * Returns 0 on success, -1 without an error reported if it is no certificate.
+ * Returns 0 on success, -1 without an error reported if it is no certificate or
+ * one for another key than @tpm has.
  */
 int virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
                                     const char *key,
@@ -26,6 +27,15 @@ int virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
                                     size_t len)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMEndorsementMove:
+ * @tpm: gets the EKs, in place of those that it has for the same keys
+ * @from: a TPM that loses its EKs
+ */
+void virStorageTPMEndorsementMove(virStorageVolTPMDef *tpm,
+                                  virStorageVolTPMDef *from)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
  * virStorageTPMEndorsementAddRSA:

@@ -12,13 +12,18 @@
 /**
  * virStorageTPMInspect:
  * @swtpm: a swtpm whose TPM is on, of version 2.0
- * @found: learns the TPM's EKs, with their certificates, and its active PCR banks
+ * @found: learns the TPM's EKs, with their certificates, its active PCR banks, and
+ *         whether it refuses passwords
  *
- * Starts the TPM up and asks it by TPM commands: TPM2_GetCapability,
- * TPM2_ReadPublic, TPM2_NV_ReadPublic and TPM2_NV_Read of the TPM 2.0 Library,
- * part 3. EKs and certificates are looked for where the TCG EK Credential
- * Profile puts them. A guest may have removed either: what the TPM does not
- * tell is not learned.
+ * Starts the TPM up and asks it by TPM commands of the TPM 2.0 Library, part 3.
+ * An EK is what TPM2_CreatePrimary makes of the endorsement seed with the template
+ * of the TCG EK Credential Profile; a certificate is read from where the profile
+ * puts it, if the platform has put it there, and only taken with the key that it is
+ * for. Nothing that the owner of a TPM, and so a guest, keeps in it is asked. What
+ * the TPM does not tell is not learned.
+ *
+ * This clears the TPM, by TPM2_Clear, because a guest may have set a password for
+ * the endorsement hierarchy: @swtpm must be thrown away afterwards.
  *
  * Returns 0 on success, -1 with an error reported if swtpm does not answer.
  */

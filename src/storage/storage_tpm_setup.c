@@ -7,11 +7,14 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
+#include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "viralloc.h"
 #include "vircommand.h"
@@ -31,92 +34,14 @@
 
 VIR_LOG_INIT("storage.storage_tpm_setup");
 
-/* Whose swtpm's local CA is, in Debian's, Fedora's and SUSE's packages. */
-#define VIR_STORAGE_TPM_SETUP_USER "tss"
-
-#define VIR_STORAGE_TPM_SCRATCH_PREFIX "tpm-setup."
 #define VIR_STORAGE_TPM_CERT_MAX (64 * 1024)
 
+/* For how many seconds swtpm_setup may run. It takes less than one, but waits for
+ * the local CA, which may have its key in a device or on a network. */
+unsigned int virStorageTPMSetupTimeout = 120;
 
-/* A private directory that goes with everything in it. */
-typedef char virStorageTPMScratch;
-
-/* Whoever runs swtpm_setup owns the directory, and may not be trusted: nothing
- * below it is entered. */
-static void
-virStorageTPMScratchRemove(const char *path)
-{
-    g_autoptr(DIR) dir = NULL;
-    struct dirent *ent;
-
-    if (virDirOpenQuiet(&dir, path) < 0)
-        return;
-
-    while (virDirRead(dir, &ent, NULL) > 0)
-        ignore_value(unlinkat(dirfd(dir), ent->d_name, 0));
-
-    if (rmdir(path) < 0)
-        VIR_WARN("cannot remove directory '%s': %s", path, g_strerror(errno));
-}
-
-
-static void
-virStorageTPMScratchFree(virStorageTPMScratch *scratch)
-{
-    if (!scratch)
-        return;
-
-    virStorageTPMScratchRemove(scratch);
-    g_free(scratch);
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
-
-
-static virStorageTPMScratch *
-virStorageTPMScratchNew(const char *rundir,
-                        uid_t uid,
-                        gid_t gid)
-{
-    g_autofree char *template = NULL;
-    g_autoptr(virStorageTPMScratch) scratch = NULL;
-
-    template = g_strdup_printf("%s/" VIR_STORAGE_TPM_SCRATCH_PREFIX "XXXXXX", rundir);
-
-    if (!g_mkdtemp_full(template, 0700)) {
-        virReportSystemError(errno, _("cannot create directory '%1$s'"), template);
-        return NULL;
-    }
-    scratch = g_steal_pointer(&template);
-
-    if (uid != (uid_t)-1 && chown(scratch, uid, gid) < 0) {
-        virReportSystemError(errno, _("cannot change the owner of '%1$s'"), scratch);
-        return NULL;
-    }
-
-    return g_steal_pointer(&scratch);
-}
-
-
-void
-virStorageTPMSetupSweep(const char *rundir)
-{
-    g_autoptr(DIR) dir = NULL;
-    struct dirent *ent;
-
-    if (virDirOpenQuiet(&dir, rundir) < 0)
-        return;
-
-    while (virDirRead(dir, &ent, NULL) > 0) {
-        g_autofree char *path = NULL;
-
-        if (!STRPREFIX(ent->d_name, VIR_STORAGE_TPM_SCRATCH_PREFIX))
-            continue;
-
-        path = g_strdup_printf("%s/%s", rundir, ent->d_name);
-        VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
-        virStorageTPMScratchRemove(path);
-    }
-}
+/* How often it is looked whether it has ended, in microseconds. */
+#define VIR_STORAGE_TPM_SETUP_PAUSE (2 * 1000)
 
 
 int
@@ -129,11 +54,11 @@ virStorageTPMSetupUser(uid_t *uid,
     if (geteuid() != 0)
         return 0;
 
-    if (virGetUserID(VIR_STORAGE_TPM_SETUP_USER, uid) < 0 ||
-        virGetGroupID(VIR_STORAGE_TPM_SETUP_USER, gid) < 0) {
+    if (virGetUserID(SWTPM_USER, uid) < 0 ||
+        virGetGroupID(SWTPM_GROUP, gid) < 0) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("TPMs are made by the user '%1$s', who owns swtpm's local CA, and there is none: install swtpm's tools"),
-                       VIR_STORAGE_TPM_SETUP_USER);
+                       SWTPM_USER);
         return -1;
     }
 
@@ -171,7 +96,7 @@ virStorageTPMSetupAddPassphrase(virCommand *cmd,
         return 0;
 
     secret = &vol->target.encryption->secrets[0]->seclookupdef;
-    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name)) < 0)
+    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name, NULL)) < 0)
         return -1;
 
     return virTPMSwtpmSetupAddPassphrase(cmd, fd);
@@ -255,6 +180,69 @@ virStorageTPMSetupReadSaid(int fd)
 }
 
 
+/* In the child: it and what it runs can be ended together. */
+static int
+virStorageTPMSetupLead(void *opaque G_GNUC_UNUSED)
+{
+    return setpgid(0, 0);
+}
+
+
+/* Waits until a child has ended, but does not reap it, so that its process group
+ * stays its own. Returns 1 if it has succeeded, 0 if not, -1 if it has not ended in
+ * time. */
+static int
+virStorageTPMSetupWatch(pid_t pid)
+{
+    gint64 end = g_get_monotonic_time() + virStorageTPMSetupTimeout * G_USEC_PER_SEC;
+
+    do {
+        siginfo_t info = { 0 };
+
+        if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+            return 0;
+
+        if (info.si_pid == pid)
+            return info.si_code == CLD_EXITED && info.si_status == 0;
+
+        g_usleep(VIR_STORAGE_TPM_SETUP_PAUSE);
+    } while (g_get_monotonic_time() < end);
+
+    return -1;
+}
+
+
+/* Runs the tool. If it fails, or does not end in time, whatever it has started is
+ * ended as well. */
+static int
+virStorageTPMSetupWait(virCommand *cmd,
+                       const virStorageVolDef *vol,
+                       int *status)
+{
+    pid_t pid;
+    int rc;
+
+    virCommandSetPreExecHook(cmd, virStorageTPMSetupLead, NULL);
+
+    if (virCommandRunAsync(cmd, &pid) < 0)
+        return -1;
+
+    if ((rc = virStorageTPMSetupWatch(pid)) <= 0)
+        ignore_value(kill(-pid, SIGKILL));
+
+    if (virCommandWait(cmd, status) < 0 && rc >= 0)
+        return -1;
+
+    if (rc >= 0)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                   _("swtpm_setup has not made the TPM of volume '%1$s' within %2$u seconds: check whether swtpm's local CA can be used"),
+                   vol->name, virStorageTPMSetupTimeout);
+    return -1;
+}
+
+
 /* The tool writes to memory, not to a pipe: should this process be killed, that
  * would kill the tool when it writes next, and its swtpm would run on for ever. */
 static int
@@ -280,8 +268,7 @@ virStorageTPMSetupRun(virCommand *cmd,
     virCommandSetErrorFD(cmd, &errfd);
     virCommandDoAsyncIO(cmd); /* which hands over the passphrase */
 
-    if (virCommandRunAsync(cmd, NULL) < 0 ||
-        virCommandWait(cmd, &status) < 0 ||
+    if (virStorageTPMSetupWait(cmd, vol, &status) < 0 ||
         !(*output = virStorageTPMSetupReadSaid(outfd)) ||
         !(errors = virStorageTPMSetupReadSaid(errfd)))
         return -1;
@@ -432,7 +419,8 @@ virStorageTPMManufacture(const char *rundir,
     if (!swtpm_setup ||
         virStorageTPMSetupCheckVersion(vol) < 0 ||
         virStorageTPMSetupUser(&uid, &gid) < 0 ||
-        !(scratch = virStorageTPMScratchNew(rundir, uid, gid)))
+        !(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_SETUP,
+                                            uid, gid)))
         return NULL;
 
     if (uid == (uid_t)-1 && virTPMCreateConfigFiles(swtpm_setup) < 0)

@@ -13,8 +13,8 @@
  * virStorageTPMSetupUser:
  * @uid, @gid: set to the account, or -1 for an unprivileged daemon
  *
- * Tells as whom swtpm_setup and swtpm are run: 'tss', to whom swtpm's local CA
- * belongs; an unprivileged daemon runs them as itself.
+ * Tells as whom swtpm_setup and swtpm are run: SWTPM_USER of the build, to whom
+ * swtpm's local CA belongs; an unprivileged daemon runs them as itself.
  *
  * Returns 0 on success, -1 with an error reported if there is no such account.
  */
@@ -40,13 +40,3 @@ virStorageTPMBytes *virStorageTPMManufacture(const char *rundir,
                                              virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virStorageTPMSetupSweep:
- * @rundir: the driver's run directory
- *
- * Removes what a daemon that was killed while it made a TPM has left there.
- * To be called before the first TPM is made: only one daemon uses @rundir.
- */
-void virStorageTPMSetupSweep(const char *rundir)
-    ATTRIBUTE_NONNULL(1);

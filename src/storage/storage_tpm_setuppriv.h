@@ -13,6 +13,9 @@
 #include "storage_conf_tpm.h"
 #include "vircommand.h"
 
+/* In seconds. */
+extern unsigned int virStorageTPMSetupTimeout;
+
 virCommand *
 virStorageTPMSetupBuildCommand(const virStoragePoolDef *pool,
                                const virStorageVolDef *vol,

@@ -6,9 +6,11 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "storage_tpm_swtpm.h"
 #include "viralloc.h"
@@ -46,7 +48,9 @@ struct _virStorageTPMSwtpm {
     char *pool;
     char *vol;
     virCommand *cmd;
-    int state;   /* memory that holds the state */
+    virStorageTPMScratch *scratch; /* where the state has its name, as long as it has one */
+    char *path;  /* of the state */
+    int state;   /* the state, in memory */
     int control;
     int data;
     bool hangs;  /* it has not answered in time */
@@ -65,6 +69,8 @@ virStorageTPMSwtpmFree(virStorageTPMSwtpm *swtpm)
     virCommandAbort(swtpm->cmd);
     virCommandFree(swtpm->cmd);
     VIR_FORCE_CLOSE(swtpm->state);
+    virStorageTPMScratchFree(swtpm->scratch);
+    g_free(swtpm->path);
     g_free(swtpm->pool);
     g_free(swtpm->vol);
     g_free(swtpm->log);
@@ -74,7 +80,7 @@ virStorageTPMSwtpmFree(virStorageTPMSwtpm *swtpm)
 
 /*
  * $ swtpm socket --tpm2 --terminate --fd DATA --ctrl type=unixio,clientfd=CONTROL \
- *     --tpmstate backend-uri=file:///proc/self/fd/STATE \
+ *     --tpmstate backend-uri=file://STATE \
  *     --key pwdfd=FD,mode=aes-256-cbc
  *
  * With --terminate it ends when the other end of DATA is closed, be it because
@@ -85,7 +91,7 @@ virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
                                const char *binary,
                                int data,
                                int control,
-                               int state)
+                               const char *state)
 {
     g_autoptr(virCommand) cmd = virCommandNewArgList(binary, "socket", NULL);
     int fd;
@@ -98,12 +104,12 @@ virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
     virCommandAddArg(cmd, "--ctrl");
     virCommandAddArgFormat(cmd, "type=unixio,clientfd=%d", control);
     virCommandAddArg(cmd, "--tpmstate");
-    virCommandAddArgFormat(cmd, "backend-uri=file:///proc/self/fd/%d", state);
+    virCommandAddArgFormat(cmd, "backend-uri=file://%s", state);
 
     if (!spec->secret)
         return g_steal_pointer(&cmd);
 
-    if ((fd = virTPMSecretPass(cmd, spec->secret, spec->pool, spec->vol)) < 0)
+    if ((fd = virTPMSecretPass(cmd, spec->secret, spec->pool, spec->vol, NULL)) < 0)
         return NULL;
 
     virCommandAddArg(cmd, "--key");
@@ -137,9 +143,57 @@ virStorageTPMSwtpmSocketPair(int *ours,
 }
 
 
+/* Makes the file that swtpm has its state in. swtpm opens it by a name, and its
+ * newer versions follow no link: it is in a directory that only swtpm's user may
+ * enter, on a tmpfs. Where the run directory is on no tmpfs, the file has no name,
+ * for the state must not get on a disk; then its name is a link of /proc. */
+static int
+virStorageTPMSwtpmMakeState(virStorageTPMSwtpm *swtpm,
+                            const virStorageTPMBytes *bytes,
+                            uid_t uid,
+                            gid_t gid)
+{
+    const char *rundir = virStorageTPMScratchRunDir();
+
+    if (!rundir) {
+        if ((swtpm->state = virStorageTPMBytesToMemory(bytes)) < 0)
+            return -1;
+
+        swtpm->path = g_strdup_printf("/proc/self/fd/%d", swtpm->state);
+        return 0;
+    }
+
+    if (!(swtpm->scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_STATE,
+                                                   uid, gid)))
+        return -1;
+    swtpm->path = g_strdup_printf("%s/state", swtpm->scratch);
+
+    if ((swtpm->state = open(swtpm->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                             0600)) < 0 ||
+        (uid != (uid_t)-1 && fchown(swtpm->state, uid, gid) < 0) ||
+        (bytes && safewrite(swtpm->state, bytes->data, bytes->len) < 0)) {
+        virReportSystemError(errno, _("cannot make '%1$s' for the state of TPM volume '%2$s' in pool '%3$s'"),
+                             swtpm->path, swtpm->vol, swtpm->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* swtpm has opened its state: the file no longer needs a name, and goes with the
+ * last process that has it open. */
+static void
+virStorageTPMSwtpmDropName(virStorageTPMSwtpm *swtpm)
+{
+    g_clear_pointer(&swtpm->scratch, virStorageTPMScratchFree);
+}
+
+
 static int
 virStorageTPMSwtpmRun(virStorageTPMSwtpm *swtpm,
                       const virStorageTPMSwtpmSpec *spec,
+                      const virStorageTPMBytes *bytes,
                       const char *binary)
 {
     VIR_AUTOCLOSE control = -1;
@@ -148,13 +202,15 @@ virStorageTPMSwtpmRun(virStorageTPMSwtpm *swtpm,
     gid_t gid;
 
     if (virStorageTPMSetupUser(&uid, &gid) < 0 ||
+        virStorageTPMSwtpmMakeState(swtpm, bytes, uid, gid) < 0 ||
         virStorageTPMSwtpmSocketPair(&swtpm->control, &control) < 0 ||
         virStorageTPMSwtpmSocketPair(&swtpm->data, &data) < 0 ||
         !(swtpm->cmd = virStorageTPMSwtpmBuildCommand(spec, binary, data, control,
-                                                      swtpm->state)))
+                                                      swtpm->path)))
         return -1;
 
-    virCommandPassFD(swtpm->cmd, swtpm->state, 0);
+    if (!swtpm->scratch)
+        virCommandPassFD(swtpm->cmd, swtpm->state, 0);
     virCommandPassFD(swtpm->cmd, control, 0);
     virCommandPassFD(swtpm->cmd, data, 0);
     virCommandSetUID(swtpm->cmd, uid);
@@ -178,10 +234,9 @@ virStorageTPMSwtpmNew(const virStorageTPMSwtpmSpec *spec,
     swtpm->vol = g_strdup(spec->vol);
     swtpm->control = -1;
     swtpm->data = -1;
+    swtpm->state = -1;
 
-    if ((swtpm->state = virStorageTPMBytesToMemory(bytes)) < 0 ||
-        !binary ||
-        virStorageTPMSwtpmRun(swtpm, spec, binary) < 0)
+    if (!binary || virStorageTPMSwtpmRun(swtpm, spec, bytes, binary) < 0)
         return NULL;
 
     return g_steal_pointer(&swtpm);
@@ -314,7 +369,11 @@ virStorageTPMSwtpmInit(virStorageTPMSwtpm *swtpm)
 {
     const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_INIT, 0 };
 
-    return virStorageTPMSwtpmDo(swtpm, "CMD_INIT", command, G_N_ELEMENTS(command), NULL);
+    if (virStorageTPMSwtpmDo(swtpm, "CMD_INIT", command, G_N_ELEMENTS(command), NULL) < 0)
+        return -1;
+
+    virStorageTPMSwtpmDropName(swtpm);
+    return 0;
 }
 
 

@@ -19,7 +19,7 @@ struct _virStorageTPMSwtpmSpec {
     const virSecretLookupTypeDef *secret; /* that encrypts the state; NULL if it is clear */
 };
 
-/* A running swtpm. Its state is in memory, in no file: what it does to it is
+/* A running swtpm. Its state is a copy in memory, on no disk: what it does to it is
  * seen only by whoever asks for it. It ends with the process that started it. */
 typedef struct _virStorageTPMSwtpm virStorageTPMSwtpm;
 

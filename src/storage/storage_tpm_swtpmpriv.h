@@ -18,4 +18,4 @@ virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
                                const char *binary,
                                int data,
                                int control,
-                               int state);
+                               const char *state);

@@ -14,6 +14,7 @@
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_transfer.h"
+#include "storage_tpm_verify.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
@@ -358,7 +359,7 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
                                                                     upload->clear->len));
 
     if (described->nendorsements > 0)
-        return virTristateBoolFromBool(virStorageTPMCopyIsSame(described, upload->found, NULL, NULL) ==
+        return virTristateBoolFromBool(virStorageTPMVerifyIsSame(described, upload->found, NULL, NULL) ==
                                        VIR_TRISTATE_BOOL_YES);
 
     if (upload->old.kind != VIR_TPM_STATE_LINEAR)
@@ -375,7 +376,7 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
         return VIR_TRISTATE_BOOL_ABSENT;
     }
 
-    return virStorageTPMCopyIsSame(before, upload->found, NULL, NULL);
+    return virStorageTPMVerifyIsSame(before, upload->found, NULL, NULL);
 }
 
 

@@ -10,6 +10,7 @@
 #include "driver.h"
 #include "virerror.h"
 #include "viridentity.h"
+#include "virsecureerase.h"
 #include "virtpmsecret.h"
 #include "viruuid.h"
 
@@ -86,11 +87,31 @@ virTPMSecretGet(const virSecretLookupTypeDef *lookup,
 }
 
 
+/* Has @cmd find @value behind a descriptor, which it takes. */
+static int
+virTPMSecretSend(virCommand *cmd,
+                 uint8_t **value,
+                 size_t len,
+                 const char *pool,
+                 const char *vol)
+{
+    int fd = virCommandSetSendBuffer(cmd, value, len);
+
+    if (fd < 0)
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot pass the passphrase of TPM volume '%1$s' in pool '%2$s' to a child process"),
+                       vol, pool);
+
+    return fd;
+}
+
+
 int
 virTPMSecretPass(virCommand *cmd,
                  const virSecretLookupTypeDef *lookup,
                  const char *pool,
-                 const char *vol)
+                 const char *vol,
+                 int *second)
 {
     g_autofree uint8_t *value = NULL;
     size_t len;
@@ -106,12 +127,18 @@ virTPMSecretPass(virCommand *cmd,
         return -1;
     }
 
-    if ((fd = virCommandSetSendBuffer(cmd, &value, len)) < 0) {
-        virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("cannot pass the passphrase of TPM volume '%1$s' in pool '%2$s' to a child process"),
-                       vol, pool);
-        return -1;
+    if (second) {
+        g_autofree uint8_t *copy = g_new0(uint8_t, len);
+
+        memcpy(copy, value, len);
+        if ((*second = virTPMSecretSend(cmd, &copy, len, pool, vol)) < 0) {
+            virSecureErase(value, len);
+            return -1;
+        }
     }
+
+    if ((fd = virTPMSecretSend(cmd, &value, len, pool, vol)) < 0)
+        return -1;
 
     return fd;
 }

@@ -36,9 +36,11 @@ int virTPMSecretGet(const virSecretLookupTypeDef *lookup,
  * virTPMSecretPass:
  * @cmd: the command that needs the passphrase
  * @lookup, @pool, @vol: as for virTPMSecretGet()
+ * @second: set to another descriptor that has the passphrase as well, or NULL
  *
  * Has @cmd find the passphrase behind a descriptor: it is in no argument,
- * environment or file.
+ * environment or file. Two descriptors have the same one, even if somebody sets
+ * the secret meanwhile.
  *
  * Returns the descriptor's number, which belongs to @cmd; -1 with an error
  * reported.
@@ -46,6 +48,7 @@ int virTPMSecretGet(const virSecretLookupTypeDef *lookup,
 int virTPMSecretPass(virCommand *cmd,
                      const virSecretLookupTypeDef *lookup,
                      const char *pool,
-                     const char *vol)
+                     const char *vol,
+                     int *second)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;

@@ -5,6 +5,12 @@
 status=${TEST_SETUP%%:*}
 made=${TEST_SETUP#*:}
 
+if [ "$status" = hang ]; then
+    sleep 1000 &
+    printf '%s\n' $$ $! > "$TEST_SETUP_PIDS"
+    wait
+fi
+
 for arg; do
     case $arg in
         file://*) state=${arg#file://} ;;

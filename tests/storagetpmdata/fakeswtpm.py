@@ -20,6 +20,8 @@
 #              byte, then to two, and so on
 # FAKE_RANDOM: responses are random bytes behind a header that says success
 # FAKE_LOG:    what it says on stderr, last of all
+# FAKE_OPENS:  CMD_INIT opens the state as swtpm's next version does, which follows no
+#              link, and makes its first byte an S
 # FAKE_RECORD: a file that gets what comes on the control channel, in hex
 
 import os
@@ -30,6 +32,7 @@ import struct
 import sys
 import time
 
+INIT = 2
 GET_STATEBLOB = 12
 SET_STATEBLOB = 13
 STARTUP = 0x144
@@ -79,8 +82,16 @@ class Fake:
                 return word.split(":")[-1]
         return FAILED if number == GET_STATEBLOB else DONE
 
+    def open_state(self):
+        uri = sys.argv[sys.argv.index("--tpmstate") + 1]
+        state = os.open(uri.split("file://")[1], os.O_RDWR | os.O_NOFOLLOW)
+        os.pwrite(state, b"S", 0)
+
     def do_control(self):
-        word = self.take_word(self.read_control())
+        number = self.read_control()
+        if number == INIT and "FAKE_OPENS" in os.environ:
+            self.open_state()
+        word = self.take_word(number)
         if word != "hang":
             self.say(self.control, word)
 

@@ -1,0 +1,142 @@
+/*
+ * storage_tpm_verify.c: whether a TPM volume is what it is described as
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_tpm_files.h"
+#include "storage_tpm_inspect.h"
+#include "storage_tpm_swtpm.h"
+#include "storage_tpm_verify.h"
+#include "virerror.h"
+#include "virtpmstate.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+virTristateBool
+virStorageTPMVerifyIsSame(const virStorageVolTPMDef *described,
+                          const virStorageVolTPMDef *found,
+                          const virStorageVolTPMEndorsement **differs,
+                          const virStorageVolTPMEndorsement **from)
+{
+    virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < described->nendorsements; i++) {
+        const virStorageVolTPMEndorsement *one = &described->endorsements[i];
+
+        for (j = 0; j < found->nendorsements; j++) {
+            const virStorageVolTPMEndorsement *other = &found->endorsements[j];
+
+            if (STRNEQ(one->key, other->key))
+                continue;
+
+            if (STREQ(one->fingerprint, other->fingerprint)) {
+                same = VIR_TRISTATE_BOOL_YES;
+                continue;
+            }
+
+            if (differs)
+                *differs = one;
+            if (from)
+                *from = other;
+            return VIR_TRISTATE_BOOL_NO;
+        }
+    }
+
+    return same;
+}
+
+
+int
+virStorageTPMVerifyEndorsements(const virStorageVolTPMDef *described,
+                                const virStorageVolTPMDef *found,
+                                const char *pool,
+                                const char *vol,
+                                bool *verified)
+{
+    const virStorageVolTPMEndorsement *one = NULL;
+    const virStorageVolTPMEndorsement *other = NULL;
+    virTristateBool same = virStorageTPMVerifyIsSame(described, found, &one, &other);
+
+    if (same == VIR_TRISTATE_BOOL_NO) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
+                       vol, pool, one->key, other->fingerprint, one->fingerprint);
+        return -1;
+    }
+
+    if (verified)
+        *verified = same == VIR_TRISTATE_BOOL_YES;
+    return 0;
+}
+
+
+/* Runs the TPM. Nothing can be asked of one of version 1.2, which has opened. */
+static int
+virStorageTPMVerifyRun(const virStorageTPMSwtpmSpec *spec,
+                       const virStorageTPMBytes *bytes,
+                       virStorageVolTPMDef *tpm)
+{
+    g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
+    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
+
+    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
+        return -1;
+
+    tpm->inspection = g_new0(virStorageVolTPMInspection, 1);
+
+    if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
+        return 0;
+
+    if (virStorageTPMInspect(swtpm, found) < 0)
+        return -1;
+
+    *tpm->inspection = *found->inspection;
+    tpm->inspection->activePcrBanks = g_steal_pointer(&found->activePcrBanks);
+
+    return virStorageTPMVerifyEndorsements(tpm, found, spec->pool, spec->vol,
+                                           &tpm->inspection->verified);
+}
+
+
+int
+virStorageTPMVerify(const char *pool,
+                    virStorageVolDef *vol)
+{
+    const virStorageEncryption *enc = vol->target.encryption;
+    virStorageTPMSwtpmSpec spec = { .pool = pool, .vol = vol->name };
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    virTPMState state;
+
+    if (!(bytes = virStorageTPMBytesSnapshot(vol->target.path, pool, vol->name)))
+        return -1;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
+
+    if (state.kind == VIR_TPM_STATE_BLANK)
+        return 0;
+
+    if (enc && enc->nsecrets > 0)
+        spec.secret = &enc->secrets[0]->seclookupdef;
+
+    if (virTPMStateRequire(&state, pool, vol->name) < 0 ||
+        virTPMStateRequireSecret(&state, !!spec.secret, vol->target.path,
+                                 pool, vol->name) < 0)
+        return -1;
+
+    if (!vol->tpm)
+        vol->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    spec.version = virStorageVolTPMVersionFromState(state.version);
+    if (spec.version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        spec.version = vol->tpm->version;
+    if (spec.version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
+        spec.version = VIR_DOMAIN_TPM_VERSION_2_0;
+
+    return virStorageTPMVerifyRun(&spec, bytes, vol->tpm);
+}
