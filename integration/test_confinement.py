@@ -30,7 +30,7 @@ def test_apparmor_profile(tpm_host):
         tpm_host.create_volume(name)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
     rules = apparmor_rules(tpm_host)
-    lock = f"/run/libvirt/qemu/swtpm/{tpm_host.identity('one')}.lock"
+    lock = f"/run/libvirt/qemu/tpm-identity/{tpm_host.identity('one')}.lock"
     assert {path: rights for path, rights in rules.items() if path.startswith(POOL) or path == lock} == {
         f"{POOL}/one": "rwk", lock: "rwk"}
     assert not any(path.startswith(IMPLICIT) for path in rules)

@@ -63,6 +63,23 @@ def test_page_copy(host, tmp_path):
     host.opens_in_swtpm(f"{POOL}/guest1-rekeyed", "open sesame")
 
 
+def test_page_secret(host, tmp_path):
+    """A secret is lost, and another one has its value."""
+    host.define_pool()
+    lost = host.define_secret("secret", "tpm-key")
+    host.create_volume("guest1", encryption="vtpm", secret=lost)
+    guest = host.define_guest(tpm=xmls.tpm_volume("guest1"))
+    host.virsh("secret-undefine", lost)
+    host.define_secret("secret", "tpm-key")
+    assert f"secret uuid='{lost}'" in host.virsh_fails("start", "guest")
+    (tmp_path / "key.base64").write_text("c2VjcmV0")
+    example, = sections("formatstorage-tpm.html.in")["secret"]
+    shown = re.search(r"<uuid>(.*)</uuid>", example).group(1)
+    run_script(host, tmp_path, as_script(example).replace(shown, lost))
+    guest.start()
+    assert guest.state() == "running"
+
+
 def test_backup_page(host, tmp_path):
     """What is backed up as the page says is restored as it says, on a host that has lost it."""
     page = sections("tpm-backup.html.in")

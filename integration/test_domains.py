@@ -1,16 +1,20 @@
 """Domains whose TPM is a volume: what makes a guest start, and what must not."""
 
 import concurrent.futures
+import contextlib
+import fcntl
 import os
 import random
 import re
+import shutil
+import struct
 import subprocess
 import xml.etree.ElementTree as etree
 
 import pytest
 
 import xmls
-from host import IMPLICIT, POOL, TOP
+from host import IMPLICIT, POOL, TOP, wait_for
 
 
 # The reference in XML
@@ -38,6 +42,9 @@ def test_reference_survives(tpm_host):
     ("<backend type='passthrough'/><storage volume='one'/>", "only for a TPM with backend type 'emulator'"),
     ("<storage pool='tpm'/>", "names no volume"),
     ("<backend type='emulator'><source type='volume'/></backend>", "needs a <storage>"),
+    ("<storage pool='' volume='one'/>", "has an empty pool name"),
+    *((f"<storage volume='{name}'/>", f"a TPM volume cannot be named '{name}'")
+      for name in ("a/b", "../x", "x.tpm.xml", ".x", "a,b", "a\\b", "n" * 231)),
 ])
 def test_refused_definitions(tpm_host, inner, message):
     text = xmls.domain("guest", "11111111-2222-3333-4444-555555555555",
@@ -225,6 +232,7 @@ def test_bad_volume(tpm_host, harm, message, refreshed):
 
 
 def test_volume_never_made(tpm_host):
+    tpm_host.create_volume("other")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
 
@@ -235,6 +243,80 @@ def test_volume_put_there_by_hand_is_found(tpm_host):
     tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
     assert tpm_host.virsh("domstate", "guest") == "running"
 
+
+def test_volume_put_there_while_others_are_made(tpm_host):
+    """One of which takes its time: nothing that waits for it, or that it refuses, is needed."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    setup = tpm_host.path("/var/lib/libvirt/slow-setup")
+    shutil.copy("/usr/bin/swtpm_setup", f"{setup}.real")
+    setup.write_text(f"#!/bin/sh\ncase $* in *--tpmstate*) sleep 3;; esac\nexec {setup}.real \"$@\"\n")
+    setup.chmod(0o755)
+    assert tpm_host.run("mount", "-n", "--bind", setup, "/usr/bin/swtpm_setup").returncode == 0
+    try:
+        making = subprocess.Popen(["virsh", "-q", "vol-create-as", "tpm", "slow", "1M"])
+        wait_for("it is made", lambda: "slow" in tpm_host.virsh("vol-list", "tpm"), timeout=10, every=0.05)
+        path.rename(path.with_name("two"))
+        tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
+        assert tpm_host.virsh("domstate", "guest") == "running"
+        assert making.poll() is None
+        assert making.wait(timeout=30) == 0
+    finally:
+        tpm_host.run("umount", "-n", "/usr/bin/swtpm_setup")
+
+
+@pytest.mark.parametrize("refreshed", [True, False])
+@pytest.mark.parametrize("restarted", [True, False])
+def test_file_system_not_mounted(tpm_host, refreshed, restarted):
+    """Nobody is told to create a volume that only is out of sight."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    for files in ((), ("two",)):
+        tpm_host.run("mount", "-t", "tmpfs", "-o", "mode=711", "tmpfs", POOL)
+        try:
+            for name in files:
+                tpm_host.path(f"{POOL}/{name}").write_bytes(b"")
+            if refreshed:
+                tpm_host.virsh("pool-refresh", "tpm")
+            if restarted and not files:
+                tpm_host.daemon("restart", "virtstoraged")
+            does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm', whose directory "
+                           f"'{POOL}' is .*: is its file system mounted")
+            # And the pool is there for all others.
+            assert "active" in tpm_host.virsh("pool-list", "--all")
+            assert "inactive" not in tpm_host.virsh("pool-list", "--all")
+        finally:
+            tpm_host.run("umount", POOL)
+        if refreshed:
+            tpm_host.virsh("pool-refresh", "tpm")
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_directory_gone(tpm_host):
+    """The pool stays active, as its directory may come back."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    tpm_host.define_guest("other", tpm=xmls.tpm_volume("two"))
+    folder = tpm_host.path(POOL)
+    away = folder.rename(folder.with_name("away"))
+    for name, volume in (("guest", "one"), ("other", "two")):
+        said = tpm_host.virsh_fails("start", name)
+        assert f"TPM volume '{volume}' not found in pool 'tpm', whose directory" in said
+    away.rename(folder)
+    tpm_host.virsh("start", "guest", "--paused")
+
+
+def test_directory_that_swtpm_cannot_search(host):
+    closed = host.path("/var/lib/libvirt/images")
+    closed.mkdir(mode=0o700)
+    closed.chmod(0o700)
+    host.define_pool(target=closed / "tpm")
+    host.create_volume("one")
+    host.define_guest(tpm=xmls.tpm_volume("one"))
+    said = host.virsh_fails("start", "guest")
+    assert re.search(f"swtpm, which runs as user \\d+, cannot search directory '{closed}' above TPM volume 'one' "
+                     "of pool 'tpm'.*: Permission denied", said), said
+    closed.chmod(0o711)
+    host.virsh("start", "guest", "--paused")
 
 def test_pool_stopped(tpm_host):
     tpm_host.create_volume("one")
@@ -282,6 +364,27 @@ def test_wrong_passphrase(tpm_host):
     does_not_start(tpm_host, "wrong passphrase for TPM volume 'one' of pool 'tpm'")
     tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="open sesame")
     tpm_host.virsh("start", "guest")
+
+
+def test_wrong_passphrase_on_a_full_file_system(host):
+    """One thing is told from the other."""
+    host.define_pool(start=False)
+    host.virsh("pool-build", "tpm")
+    host.run("mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", POOL)
+    try:
+        host.virsh("pool-start", "tpm")
+        secret = host.define_secret("open sesame", "tpm-key")
+        host.create_volume("one", encryption="vtpm", secret=secret)
+        host.define_guest(tpm=xmls.tpm_volume("one"))
+        host.set_secret(secret, "wrong")
+        with contextlib.suppress(OSError), open(f"{POOL}/.fill", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        said = host.virsh_fails("start", "guest")
+        assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
+        host.virsh("pool-destroy", "tpm")
+    finally:
+        host.run("umount", POOL)
 
 
 def test_encrypted_without_secret(tpm_host):
@@ -374,6 +477,49 @@ def test_copy_of_a_running_tpm(tpm_host):
     said = tpm_host.virsh_fails("start", "guest")
     one = tpm_host.identity("one")
     assert f"the TPM with uuid '{one}' on volume 'two' of pool 'tpm' is running already" in said
+
+
+def test_only_root_writes_where_identities_are_locked(tpm_host):
+    """Whoever replaces the file of a lock gets a second TPM of the same identity to run."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    lock = tpm_host.path(f"/run/libvirt/qemu/tpm-identity/{tpm_host.identity('one')}.lock")
+    assert tpm_host.is_locked(lock)
+    for path in (lock, lock.parent, lock.parent.parent):
+        assert (path.owner(), path.stat().st_mode & 0o022) == ("root", 0)
+    tpm_host.virsh("destroy", "guest")
+    assert not lock.exists()
+
+
+def is_locked_by_another(file):
+    """Whether somebody else holds a lock on a file. It is only asked for."""
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    return struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+
+
+def test_lock_that_swtpm_takes_by_itself(tpm_host):
+    """On a shared file system; from the moment when the guest is about to start there is one."""
+    if '"tpmstate-opt-lock"' not in tpm_host.run("swtpm", "socket", "--print-capabilities").stdout:
+        pytest.skip("this host's swtpm takes no lock of its own on a file")
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.define("idle")
+    with tpm_host.setting(f'shared_filesystems = ["{POOL}"]'), open(path, "r+b") as file:
+        starting = subprocess.Popen(["virsh", "-q", "start", "guest"])
+        found = [False]
+        while starting.poll() is None:
+            now = is_locked_by_another(file)
+            if now != found[-1]:
+                found.append(now)
+        assert starting.returncode == 0
+        assert found == [False, True]
+        swtpm = guest.pid("swtpm")
+        assert "lock" in tpm_host.run("cat", f"/proc/{swtpm}/cmdline").stdout
+        for command in (["vol-wipe"], ["vol-delete"]):
+            said = tpm_host.virsh_fails(*command, "one", "--pool", "tpm")
+            assert f"in use by process {swtpm} (swtpm)" in said
+        tpm_host.virsh("destroy", "guest")
+        assert not is_locked_by_another(file)
 
 
 def test_two_at_the_same_moment(tpm_host):

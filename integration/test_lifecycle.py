@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 import uuid
@@ -403,8 +404,8 @@ def create_blank(host):
 @pytest.mark.parametrize("harm, message", [
     (wipe, "TPM volume 'one' of pool 'tpm' is blank"),
     (delete, "TPM volume 'one' not found in pool 'tpm'"),
-    (create_again, "TPM volume 'one' of pool 'tpm' is for another TPM"),
-    (lose_description, "not known which TPM volume 'one' of pool 'tpm' is for"),
+    (create_again, "TPM volume 'one' of pool 'tpm' has identity '.*', expected '.*'"),
+    (lose_description, "TPM volume 'one' of pool 'tpm' has no identity, expected '.*': restore its description"),
     (create_blank, "TPM volume 'one' of pool 'tpm' is blank"),
 ], ids=["wiped", "deleted", "created-again", "no-description", "blank"])
 def test_harmed_meanwhile(tpm_host, tmp_path, harm, message, managed):
@@ -416,25 +417,97 @@ def test_harmed_meanwhile(tpm_host, tmp_path, harm, message, managed):
     tpm_host.virsh(*(["managedsave", "guest"] if managed else ["save", "guest", image]))
     harm(tpm_host)
     before = tpm_host.contents(POOL, IMPLICIT, image.parent)
-    assert message in tpm_host.virsh_fails(*(["start", "guest"] if managed else ["restore", image]))
+    said = tpm_host.virsh_fails(*(["start", "guest"] if managed else ["restore", image]))
+    assert re.search(message, said), said
     assert tpm_host.contents(POOL, IMPLICIT, image.parent) == before
     assert guest.state() == "shut off"
     tpm_host.wait_for_none("swtpm")
 
 
+@pytest.mark.parametrize("described", [True, False], ids=["described", "no-description"])
 @pytest.mark.parametrize("source", [ONE, xmls.tpm_emulator()], ids=["volume", "implicit"])
-def test_restored_on_another_tpm(tpm_host, tmp_path, source):
-    """A volume of which the saved guest knows nothing is not overwritten with its TPM."""
+def test_restored_on_another_tpm(tpm_host, tmp_path, source, described):
+    """A volume of which the saved guest knows nothing is not overwritten with its TPM, nor one
+    whose identity is not known."""
     for name in ("one", "two"):
         tpm_host.create_volume(name)
+    if not described:
+        tpm_host.path(f"{POOL}/two.tpm.xml").unlink()
     guest = tpm_host.define_guest(tpm=source)
     guest.start()
     image = tmp_path / "image"
     tpm_host.virsh("save", "guest", image)
     changed = image_xml(tpm_host, image, "<tpm.*</tpm>", TWO)
     before = tpm_host.contents(POOL, IMPLICIT, tmp_path)
-    assert "volume" in tpm_host.virsh_fails("restore", image, "--xml", changed)
+    assert "TPM volume 'two' of pool 'tpm' has " in tpm_host.virsh_fails("restore", image, "--xml", changed)
     assert tpm_host.contents(POOL, IMPLICIT, tmp_path) == before
+
+
+# What changes between look-up and lock
+
+def waits_for_reader(path):
+    """Whether a process waits in open() for somebody to read from a pipe: openat is system call
+    257, or 2."""
+    for name in Path("/proc").glob("[0-9]*/task/*/syscall"):
+        with contextlib.suppress(OSError):
+            if name.read_text().split()[0] in ("257", "2"):
+                return stat.S_ISFIFO(path.stat().st_mode)
+    return False
+
+
+def change_while_starting(guest, change):
+    """Start a guest, and change something when libvirt has looked up the volume, and not locked it
+    yet: it opens the file of the guest's console in between. Returns what virsh said."""
+    console = guest.host.path(f"{GUEST_DIR}/{guest.name}.console")
+    console.unlink(missing_ok=True)
+    os.mkfifo(console, 0o666)
+    starting = subprocess.Popen(["virsh", "-q", "start", guest.name], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for("virtqemud opens the console", lambda: waits_for_reader(console), timeout=30)
+        change()
+    finally:
+        reader = os.open(console, os.O_RDONLY | os.O_NONBLOCK)
+    said = starting.communicate(timeout=30)[1]
+    os.close(reader)
+    console.unlink()
+    assert starting.returncode, "it has started"
+    return said
+
+
+@pytest.mark.parametrize("command", ["managedsave", "start"])
+def test_another_volume_while_starting(tpm_host, command):
+    """Which holds another TPM by now: it is not overwritten with the one that was saved, nor is
+    the guest started with it unawares."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=ONE)
+    guest.define("idle")
+    if command == "managedsave":
+        guest.start()
+        tpm_host.virsh("managedsave", "guest")
+    said = change_while_starting(guest, lambda: create_again(tpm_host))
+    assert "TPM volume 'one' of pool 'tpm' has changed while the guest was starting" in said
+    assert guest.state() == "shut off"
+    tpm_host.wait_for_none("swtpm")
+    # It is as it was made: certificates and state are of one TPM.
+    tpm_host.opens_in_swtpm(f"{POOL}/one")
+    if command == "managedsave":
+        tpm_host.virsh("managedsave-remove", "guest")
+    guest.start()
+
+
+def test_another_secret_while_starting(tpm_host):
+    secrets = [tpm_host.define_secret(PASSPHRASE, f"tpm-{name}") for name in ("one", "two")]
+    tpm_host.create_volume("one", encryption="vtpm", secret=secrets[0])
+    guest = tpm_host.define_guest(tpm=ONE)
+    guest.define("idle")
+
+    def change():
+        sidecar = tpm_host.path(f"{POOL}/one.tpm.xml")
+        sidecar.write_text(sidecar.read_text().replace(*secrets))
+
+    said = change_while_starting(guest, change)
+    assert "TPM volume 'one' of pool 'tpm' has changed while the guest was starting" in said
+    guest.start()
 
 
 # What leaves the volume alone
@@ -627,6 +700,71 @@ def test_device_commands(watched, guest, action, options, kind, tpm):
     said = host.virsh_fails(f"{action}-device", "guest", "/dev/stdin", *options, input=tpm)
     assert f"{kind} {action} of device 'tpm' is not supported" in said
     assert (host.virsh("dumpxml", "guest"), host.virsh("dumpxml", "guest", "--inactive")) == before
+
+
+# Clients that know less
+
+def without_reference(text):
+    """Domain XML as it is written by a client that knows neither <storage> nor <source>."""
+    changed = re.sub("<storage [^>]*volume=[^>]*/>|<source type='volume'[^>]*/>", "", text)
+    assert changed != text
+    return changed
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("options", [[], ["--inactive"]], ids=["live", "inactive"])
+def test_definition_that_lost_the_reference(watched, guest, running, options):
+    """The guest would start with an empty TPM."""
+    host = watched.host
+    if running:
+        guest.start()
+    text = without_reference(host.virsh("dumpxml", "guest", *options))
+    before = host.path("/etc/libvirt/qemu/guest.xml").read_text()
+    said = host.virsh_fails("define", "/dev/stdin", input=text)
+    assert "the TPM of domain 'guest' is on volume 'one' of storage pool 'tpm', but the new definition" in said
+    assert host.path("/etc/libvirt/qemu/guest.xml").read_text() == before
+    assert reference(host) == reference(host, "guest", "--inactive") == refers("one")
+    # Nor does another way to start it help.
+    if not running:
+        assert "the TPM of domain 'guest' is on volume 'one'" in host.virsh_fails(
+            "create", "/dev/stdin", input=text)
+    host.daemon("restart", "virtqemud")
+    assert reference(host, "guest", "--inactive") == refers("one")
+
+
+def test_transient_domain_that_is_defined_without_the_reference(watched, guest):
+    host = watched.host
+    host.virsh("undefine", "guest")
+    host.virsh("create", "/dev/stdin", input=guest.xml("idle"))
+    text = without_reference(host.virsh("dumpxml", "guest", "--inactive"))
+    assert "is on volume 'one'" in host.virsh_fails("define", "/dev/stdin", input=text)
+    host.virsh("define", "/dev/stdin", input=guest.xml("idle"))
+    assert reference(host, "guest", "--inactive") == refers("one")
+
+
+@pytest.mark.parametrize("tpm", [
+    "", xmls.tpm_emulator(inner="<source type='dir' path='/var/lib/libvirt/images/state'/>"),
+    xmls.tpm_volume("two")], ids=["none", "source", "volume"])
+def test_reference_that_is_given_up_on_purpose(watched, guest, tpm):
+    host = watched.host
+    guest.tpm = tpm
+    guest.define("info")
+    if not tpm:
+        guest.tpm = xmls.tpm_emulator()
+        guest.define("info")
+    assert host.domain_tpm("guest", "--inactive").find("storage") is None or "two" in tpm
+
+
+def test_defined_as_it_was_dumped_from_a_running_guest(watched, guest):
+    """Under another name; what is told of the running TPM is not kept."""
+    host = watched.host
+    guest.start()
+    other = host.virsh("dumpxml", "guest", "--security-info").replace(guest.uuid, str(uuid.uuid4())).replace(
+        "<name>guest<", "<name>other<")
+    assert "encrypted='no'" in other
+    host.virsh("define", "/dev/stdin", input=other)
+    for text in (host.path("/etc/libvirt/qemu/other.xml").read_text(), host.virsh("dumpxml", "other")):
+        assert "<source type='volume'/>" in text
 
 
 # The clients of the distribution

@@ -104,6 +104,21 @@ def test_pool_of_another_name(tpm_host, target):
     assert list(target.contents(POOL)) == []
 
 
+def test_persistent_definition_has_no_identity(tpm_host, target):
+    """Even if what is to stay is given as it is dumped from the running guest."""
+    tpm_host.create_volume("one")
+    make_place(tpm_host, target)
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    xml = tpm_host.path("/var/lib/libvirt/live.xml")
+    xml.write_text(tpm_host.virsh("dumpxml", "guest", "--security-info"))
+    assert f"<source type='volume' uuid='{tpm_host.identity('one')}'" in xml.read_text()
+    guest.migrate(target, "--persistent-xml", xml)
+    assert target.domain_tpm().find("backend/source").get("uuid") == tpm_host.identity("one")
+    assert "<source type='volume'/>" in target.path("/etc/libvirt/qemu/guest.xml").read_text()
+    assert target.domain_tpm("guest", "--inactive").find("backend/source").attrib == {"type": "volume"}
+
+
 @pytest.mark.guest
 def test_there_back_and_there_again(tpm_host, target):
     """What is left behind is older, and replaced."""
@@ -171,16 +186,17 @@ def test_refused_places(tpm_host, target):
     guest, sealed = start_guest(tpm_host)
     uuid = tpm_host.identity("one")
 
+    target.create_volume("other")
     is_refused(guest, target, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
 
     target.create_volume("one")
-    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' is for another TPM.*'{uuid}'")
+    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has identity .*, expected '{uuid}'")
     target.virsh("vol-delete", "one", "--pool", "tpm")
 
     target.create_volume("one", tpm="<tpm manufacture='no'/>")
-    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' is for another TPM")
+    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has identity .*, expected '{uuid}'")
     target.path(f"{POOL}/one.tpm.xml").unlink()
-    is_refused(guest, target, f"not known which TPM volume 'one' of pool 'tpm' is for.*'{uuid}'.*one.tpm.xml")
+    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has no identity, expected '{uuid}'.*one.tpm.xml")
     target.virsh("vol-delete", "one", "--pool", "tpm")
 
     place = make_place(tpm_host, target)

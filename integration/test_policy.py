@@ -102,6 +102,42 @@ def test_snapshot(tpm_host, policy):
     assert refused(tpm_host, "snapshot-revert", "guest", "snap")
 
 
+def test_snapshot_of_a_running_guest(tpm_host, policy):
+    """The guest has been given a volume since, and goes on with that."""
+    tpm_host.path(ELSEWHERE).mkdir()
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest()
+    guest.start()
+    tpm_host.virsh("snapshot-create-as", "guest", "snap", "--memspec", f"file={SAVED}")
+    tpm_host.virsh("destroy", "guest")
+    guest.tpm = xmls.tpm_volume("one")
+    guest.start()
+    policy(1)
+    pid = guest.pid("qemu")
+    inactive = tpm_host.virsh("dumpxml", "guest", "--inactive")
+    for force in ([], ["--force"]):
+        assert refused(tpm_host, "snapshot-revert", "guest", "snap", *force)
+        assert guest.state() == "running"
+        assert guest.pid("qemu") == pid
+        assert tpm_host.virsh("dumpxml", "guest", "--inactive") == inactive
+
+
+def test_revert_that_starts(tpm_host, policy):
+    """To a snapshot without memory, which is started after."""
+    tpm_host.path(ELSEWHERE).mkdir()
+    disk = tpm_host.path(f"{ELSEWHERE}/disk.qcow2")
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M")
+    guest = tpm_host.define_guest(tpm=f"{xmls.tpm_emulator()}\n{xmls.disk(disk)}")
+    tpm_host.virsh("snapshot-create-as", "guest", "snap")
+    guest.start()
+    policy(1)
+    pid = guest.pid("qemu")
+    assert refused(tpm_host, "snapshot-revert", "guest", "snap", "--running")
+    assert guest.pid("qemu") == pid
+    tpm_host.virsh("snapshot-revert", "guest", "snap")
+    assert guest.state() == "shut off"
+
+
 def test_incoming_migration(host, other_host):
     guest = host.define_guest()
     other_host.install_guest()

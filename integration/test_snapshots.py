@@ -94,7 +94,7 @@ def test_revert_refuses_another_identity(tpm_host, guest, running):
         guest.wait_report("FAILED unsealing")
     before = tpm_host.contents(POOL)
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
-    assert re.search("TPM volume 'one' of pool 'tpm' is for another TPM", said), said
+    assert re.search("TPM volume 'one' of pool 'tpm' has identity .*, expected", said), said
     assert guest.state() == ("running" if running else "shut off")
     assert tpm_host.contents(POOL) == before
     tpm_host.virsh_fails("snapshot-revert", "guest", "then", "--force")
@@ -118,8 +118,52 @@ def test_offline_internal_snapshot_of_a_guest_without_volume(tpm_host, guest):
     tpm_host.virsh("snapshot-delete", "guest", "then")
 
 
-def test_snapshot_of_disks_only(tpm_host, guest):
-    """Says by its name that it is of nothing else."""
+LEFT_OUT = "snapshot 'then' of domain 'guest' does not include the TPM on volume 'one' of pool 'tpm'"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_snapshot_without_memory(tpm_host, guest, running):
+    """It leaves the TPM out, which is logged; and so does a revert to it, which needs force."""
+    if running:
+        guest.start()
     before = tpm_host.contents(POOL)
-    tpm_host.virsh("snapshot-create-as", "guest", "then", "--disk-only")
+    tpm_host.virsh("snapshot-create-as", "guest", "then", "--disk-only",
+                   "--diskspec", f"sda,snapshot=external,file={IMAGES}/overlay")
     assert tpm_host.contents(POOL) == before
+    assert LEFT_OUT in tpm_host.log()
+
+    pid = guest.pid("qemu") if running else None
+    images = tpm_host.contents(IMAGES)
+    xml = tpm_host.virsh("dumpxml", "guest")
+    said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
+    assert "revert requires force: snapshot 'then' does not include the TPM on volume 'one' of pool 'tpm'" in said
+    assert guest.state() == ("running" if running else "shut off")
+    assert not running or guest.pid("qemu") == pid
+    assert tpm_host.contents(IMAGES) == images
+    assert tpm_host.virsh("dumpxml", "guest") == xml
+
+    tpm_host.virsh("snapshot-revert", "guest", "then", "--force")
+    assert guest.state() == "shut off"
+    assert tpm_host.contents(POOL).keys() == before.keys()
+
+
+def test_internal_snapshot_of_before(tpm_host, guest):
+    """Such as a guest has that was given its volume later."""
+    volume = guest.tpm
+    guest.tpm = guest.tpm.replace(xmls.tpm_volume("one"), "")
+    guest.define("info")
+    tpm_host.virsh("snapshot-create-as", "guest", "then")
+    guest.tpm = volume
+    guest.define("info")
+    said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
+    assert "snapshot 'then' does not include the TPM on volume 'one' of pool 'tpm'" in said
+    tpm_host.virsh("snapshot-revert", "guest", "then", "--force")
+    assert tpm_host.virsh("snapshot-current", "guest", "--name") == "then"
+
+
+def test_snapshot_with_memory_is_not_complained_of(tpm_host, guest):
+    guest.start()
+    tpm_host.virsh("snapshot-create-as", "guest", "then", *memory_options("external"))
+    assert LEFT_OUT not in tpm_host.log()
+    tpm_host.virsh("snapshot-revert", "guest", "then")
+    assert guest.state() == "running"

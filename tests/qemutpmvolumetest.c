@@ -14,6 +14,7 @@
 
 #ifdef F_OFD_SETLK
 
+# include "datatypes.h"
 # include "conf/domain_conf_tpm.h"
 # include "qemu/qemu_domain.h"
 # include "qemu/qemu_tpm_volume.h"
@@ -36,8 +37,78 @@ struct _testVolume {
     bool incoming;       /* the guest comes from another host */
     bool busy;           /* something else has the volume's lock */
     bool handover;       /* swtpm can hand its own lock over to another host */
+    const char *described; /* the volume's <tpm> when it is locked; NULL: as before */
+    const char *moved;   /* and its path; NULL: as before */
+    bool othersecret;    /* and it has another secret */
     const char *arguments;
     const char *error;   /* what an error says, in place of arguments */
+};
+
+
+/* What the storage driver says. */
+static const testVolume *testCurrent;
+static const char *testPath;
+
+
+static virStoragePoolPtr
+testStoragePoolLookupByName(virConnectPtr conn,
+                            const char *name)
+{
+    const unsigned char uuid[VIR_UUID_BUFLEN] = { 1 };
+
+    return virGetStoragePool(conn, name, uuid, NULL, NULL);
+}
+
+
+static int
+testStoragePoolIsActive(virStoragePoolPtr pool G_GNUC_UNUSED)
+{
+    return 1;
+}
+
+
+static char *
+testStoragePoolGetXMLDesc(virStoragePoolPtr pool,
+                          unsigned int flags G_GNUC_UNUSED)
+{
+    return g_strdup_printf("<pool type='tpm'><name>%s</name>"
+                           "<target><path>/pool</path></target></pool>", pool->name);
+}
+
+
+static virStorageVolPtr
+testStorageVolLookupByName(virStoragePoolPtr pool,
+                           const char *name)
+{
+    return virGetStorageVol(pool->conn, pool->name, name, testPath, NULL, NULL);
+}
+
+
+static char *
+testStorageVolGetXMLDesc(virStorageVolPtr vol,
+                         unsigned int flags G_GNUC_UNUSED)
+{
+    const char *encryption = "<encryption format='vtpm'><secret type='passphrase'"
+        " uuid='00000000-0000-0000-0000-000000000000'/></encryption>";
+    const char *other = "<encryption format='vtpm'><secret type='passphrase'"
+        " uuid='3f1f8a2e-6c0b-4a57-9d0e-0f6a5b1c2d3e'/></encryption>";
+
+    return g_strdup_printf("<volume type='file'><name>%s</name><target><path>%s</path>"
+                           "<format type='raw'/>%s</target>%s</volume>",
+                           vol->name,
+                           testCurrent->moved ? testCurrent->moved : testPath,
+                           testCurrent->othersecret ? other :
+                           testCurrent->secret ? encryption : "",
+                           testCurrent->described ? testCurrent->described : "");
+}
+
+
+static virStorageDriver testStorageDriver = {
+    .storagePoolLookupByName = testStoragePoolLookupByName,
+    .storagePoolIsActive = testStoragePoolIsActive,
+    .storagePoolGetXMLDesc = testStoragePoolGetXMLDesc,
+    .storageVolLookupByName = testStorageVolLookupByName,
+    .storageVolGetXMLDesc = testStorageVolGetXMLDesc,
 };
 
 
@@ -107,27 +178,65 @@ testDomainNew(const testVolume *test,
 }
 
 
-/* What swtpm is told, with the volume's path shortened. Where swtpm takes the
- * lock, it must be free by then. */
+/* Whether, from the moment when a program is started in place of swtpm, nobody
+ * else gets a lock of any kind, and in the end it has one that swtpm can turn
+ * into its own: a POSIX one, by which alone a process is named. */
+static int
+testLockOfProgram(virCommand *cmd,
+                  const char *path,
+                  bool posix)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDWR);
+    gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    struct flock fl = { .l_pid = 0 };
+    pid_t pid = -1;
+    int ret = -1;
+
+    if (virCommandRunAsync(cmd, &pid) < 0)
+        return -1;
+
+    do {
+        if (virTPMStateLock(fd) == 0 || virTPMStateLockShared(fd) == 0) {
+            fprintf(stderr, "the lock was free for a moment\n");
+            break;
+        }
+
+        fl = (struct flock) { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+        if (fcntl(fd, F_GETLK, &fl) == 0 && fl.l_type == F_WRLCK &&
+            fl.l_pid == (posix ? pid : -1))
+            ret = 0;
+    } while (ret < 0 && g_get_monotonic_time() < end);
+
+    virCommandAbort(cmd);
+    return ret;
+}
+
+
+/* What swtpm is told, with the volume's path shortened. A program that waits
+ * runs in its place. */
 static int
 testStart(const testVolume *test,
           virDomainObj *vm,
           const char *path)
 {
     virDomainTPMDef *tpm = vm->def->tpms[0];
-    g_autoptr(virCommand) cmd = virCommandNew("swtpm");
+    g_autofree char *program = g_strdup_printf("%s.swtpm", path);
+    g_autoptr(virCommand) cmd = virCommandNew(program);
     g_autoptr(qemuTPMVolume) volume = NULL;
     g_autofree char *actual = NULL;
-    g_autofree char *expected = virStringReplace(test->arguments, "PATH", path);
+    g_autofree char *expected = NULL;
     bool swtpmLocks = strstr(test->arguments, ",lock");
-    VIR_AUTOCLOSE fd = -1;
+
+    if (virFileWriteStr(program, "#!/bin/sh\nexec sleep 60\n", 0700) < 0)
+        return -1;
 
     if (qemuTPMVolumeOpen(&driver, vm, tpm, test->incoming, &volume) < 0 ||
         qemuTPMVolumePass(&driver, volume, tpm, cmd) < 0 ||
         !(actual = virCommandToString(cmd, false)))
         return -1;
 
-    if (STRNEQ(actual, expected)) {
+    expected = virStringReplace(test->arguments, "PATH", path);
+    if (STRNEQ(strchr(actual, ' ') + 1, expected)) {
         virTestDifference(stderr, expected, actual);
         return -1;
     }
@@ -137,13 +246,11 @@ testStart(const testVolume *test,
         return -1;
     }
 
-    fd = open(path, O_RDWR);
-    if (!test->busy && (virTPMStateLock(fd) == 0) != swtpmLocks) {
-        fprintf(stderr, "the lock is held, or free, where it should not be\n");
-        return -1;
-    }
+    /* the other host's swtpm has it */
+    if (test->busy)
+        return 0;
 
-    return 0;
+    return testLockOfProgram(cmd, path, swtpmLocks);
 }
 
 
@@ -185,6 +292,8 @@ testSwtpm(const void *opaque)
     path = g_strdup_printf("%s/guest1", dir);
     sharedDirs[0] = test->shared ? dir : NULL;
     driver.config->sharedFilesystems = sharedDirs;
+    testCurrent = test;
+    testPath = path;
     g_setenv(TEST_TPM_ENV_VAR, test->handover ? TPM_VER_2_0 "," TPM_HANDOVER : TPM_VER_2_0, true);
 
     if ((vm = testDomainNew(test, path)) &&
@@ -218,20 +327,9 @@ testOtherDriver(const void *opaque G_GNUC_UNUSED)
 
 
 static int
-mymain(void)
+testVolumes(void)
 {
-    g_autoptr(GHashTable) capslatest = testQemuGetLatestCaps();
-    g_autoptr(GHashTable) capscache = virHashNew(virObjectUnref);
     int ret = 0;
-
-    if (qemuTestDriverInit(&driver) < 0)
-        return EXIT_FAILURE;
-
-    qemuTestSetHostArch(&driver, VIR_ARCH_X86_64);
-
-    if (testQemuInsertRealCaps(driver.qemuCapsCache, "x86_64", "latest", "",
-                               capslatest, capscache, NULL, NULL) < 0)
-        return EXIT_FAILURE;
 
 # define DO_TEST(name, ...) \
     do { \
@@ -240,7 +338,7 @@ mymain(void)
             ret = -1; \
     } while (0)
 
-# define STATE "swtpm --tpmstate backend-uri=file://PATH"
+# define STATE "--tpmstate backend-uri=file://PATH"
 # define KEYS " --key pwdfd=25,mode=aes-256-cbc --migration-key pwdfd=25,mode=aes-256-cbc"
 
     DO_TEST("clear", .fixture = "tpm2", .arguments = STATE);
@@ -248,6 +346,17 @@ mymain(void)
     DO_TEST("in use", .fixture = "tpm2", .busy = true, .error = "is in use by process");
     DO_TEST("blank", .error = "is blank");
     DO_TEST("a newer swtpm", .fixture = "tpm2", .handover = true, .arguments = STATE);
+
+# define CHANGED "has changed while the guest was starting"
+# define IDENTITY "<tpm><uuid>3f1f8a2e-6c0b-4a57-9d0e-0f6a5b1c2d3e</uuid></tpm>"
+
+    DO_TEST("another identity", .fixture = "tpm2", .described = IDENTITY, .error = CHANGED);
+    DO_TEST("another version", .fixture = "tpm2", .described = "<tpm version='1.2'/>",
+            .error = CHANGED);
+    DO_TEST("another path", .fixture = "tpm2", .moved = "/elsewhere", .error = CHANGED);
+    DO_TEST("another secret", .fixture = "tpm2-encrypted", .secret = true,
+            .othersecret = true, .error = CHANGED);
+    DO_TEST("a secret", .fixture = "tpm2", .othersecret = true, .error = CHANGED);
 
     DO_TEST("incoming", .fixture = "tpm2", .incoming = true, .arguments = STATE);
     DO_TEST("incoming to blank", .incoming = true, .arguments = STATE);
@@ -267,6 +376,33 @@ mymain(void)
     DO_TEST("shared, a newer swtpm, incoming", .fixture = "tpm2", .shared = true,
             .handover = true, .incoming = true, .busy = true,
             .arguments = STATE ",lock --migration release-lock-outgoing,incoming");
+
+    return ret;
+}
+
+
+static int
+mymain(void)
+{
+    g_autoptr(GHashTable) capslatest = testQemuGetLatestCaps();
+    g_autoptr(GHashTable) capscache = virHashNew(virObjectUnref);
+    g_autoptr(virConnect) conn = virGetConnect();
+    int ret = 0;
+
+    conn->storageDriver = &testStorageDriver;
+    virSetConnectStorage(conn);
+
+    if (qemuTestDriverInit(&driver) < 0)
+        return EXIT_FAILURE;
+
+    qemuTestSetHostArch(&driver, VIR_ARCH_X86_64);
+
+    if (testQemuInsertRealCaps(driver.qemuCapsCache, "x86_64", "latest", "",
+                               capslatest, capscache, NULL, NULL) < 0)
+        return EXIT_FAILURE;
+
+    if (testVolumes() < 0)
+        ret = -1;
 
     if (virTestRun("a driver without TPM volumes", testOtherDriver, NULL) < 0)
         ret = -1;

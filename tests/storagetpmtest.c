@@ -363,7 +363,7 @@ static int
 testName(const void *opaque)
 {
     const testNameData *data = opaque;
-    int rc = virStorageTPMFileCheckName(data->name);
+    int rc = virStorageVolTPMNameCheck(data->name);
 
     if (virStorageTPMFileIsVolume(data->name) != !data->fault)
         return -1;

@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include "domain_conf_tpm.h"
+#include "storage_conf_tpm.h"
 #include "viralloc.h"
 #include "virerror.h"
 #include "virstring.h"
@@ -225,6 +226,68 @@ virDomainTPMVolumeFormatStorage(virBuffer *buf,
     virBufferEscapeString(&attrBuf, " volume='%s'", def->data.emulator.srcpool->volume);
 
     virXMLFormatElement(buf, "storage", &attrBuf, NULL);
+}
+
+
+int
+virDomainTPMVolumeValidate(const virDomainTPMDef *def)
+{
+    const virStorageSourcePoolDef *src = def->data.emulator.srcpool;
+
+    if (!virDomainTPMDefHasVolume(def))
+        return 0;
+
+    if (virStringIsEmpty(src->pool)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("<storage> of the TPM on volume '%1$s' has an empty pool name: leave 'pool' out for the pool '%2$s'"),
+                       src->volume, VIR_DOMAIN_TPM_VOLUME_POOL_DEFAULT);
+        return -1;
+    }
+
+    return virStorageVolTPMNameCheck(src->volume);
+}
+
+
+/* The TPM of a domain that is on a volume, or NULL. */
+static const virDomainTPMDef *
+virDomainTPMVolumeFind(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        if (virDomainTPMDefHasVolume(def->tpms[i]))
+            return def->tpms[i];
+    }
+
+    return NULL;
+}
+
+
+int
+virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
+                                const virDomainDef *def)
+{
+    const virDomainTPMDef *volume = virDomainTPMVolumeFind(old);
+    size_t i;
+
+    if (!volume)
+        return 0;
+
+    for (i = 0; i < def->ntpms; i++) {
+        const virDomainTPMDef *tpm = def->tpms[i];
+
+        if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR ||
+            tpm->data.emulator.source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DEFAULT)
+            continue;
+
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the TPM of domain '%1$s' is on volume '%2$s' of storage pool '%3$s', but the new definition names neither <storage> nor <source>, so that the guest would start with an empty TPM: keep both elements, or remove the TPM from the domain first if that is what you want"),
+                       def->name, volume->data.emulator.srcpool->volume,
+                       volume->data.emulator.srcpool->pool);
+        return -1;
+    }
+
+    return 0;
 }
 
 

@@ -69,6 +69,34 @@ void virDomainTPMVolumeFormatStorage(virBuffer *buf,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
+ * virDomainTPMVolumeValidate:
+ * @def: any TPM
+ *
+ * Makes sure that the names in <storage> are such as a pool and a volume can
+ * have.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int virDomainTPMVolumeValidate(const virDomainTPMDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virDomainTPMVolumeCheckRedefine:
+ * @old: definition of a domain
+ * @def: what a client gives as its new one
+ *
+ * Refuses a domain that would leave the volume of its TPM for a state that
+ * libvirt makes by itself: a client that writes only those elements that it
+ * knows drops <storage> and <source>, and the guest would start with an empty
+ * TPM. A domain without a TPM, or with one that has another <source>, is meant.
+ *
+ * Returns 0 if @def may replace @old, -1 with an error reported otherwise.
+ */
+int virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
+                                    const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virDomainTPMVolumeCheckABIStability:
  * @src: TPM of a domain
  * @dst: the same TPM in what is to replace the domain's definition

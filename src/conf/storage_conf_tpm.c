@@ -14,6 +14,7 @@
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virlog.h"
+#include "virstring.h"
 #include "viruuid.h"
 #include "virxml.h"
 
@@ -25,6 +26,79 @@ VIR_ENUM_IMPL(virStorageVolTPMIdentity,
               VIR_STORAGE_VOL_TPM_IDENTITY_LAST,
               "default", "copy", "new",
 );
+
+
+bool
+virStorageVolTPMNameHasControlChars(const char *name)
+{
+    for (; *name; name++) {
+        if (g_ascii_iscntrl(*name))
+            return true;
+    }
+
+    return false;
+}
+
+
+virStorageVolTPMName
+virStorageVolTPMNameJudge(const char *name)
+{
+    if (*name == '\0')
+        return VIR_STORAGE_VOL_TPM_NAME_EMPTY;
+    if (*name == '.')
+        return VIR_STORAGE_VOL_TPM_NAME_DOT;
+    if (strlen(name) > VIR_STORAGE_VOL_TPM_NAME_MAX)
+        return VIR_STORAGE_VOL_TPM_NAME_LONG;
+    /* what is not UTF-8 has no place in XML */
+    if (strpbrk(name, "/,\\") || virStorageVolTPMNameHasControlChars(name) ||
+        !g_utf8_validate(name, -1, NULL))
+        return VIR_STORAGE_VOL_TPM_NAME_CHARACTER;
+    if (virStringHasSuffix(name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX))
+        return VIR_STORAGE_VOL_TPM_NAME_SIDECAR;
+
+    return VIR_STORAGE_VOL_TPM_NAME_GOOD;
+}
+
+
+int
+virStorageVolTPMNameCheck(const char *name)
+{
+    switch (virStorageVolTPMNameJudge(name)) {
+    case VIR_STORAGE_VOL_TPM_NAME_GOOD:
+        return 0;
+
+    case VIR_STORAGE_VOL_TPM_NAME_EMPTY:
+        virReportError(VIR_ERR_INVALID_ARG, "%s",
+                       _("the name of a TPM volume cannot be empty"));
+        return -1;
+
+    case VIR_STORAGE_VOL_TPM_NAME_DOT:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name begins with a dot"),
+                       name);
+        return -1;
+
+    case VIR_STORAGE_VOL_TPM_NAME_LONG:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name is longer than %2$d bytes"),
+                       name, VIR_STORAGE_VOL_TPM_NAME_MAX);
+        return -1;
+
+    case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name contains a slash, comma, backslash or control character"),
+                       name);
+        return -1;
+
+    case VIR_STORAGE_VOL_TPM_NAME_SIDECAR:
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a TPM volume cannot be named '%1$s': the name ends in '%2$s'"),
+                       name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX);
+        return -1;
+    }
+
+    return -1;
+}
 
 
 void

@@ -15,6 +15,54 @@
 #define VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT (1024ULL * 1024)
 #define VIR_STORAGE_VOL_TPM_CAPACITY_MAX (16ULL * 1024 * 1024)
 
+/* The name of a volume is NAME_MAX long at most, less what its sidecar's and a
+ * temporary's name add to it, in bytes. */
+#define VIR_STORAGE_VOL_TPM_NAME_MAX 230
+
+/* The sidecar of volume NAME is NAME.tpm.xml. */
+#define VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX ".tpm.xml"
+
+typedef enum {
+    VIR_STORAGE_VOL_TPM_NAME_GOOD,
+    VIR_STORAGE_VOL_TPM_NAME_EMPTY,
+    VIR_STORAGE_VOL_TPM_NAME_DOT,       /* begins with one, as temporaries do */
+    VIR_STORAGE_VOL_TPM_NAME_LONG,
+    VIR_STORAGE_VOL_TPM_NAME_CHARACTER, /* contains one that no volume's name may contain */
+    VIR_STORAGE_VOL_TPM_NAME_SIDECAR,   /* is that of a sidecar */
+} virStorageVolTPMName;
+
+/**
+ * virStorageVolTPMNameHasControlChars:
+ * @name: name or path of a file
+ *
+ * Unlike virStringHasControlChars() takes newlines and tabs for such.
+ */
+bool virStorageVolTPMNameHasControlChars(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMNameJudge:
+ * @name: name of a file
+ *
+ * Returns whether a volume may have that name, and if not why: no '/', comma
+ * (it ends an option of swtpm), backslash (it breaks certificates) or control
+ * character, not longer than VIR_STORAGE_VOL_TPM_NAME_MAX, not that of a
+ * sidecar or temporary.
+ */
+virStorageVolTPMName virStorageVolTPMNameJudge(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMNameCheck:
+ * @name: name of a volume
+ *
+ * As virStorageVolTPMNameJudge().
+ *
+ * Returns 0 if a volume may have that name, -1 with an error reported otherwise.
+ */
+int virStorageVolTPMNameCheck(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
 /* What vol-create-from makes of its source. */
 typedef enum {
     VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT, /* copy */

@@ -40,7 +40,8 @@ VIR_LOG_INIT("qemu.qemu_tpm_volume");
 #define QEMU_TPM_VOLUME_LOG_MAX (64 * 1024)
 
 struct _qemuTPMVolume {
-    int fd;         /* the volume's file, with its lock unless swtpm takes its own */
+    int fd;         /* the volume's file, with its lock unless another host has it */
+    int passedfd;   /* the same in the process that is about to become swtpm */
     int identityfd; /* the lock on the TPM's identity; -1 if that is not known */
     bool encrypted;
     bool incoming;  /* the state comes in a migration stream */
@@ -54,6 +55,7 @@ qemuTPMVolumeNew(bool incoming)
     qemuTPMVolume *volume = g_new0(qemuTPMVolume, 1);
 
     volume->fd = -1;
+    volume->passedfd = -1;
     volume->identityfd = -1;
     volume->incoming = incoming;
     return volume;
@@ -144,48 +146,6 @@ qemuTPMVolumeGetPoolDef(virStoragePoolPtr pool,
 }
 
 
-/* Whether it is because of its file that the storage driver has no volume. */
-static bool
-qemuTPMVolumeReportFile(const virStoragePoolDef *pool,
-                        const virStorageSourcePoolDef *src)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, src->volume);
-    VIR_AUTOCLOSE fd = -1;
-    struct stat st;
-
-    if (strchr(src->volume, '/') || (lstat(path, &st) < 0 && errno == ENOENT))
-        return false;
-
-    fd = virTPMStateOpenUnlocked(path, src->pool, src->volume);
-    return fd < 0;
-}
-
-
-static virStorageVolPtr
-qemuTPMVolumeLookup(virStoragePoolPtr pool,
-                    const virStoragePoolDef *pooldef,
-                    const virStorageSourcePoolDef *src)
-{
-    virStorageVolPtr vol = virStorageVolLookupByName(pool, src->volume);
-
-    if (vol || virGetLastErrorCode() != VIR_ERR_NO_STORAGE_VOL)
-        return vol;
-
-    /* it may have come into the directory by other ways than the pool's */
-    if (virStoragePoolRefresh(pool, 0) == 0 &&
-        (vol = virStorageVolLookupByName(pool, src->volume)))
-        return vol;
-
-    if (qemuTPMVolumeReportFile(pooldef, src))
-        return NULL;
-
-    virReportError(VIR_ERR_NO_STORAGE_VOL,
-                   _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create, or run pool-refresh if it was put there otherwise"),
-                   src->volume, src->pool);
-    return NULL;
-}
-
-
 static virStorageVolDef *
 qemuTPMVolumeGetDef(virConnectPtr conn,
                     const virStorageSourcePoolDef *src)
@@ -197,13 +157,9 @@ qemuTPMVolumeGetDef(virConnectPtr conn,
 
     if (!(pool = qemuTPMVolumeLookupPool(conn, src)) ||
         !(pooldef = qemuTPMVolumeGetPoolDef(pool, src)) ||
-        !(vol = qemuTPMVolumeLookup(pool, pooldef, src)))
+        !(vol = virStorageVolLookupByName(pool, src->volume)) ||
+        !(xml = virStorageVolGetXMLDesc(vol, 0)))
         return NULL;
-
-    if (!(xml = virStorageVolGetXMLDesc(vol, 0))) {
-        ignore_value(qemuTPMVolumeReportFile(pooldef, src));
-        return NULL;
-    }
 
     return virStorageVolDefParse(pooldef, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY);
 }
@@ -258,7 +214,7 @@ qemuTPMVolumeSetVersion(virDomainTPMEmulatorDef *emulator,
 }
 
 
-/* Says rather that the volume holds no TPM, if that is why. */
+/* Reports unusable content in preference to a missing identity. */
 static int
 qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
                            const char *path)
@@ -275,8 +231,15 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
         virTPMStateRequire(&state, src->pool, src->volume) < 0)
         return -1;
 
+    if (!emulator->hasidentity) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' has no identity, so that the TPM of the guest cannot be stored on it: restore its description '%1$s.tpm.xml', and give the uuid in it to the <source> of the TPM in the guest's XML"),
+                       src->volume, src->pool);
+        return -1;
+    }
+
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("it is not known which TPM volume '%1$s' of pool '%2$s' is for, and the guest was running with the one with uuid '%3$s': bring back the volume's description '%1$s.tpm.xml'"),
+                   _("TPM volume '%1$s' of pool '%2$s' has no identity, expected '%3$s': restore its description '%1$s.tpm.xml'"),
                    src->volume, src->pool,
                    virUUIDFormat(emulator->identity, expected));
     return -1;
@@ -295,13 +258,13 @@ qemuTPMVolumeReportAnother(const virDomainTPMEmulatorDef *emulator,
 
     if (!emulator->hasidentity) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is for the TPM with uuid '%3$s', and it is not known whether the guest was running with that: if it was, give the uuid to the <source> of the TPM in the guest's XML"),
+                       _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', but that of the TPM with which the guest was running is not known: if it is the same, give the uuid to the <source> of the TPM in the guest's XML"),
                        src->volume, src->pool, found);
         return -1;
     }
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("TPM volume '%1$s' of pool '%2$s' is for another TPM, with uuid '%3$s', than the one with uuid '%4$s' that the guest was running with"),
+                   _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', expected '%4$s', with which the guest was running"),
                    src->volume, src->pool, found,
                    virUUIDFormat(emulator->identity, expected));
     return -1;
@@ -309,8 +272,8 @@ qemuTPMVolumeReportAnother(const virDomainTPMEmulatorDef *emulator,
 
 
 /* A guest whose memory is restored brings its TPM along, which replaces what is
- * on the volume: that has to be the same one. A guest that boots takes what is
- * there. */
+ * on the volume: only a volume that is known to be of that very TPM takes it. A
+ * guest that boots takes what is there. */
 static int
 qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
                          const virStorageVolDef *vol,
@@ -326,28 +289,40 @@ qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
         return 0;
     }
 
-    if (!known && emulator->hasidentity)
+    if (!known)
         return qemuTPMVolumeReportUnknown(emulator, vol->target.path);
 
-    if (known && (!emulator->hasidentity ||
-                  memcmp(emulator->identity, tpm->uuid, VIR_UUID_BUFLEN) != 0))
+    if (!emulator->hasidentity ||
+        memcmp(emulator->identity, tpm->uuid, VIR_UUID_BUFLEN) != 0)
         return qemuTPMVolumeReportAnother(emulator, tpm->uuid);
 
     return 0;
 }
 
 
+/* The secret of a volume, or NULL. */
+static const virSecretLookupTypeDef *
+qemuTPMVolumeGetSecret(const virStorageVolDef *vol)
+{
+    const virStorageEncryption *encryption = vol->target.encryption;
+
+    if (!encryption || encryption->nsecrets == 0)
+        return NULL;
+
+    return &encryption->secrets[0]->seclookupdef;
+}
+
+
 static void
 qemuTPMVolumeSetSecret(virDomainTPMDef *tpm,
-                       const virStorageEncryption *encryption)
+                       const virSecretLookupTypeDef *secret)
 {
     qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(tpm);
 
     virSecretLookupDefClear(&priv->volume.secret);
 
-    if (encryption && encryption->nsecrets > 0)
-        virSecretLookupDefCopy(&priv->volume.secret,
-                               &encryption->secrets[0]->seclookupdef);
+    if (secret)
+        virSecretLookupDefCopy(&priv->volume.secret, secret);
 }
 
 
@@ -369,7 +344,7 @@ qemuTPMVolumeResolve(virConnectPtr conn,
 
     g_free(emulator->source_path);
     emulator->source_path = g_strdup(vol->target.path);
-    qemuTPMVolumeSetSecret(tpm, vol->target.encryption);
+    qemuTPMVolumeSetSecret(tpm, qemuTPMVolumeGetSecret(vol));
 
     return 0;
 }
@@ -505,13 +480,22 @@ qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
 }
 
 
+/* Only this daemon may write there: whoever could replace the file of a lock
+ * would have two copies of one TPM run at the same time. */
+static char *
+qemuTPMVolumeIdentityDir(const virQEMUDriverConfig *cfg)
+{
+    return g_strdup_printf("%s/tpm-identity", cfg->stateDir);
+}
+
+
 static char *
 qemuTPMVolumeIdentityPath(const virDomainTPMEmulatorDef *emulator,
-                          const char *swtpmStateDir)
+                          const char *dir)
 {
     char uuid[VIR_UUID_STRING_BUFLEN];
 
-    return g_strdup_printf("%s/%s.lock", swtpmStateDir,
+    return g_strdup_printf("%s/%s.lock", dir,
                            virUUIDFormat(emulator->identity, uuid));
 }
 
@@ -519,12 +503,20 @@ qemuTPMVolumeIdentityPath(const virDomainTPMEmulatorDef *emulator,
 /* A copy of the volume, under another name, must not run at the same time. */
 static int
 qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
-                          const char *swtpmStateDir)
+                          const virQEMUDriverConfig *cfg)
 {
-    g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, swtpmStateDir);
+    g_autofree char *dir = qemuTPMVolumeIdentityDir(cfg);
+    g_autofree char *path = qemuTPMVolumeIdentityPath(emulator, dir);
     VIR_AUTOCLOSE fd = -1;
-    int rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd);
+    int rc;
     int ret;
+
+    if (g_mkdir_with_parents(dir, 0700) < 0) {
+        virReportSystemError(errno, _("cannot create directory '%1$s'"), dir);
+        return -1;
+    }
+
+    rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd);
 
     if (rc == -EAGAIN) {
         qemuTPMVolumeReportIdentityBusy(emulator, fd);
@@ -704,6 +696,77 @@ qemuTPMVolumeMakeRoom(const virStorageSourcePoolDef *src,
 }
 
 
+static bool
+qemuTPMVolumeSecretIsEqual(const virSecretLookupTypeDef *a,
+                           const virSecretLookupTypeDef *b)
+{
+    if (!b)
+        return a->type == VIR_SECRET_LOOKUP_TYPE_NONE;
+
+    if (a->type != b->type)
+        return false;
+
+    switch (a->type) {
+    case VIR_SECRET_LOOKUP_TYPE_UUID:
+        return memcmp(a->u.uuid, b->u.uuid, VIR_UUID_BUFLEN) == 0;
+    case VIR_SECRET_LOOKUP_TYPE_USAGE:
+        return STREQ(a->u.usage, b->u.usage);
+    case VIR_SECRET_LOOKUP_TYPE_NONE:
+    case VIR_SECRET_LOOKUP_TYPE_LAST:
+        break;
+    }
+
+    return true;
+}
+
+
+/* Whether the storage driver describes the volume as it did when the domain was
+ * prepared. */
+static bool
+qemuTPMVolumeIsUnchanged(virDomainTPMDef *tpm,
+                         const virStorageVolDef *vol)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    bool known = vol->tpm && vol->tpm->hasuuid;
+
+    if (STRNEQ(vol->target.path, emulator->source_path) ||
+        known != emulator->hasidentity ||
+        (known && memcmp(vol->tpm->uuid, emulator->identity, VIR_UUID_BUFLEN) != 0))
+        return false;
+
+    if (vol->tpm && vol->tpm->version != VIR_DOMAIN_TPM_VERSION_DEFAULT &&
+        vol->tpm->version != emulator->version)
+        return false;
+
+    return qemuTPMVolumeSecretIsEqual(&QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
+                                      qemuTPMVolumeGetSecret(vol));
+}
+
+
+/* Between look-up and lock the volume may have been deleted, and another one
+ * created in its place. Once the lock is held nobody can do that: what the
+ * storage driver says now is about the locked file. */
+static int
+qemuTPMVolumeVerify(virDomainTPMDef *tpm)
+{
+    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    g_autoptr(virConnect) conn = NULL;
+    g_autoptr(virStorageVolDef) vol = NULL;
+
+    if (!(conn = virGetConnectStorage()) ||
+        !(vol = qemuTPMVolumeGetDef(conn, src)))
+        return -1;
+
+    if (qemuTPMVolumeIsUnchanged(tpm, vol))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("TPM volume '%1$s' of pool '%2$s' has changed while the guest was starting: start it again"),
+                   src->volume, src->pool);
+    return -1;
+}
+
+
 int
 qemuTPMVolumeOpen(virQEMUDriver *driver,
                   virDomainObj *vm,
@@ -721,6 +784,7 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
 
     if (qemuTPMVolumeChooseLock(emulator, cfg, ret) < 0 ||
         qemuTPMVolumeOpenFile(emulator, ret) < 0 ||
+        qemuTPMVolumeVerify(tpm) < 0 ||
         virTPMStateProbe(ret->fd, emulator->source_path, &state) < 0 ||
         qemuTPMVolumeRequireContent(tpm, &state, ret) < 0 ||
         qemuTPMVolumeSettleEncryption(vm, emulator, ret) < 0 ||
@@ -729,7 +793,7 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
         return -1;
 
     if (emulator->hasidentity &&
-        (ret->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg->swtpmStateDir)) < 0)
+        (ret->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg)) < 0)
         return -1;
 
     if (qemuTPMVolumeMakeRoom(emulator->srcpool, ret) < 0)
@@ -785,6 +849,36 @@ qemuTPMVolumeAddKeys(virCommand *cmd,
 }
 
 
+/* Runs in the process that is about to become swtpm, which takes a lock of its
+ * own on the file, a POSIX one, when QEMU tells it to begin. That one conflicts
+ * with ours, even though both are one process's. So ours becomes a POSIX lock,
+ * by way of two shared ones, and nobody who writes gets one in between. It
+ * survives the execution of swtpm, whose own it then is. */
+static int
+qemuTPMVolumeConvertLock(void *opaque)
+{
+    const qemuTPMVolume *volume = opaque;
+    struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+    size_t i;
+
+    if (virTPMStateLockShared(volume->passedfd) < 0 ||
+        fcntl(volume->passedfd, F_SETLK, &fl) < 0 ||
+        fcntl(volume->passedfd, F_OFD_SETLK, &none) < 0) {
+        virReportSystemError(errno, "%s",
+                             _("cannot hand the lock of a TPM volume to swtpm"));
+        return -1;
+    }
+
+    /* a reader may have a shared one for a moment; then swtpm does this */
+    fl.l_type = F_WRLCK;
+    for (i = 0; fcntl(volume->passedfd, F_SETLK, &fl) < 0 && i < 5; i++)
+        g_usleep(10 * 1000);
+
+    return 0;
+}
+
+
 static void
 qemuTPMVolumePassFD(virCommand *cmd,
                     int *fd)
@@ -818,8 +912,14 @@ qemuTPMVolumePass(virQEMUDriver *driver,
         qemuTPMVolumeSetOwner(volume->fd, path, cfg) < 0)
         return -1;
 
-    if (volume->handsOver)
+    /* the source's swtpm has the lock, which is handed over later */
+    if (volume->handsOver && volume->incoming)
         VIR_FORCE_CLOSE(volume->fd);
+
+    if (volume->handsOver && !volume->incoming) {
+        volume->passedfd = volume->fd;
+        virCommandSetPreExecHook(cmd, qemuTPMVolumeConvertLock, volume);
+    }
 
     qemuTPMVolumePassFD(cmd, &volume->fd);
     qemuTPMVolumePassFD(cmd, &volume->identityfd);
@@ -848,6 +948,80 @@ qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
     }
 
     return 0;
+}
+
+
+/* The volume that the first such TPM of a domain is on, or NULL. */
+static const virStorageSourcePoolDef *
+qemuTPMVolumeFirst(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        if (virDomainTPMDefHasVolume(def->tpms[i]))
+            return def->tpms[i]->data.emulator.srcpool;
+    }
+
+    return NULL;
+}
+
+
+/* Whether a snapshot holds the guest's memory, and with it the TPM. */
+static bool
+qemuTPMVolumeSnapshotHasMemory(const virDomainSnapshotDef *snapdef)
+{
+    return snapdef->state == VIR_DOMAIN_SNAPSHOT_RUNNING ||
+        snapdef->state == VIR_DOMAIN_SNAPSHOT_PAUSED;
+}
+
+
+void
+qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
+                          const virDomainSnapshotDef *snapdef)
+{
+    const virStorageSourcePoolDef *src = qemuTPMVolumeFirst(def);
+
+    if (!src || qemuTPMVolumeSnapshotHasMemory(snapdef))
+        return;
+
+    VIR_WARN("snapshot '%s' of domain '%s' does not include the TPM on volume '%s' of pool '%s'",
+             snapdef->parent.name, def->name, src->volume, src->pool);
+}
+
+
+int
+qemuTPMVolumeCheckRevert(virDomainObj *vm,
+                         const virDomainSnapshotDef *snapdef,
+                         unsigned int flags)
+{
+    virQEMUDriver *driver = QEMU_DOMAIN_PRIVATE(vm)->driver;
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    const virDomainDef *def = snapdef->parent.dom;
+    const virStorageSourcePoolDef *src = NULL;
+    bool memory = qemuTPMVolumeSnapshotHasMemory(snapdef);
+
+    if (!memory && snapdef->parent.inactiveDom)
+        def = snapdef->parent.inactiveDom;
+
+    if (cfg->swtpmRequireVolume &&
+        (memory || flags & (VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING |
+                            VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED)) &&
+        qemuTPMVolumeRequire(def) < 0)
+        return -1;
+
+    if (memory || flags & VIR_DOMAIN_SNAPSHOT_REVERT_FORCE)
+        return 0;
+
+    if (!(src = qemuTPMVolumeFirst(vm->def)))
+        src = qemuTPMVolumeFirst(def);
+
+    if (!src)
+        return 0;
+
+    virReportError(VIR_ERR_SNAPSHOT_REVERT_RISKY,
+                   _("snapshot '%1$s' does not include the TPM on volume '%2$s' of pool '%3$s', which would stay as it is while the disks are reverted: keys of the guest may not fit"),
+                   snapdef->parent.name, src->volume, src->pool);
+    return -1;
 }
 
 
@@ -882,6 +1056,7 @@ qemuTPMVolumeStopped(virQEMUDriver *driver,
                      const virDomainDef *def)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    g_autofree char *dir = qemuTPMVolumeIdentityDir(cfg);
     size_t i;
 
     for (i = 0; i < def->ntpms; i++) {
@@ -891,7 +1066,7 @@ qemuTPMVolumeStopped(virQEMUDriver *driver,
         if (!virDomainTPMDefHasVolume(def->tpms[i]) || !emulator->hasidentity)
             continue;
 
-        path = qemuTPMVolumeIdentityPath(emulator, cfg->swtpmStateDir);
+        path = qemuTPMVolumeIdentityPath(emulator, dir);
         qemuTPMVolumeRemoveIdentity(path);
     }
 }
@@ -936,6 +1111,24 @@ qemuTPMVolumeEndLeftover(const char *path,
 }
 
 
+static void
+qemuTPMVolumeRemoveIdentities(const virQEMUDriverConfig *cfg)
+{
+    g_autofree char *folder = qemuTPMVolumeIdentityDir(cfg);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, folder) < 0)
+        return;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = g_strdup_printf("%s/%s", folder, ent->d_name);
+
+        qemuTPMVolumeRemoveIdentity(path);
+    }
+}
+
+
 void
 qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
 {
@@ -955,14 +1148,7 @@ qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
         qemuTPMVolumeEndLeftover(path, ent->d_name, ids);
     }
 
-    rewinddir(dir);
-
-    while (virDirRead(dir, &ent, NULL) > 0) {
-        g_autofree char *path = g_strdup_printf("%s/%s", cfg->swtpmStateDir, ent->d_name);
-
-        if (virStringHasSuffix(ent->d_name, ".lock"))
-            qemuTPMVolumeRemoveIdentity(path);
-    }
+    qemuTPMVolumeRemoveIdentities(cfg);
 }
 
 
@@ -1004,6 +1190,55 @@ qemuTPMVolumeIsFull(const char *path)
 }
 
 
+/* Returns the first directory above the volume that the account of swtpm cannot
+ * search, or NULL. */
+static char *
+qemuTPMVolumeFindClosedDir(const char *path,
+                           const virQEMUDriverConfig *cfg)
+{
+    const char *end = path;
+
+    while ((end = strchr(end + 1, '/'))) {
+        g_autofree char *dir = g_strndup(path, end - path);
+
+        if (virFileAccessibleAs(dir, X_OK, cfg->swtpm_user, cfg->swtpm_group) < 0)
+            return g_steal_pointer(&dir);
+    }
+
+    return NULL;
+}
+
+
+/* swtpm's own words tell the reason, but where it has none or does not know. */
+static void
+qemuTPMVolumeReportSwtpm(virQEMUDriver *driver,
+                         const virDomainTPMEmulatorDef *emulator,
+                         const char *log)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    g_autofree char *closed = NULL;
+
+    if (driver->privileged && strstr(log, "Permission denied") &&
+        (closed = qemuTPMVolumeFindClosedDir(emulator->source_path, cfg))) {
+        virReportSystemError(EACCES,
+                             _("swtpm, which runs as user %1$u, cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s': allow it to, for example with chmod o+x"),
+                             cfg->swtpm_user, closed, src->volume, src->pool);
+        return;
+    }
+
+    if (*log)
+        virTPMStateReportSwtpm(log, src->pool, src->volume);
+
+    /* a wrong passphrase is one however full the file system is */
+    if (virGetLastErrorCode() != VIR_ERR_AUTH_FAILED &&
+        qemuTPMVolumeIsFull(emulator->source_path))
+        virReportSystemError(ENOSPC,
+                             _("swtpm cannot write TPM volume '%1$s' of pool '%2$s'"),
+                             src->volume, src->pool);
+}
+
+
 /* swtpm tells by itself that it could not decrypt what QEMU has loaded; any other
  * line may be of no importance. */
 static void
@@ -1017,12 +1252,8 @@ qemuTPMVolumeReportLog(virDomainObj *vm,
         qemuTPMVolumeReportEncrypted(vm, src);
     else if (strstr(log, "with the migration key failed"))
         qemuTPMVolumeReportOtherPassphrase(vm, src);
-    else if (qemuTPMVolumeErrorIsTPM() && qemuTPMVolumeIsFull(emulator->source_path))
-        virReportSystemError(ENOSPC,
-                             _("swtpm can't write TPM volume '%1$s' of pool '%2$s'"),
-                             src->volume, src->pool);
-    else if (qemuTPMVolumeErrorIsTPM() && *log)
-        virTPMStateReportSwtpm(log, src->pool, src->volume);
+    else if (qemuTPMVolumeErrorIsTPM())
+        qemuTPMVolumeReportSwtpm(QEMU_DOMAIN_PRIVATE(vm)->driver, emulator, log);
 }
 
 

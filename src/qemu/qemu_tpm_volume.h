@@ -7,6 +7,7 @@
 #pragma once
 
 #include "qemu_conf.h"
+#include "snapshot_conf.h"
 #include "vircommand.h"
 
 /**
@@ -95,6 +96,36 @@ int qemuTPMVolumePass(virQEMUDriver *driver,
  */
 int qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeWarnSnapshot:
+ * @def: definition of a domain
+ * @snapdef: snapshot that is about to be made of it
+ *
+ * Logs that the snapshot leaves the domain's TPM volumes out, if it does: only
+ * the guest's memory includes them.
+ */
+void qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
+                               const virDomainSnapshotDef *snapdef)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * qemuTPMVolumeCheckRevert:
+ * @vm: domain
+ * @snapdef: snapshot that it is to be reverted to
+ * @flags: bitwise-OR of virDomainSnapshotRevertFlags
+ *
+ * Checks, before anything is stopped or changed, that the domain could be
+ * started then, and that its TPM volumes do not stay behind: a snapshot without
+ * memory does not include them, and is reverted to only by force.
+ *
+ * Returns 0 if so, -1 with an error reported; VIR_ERR_SNAPSHOT_REVERT_RISKY
+ * where VIR_DOMAIN_SNAPSHOT_REVERT_FORCE would help.
+ */
+int qemuTPMVolumeCheckRevert(virDomainObj *vm,
+                             const virDomainSnapshotDef *snapdef,
+                             unsigned int flags)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumeCheckMigration:

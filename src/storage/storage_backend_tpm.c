@@ -54,7 +54,7 @@ static int
 virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
 {
     if (!strpbrk(def->target.path, ",\\") &&
-        !virStorageTPMFileHasControlChars(def->target.path))
+        !virStorageVolTPMNameHasControlChars(def->target.path))
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -215,6 +215,20 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
 }
 
 
+static virStorageVolDef *
+virStorageBackendTPMNewVol(const virStoragePoolDef *def,
+                           const char *name)
+{
+    virStorageVolDef *vol = g_new0(virStorageVolDef, 1);
+
+    vol->name = g_strdup(name);
+    vol->type = VIR_STORAGE_VOL_FILE;
+    vol->target.path = g_strdup_printf("%s/%s", def->target.path, name);
+    vol->key = g_strdup(vol->target.path);
+    return vol;
+}
+
+
 /* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
  * to whether it is TPM state. */
 static int
@@ -223,15 +237,10 @@ virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
                                 bool *holdsState)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autoptr(virStorageVolDef) vol = g_new0(virStorageVolDef, 1);
+    g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
     virTPMState state;
 
     *holdsState = false;
-
-    vol->name = g_strdup(name);
-    vol->type = VIR_STORAGE_VOL_FILE;
-    vol->target.path = g_strdup_printf("%s/%s", def->target.path, name);
-    vol->key = g_strdup(vol->target.path);
 
     if (virStorageBackendTPMReadVol(vol, &state, NULL) < 0) {
         virResetLastError();
@@ -332,10 +341,106 @@ virStorageBackendTPMRefreshEntry(virStoragePoolObj *pool,
 }
 
 
+/* Of each pool by its path the directory that had volumes when it was last
+ * refreshed. A pool whose file system is not mounted shows another one. */
+static GHashTable *virStorageBackendTPMDirs;
+static virMutex virStorageBackendTPMDirsLock = VIR_MUTEX_INITIALIZER;
+
+
+static void
+virStorageBackendTPMRememberDir(virStoragePoolObj *pool,
+                                const struct stat *sb)
+{
+    const char *path = virStoragePoolObjGetDef(pool)->target.path;
+    struct stat *dir = NULL;
+
+    if (virStoragePoolObjGetVolumesCount(pool) == 0)
+        return;
+
+    dir = g_new0(struct stat, 1);
+    *dir = *sb;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
+        if (!virStorageBackendTPMDirs)
+            virStorageBackendTPMDirs = g_hash_table_new_full(g_str_hash, g_str_equal,
+                                                             g_free, g_free);
+        g_hash_table_insert(virStorageBackendTPMDirs, g_strdup(path), dir);
+    }
+}
+
+
+/* Whether the pool's directory is another one than when it last had volumes. */
+static bool
+virStorageBackendTPMDirChanged(const virStoragePoolDef *def)
+{
+    const struct stat *before = NULL;
+    struct stat now;
+
+    if (stat(def->target.path, &now) < 0)
+        return true;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
+        if (virStorageBackendTPMDirs)
+            before = g_hash_table_lookup(virStorageBackendTPMDirs, def->target.path);
+        if (before &&
+            (before->st_dev != now.st_dev || before->st_ino != now.st_ino))
+            return true;
+    }
+
+    return false;
+}
+
+
+/* Whether there is nothing in the pool's directory but what a new file system
+ * has. */
+static bool
+virStorageBackendTPMDirIsEmpty(const virStoragePoolDef *def)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, def->target.path) < 0)
+        return true;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        if (*ent->d_name != '.' && STRNEQ(ent->d_name, "lost+found"))
+            return false;
+    }
+
+    return true;
+}
+
+
+/* Does not advise to create a volume where one may only be out of sight. */
+static void
+virStorageBackendTPMReportMissing(const virStoragePoolDef *def,
+                                  const char *name)
+{
+    if (virStorageBackendTPMDirChanged(def)) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is another one than when it had volumes: is its file system mounted?"),
+                       name, def->name, def->target.path);
+        return;
+    }
+
+    if (virStorageBackendTPMDirIsEmpty(def)) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is empty: is its file system mounted?"),
+                       name, def->name, def->target.path);
+        return;
+    }
+
+    virReportError(VIR_ERR_NO_STORAGE_VOL,
+                   _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create"),
+                   name, def->name);
+}
+
+
 /* Size and permissions of the pool's directory. */
 static int
-virStorageBackendTPMRefreshDir(virStoragePoolDef *def)
+virStorageBackendTPMRefreshDir(virStoragePoolObj *pool)
 {
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     struct statvfs fs;
     struct stat sb;
 
@@ -353,6 +458,7 @@ virStorageBackendTPMRefreshDir(virStoragePoolDef *def)
     def->target.perms.uid = sb.st_uid;
     def->target.perms.gid = sb.st_gid;
 
+    virStorageBackendTPMRememberDir(pool, &sb);
     return 0;
 }
 
@@ -380,7 +486,7 @@ virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
         return -1;
 
     virStorageBackendTPMAddSidecars(def, alone);
-    return virStorageBackendTPMRefreshDir(def);
+    return virStorageBackendTPMRefreshDir(pool);
 }
 
 
@@ -491,7 +597,7 @@ static int
 virStorageBackendTPMCreateVol(virStoragePoolObj *pool,
                               virStorageVolDef *vol)
 {
-    if (virStorageTPMFileCheckName(vol->name) < 0 ||
+    if (virStorageVolTPMNameCheck(vol->name) < 0 ||
         virStorageBackendTPMCheckTarget(vol) < 0 ||
         virStorageBackendTPMSettleTPM(vol) < 0)
         return -1;
@@ -784,6 +890,7 @@ static int
 virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
                                virStorageVolDef *vol)
 {
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageTPMBytes) clear = NULL;
     virTPMState state;
 
@@ -791,13 +898,39 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
     if (vol->building)
         return 0;
 
-    if (virStorageBackendTPMReadVol(vol, &state, &clear) < 0)
+    if (virStorageBackendTPMReadVol(vol, &state, &clear) < 0) {
+        if (virGetLastErrorCode() == VIR_ERR_NO_STORAGE_VOL)
+            virStorageBackendTPMReportMissing(def, vol->name);
         return -1;
+    }
 
     g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
-    virStorageBackendTPMAddSidecar(virStoragePoolObjGetDef(pool), vol, &state, clear);
+    virStorageBackendTPMAddSidecar(def, vol, &state, clear);
 
     return 0;
+}
+
+
+/* A volume that was put into the directory by hand or by another host. */
+static virStorageVolDef *
+virStorageBackendTPMFindVol(virStoragePoolObj *pool,
+                            const char *name)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
+
+    if (virStorageVolTPMNameCheck(name) < 0) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("no storage vol with matching name '%1$s'"), name);
+        return NULL;
+    }
+
+    if (virStorageBackendTPMRefreshVol(pool, vol) < 0 ||
+        virStoragePoolObjAddVol(pool, vol) < 0)
+        return NULL;
+
+    virStorageVolTPMDefRelease(vol);
+    return g_steal_pointer(&vol);
 }
 
 
@@ -1141,6 +1274,7 @@ virStorageBackend virStorageBackendTPM = {
     .buildVol = virStorageBackendTPMBuildVol,
     .buildVolFrom = virStorageBackendTPMBuildVolFrom,
     .prepareCopy = virStorageBackendTPMPrepareCopy,
+    .findVol = virStorageBackendTPMFindVol,
     .refreshVol = virStorageBackendTPMRefreshVol,
     .inspectVol = virStorageBackendTPMInspectVol,
     .deleteVol = virStorageBackendTPMDeleteVol,

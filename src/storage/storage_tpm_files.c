@@ -28,7 +28,6 @@
 
 VIR_LOG_INIT("storage.storage_tpm_files");
 
-#define VIR_STORAGE_TPM_SIDECAR_SUFFIX ".tpm.xml"
 #define VIR_STORAGE_TPM_SIDECAR_MAX (64 * 1024)
 #define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
 #define VIR_STORAGE_TPM_OLD_SUFFIX ".oldtpm"
@@ -39,92 +38,6 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #ifndef RENAME_NOREPLACE
 # define RENAME_NOREPLACE (1 << 0)
 #endif
-
-/* NAME_MAX less what sidecars and temporaries add to a name. */
-#define VIR_STORAGE_TPM_NAME_MAX 230
-
-
-bool
-virStorageTPMFileHasControlChars(const char *name)
-{
-    for (; *name; name++) {
-        if (g_ascii_iscntrl(*name))
-            return true;
-    }
-
-    return false;
-}
-
-
-typedef enum {
-    VIR_STORAGE_TPM_NAME_GOOD,
-    VIR_STORAGE_TPM_NAME_EMPTY,
-    VIR_STORAGE_TPM_NAME_DOT,
-    VIR_STORAGE_TPM_NAME_LONG,
-    VIR_STORAGE_TPM_NAME_CHARACTER,
-    VIR_STORAGE_TPM_NAME_SIDECAR,
-} virStorageTPMName;
-
-
-static virStorageTPMName
-virStorageTPMFileJudgeName(const char *name)
-{
-    if (*name == '\0')
-        return VIR_STORAGE_TPM_NAME_EMPTY;
-    if (*name == '.')
-        return VIR_STORAGE_TPM_NAME_DOT;
-    if (strlen(name) > VIR_STORAGE_TPM_NAME_MAX)
-        return VIR_STORAGE_TPM_NAME_LONG;
-    /* what is not UTF-8 has no place in XML */
-    if (strpbrk(name, "/,\\") || virStorageTPMFileHasControlChars(name) ||
-        !g_utf8_validate(name, -1, NULL))
-        return VIR_STORAGE_TPM_NAME_CHARACTER;
-    if (virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
-        return VIR_STORAGE_TPM_NAME_SIDECAR;
-
-    return VIR_STORAGE_TPM_NAME_GOOD;
-}
-
-
-int
-virStorageTPMFileCheckName(const char *name)
-{
-    switch (virStorageTPMFileJudgeName(name)) {
-    case VIR_STORAGE_TPM_NAME_GOOD:
-        return 0;
-
-    case VIR_STORAGE_TPM_NAME_EMPTY:
-        virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       _("the name of a TPM volume cannot be empty"));
-        return -1;
-
-    case VIR_STORAGE_TPM_NAME_DOT:
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name begins with a dot"),
-                       name);
-        return -1;
-
-    case VIR_STORAGE_TPM_NAME_LONG:
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name is longer than %2$d bytes"),
-                       name, VIR_STORAGE_TPM_NAME_MAX);
-        return -1;
-
-    case VIR_STORAGE_TPM_NAME_CHARACTER:
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name contains a slash, comma, backslash or control character"),
-                       name);
-        return -1;
-
-    case VIR_STORAGE_TPM_NAME_SIDECAR:
-        virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name ends in '%2$s'"),
-                       name, VIR_STORAGE_TPM_SIDECAR_SUFFIX);
-        return -1;
-    }
-
-    return -1;
-}
 
 
 char *
@@ -144,19 +57,19 @@ virStorageTPMFileIsVolume(const char *name)
 {
     g_autofree char *escaped = NULL;
 
-    switch (virStorageTPMFileJudgeName(name)) {
-    case VIR_STORAGE_TPM_NAME_GOOD:
+    switch (virStorageVolTPMNameJudge(name)) {
+    case VIR_STORAGE_VOL_TPM_NAME_GOOD:
         return true;
 
-    case VIR_STORAGE_TPM_NAME_LONG:
-    case VIR_STORAGE_TPM_NAME_CHARACTER:
+    case VIR_STORAGE_VOL_TPM_NAME_LONG:
+    case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
         escaped = g_strescape(name, NULL);
         VIR_WARN("ignoring file '%s' in a tpm pool: a volume cannot have that name", escaped);
         return false;
 
-    case VIR_STORAGE_TPM_NAME_EMPTY:
-    case VIR_STORAGE_TPM_NAME_DOT:
-    case VIR_STORAGE_TPM_NAME_SIDECAR:
+    case VIR_STORAGE_VOL_TPM_NAME_EMPTY:
+    case VIR_STORAGE_VOL_TPM_NAME_DOT:
+    case VIR_STORAGE_VOL_TPM_NAME_SIDECAR:
         break;
     }
 
@@ -933,7 +846,7 @@ static char *
 virStorageTPMSidecarPath(const virStoragePoolDef *pool,
                          const char *name)
 {
-    return g_strdup_printf("%s/%s" VIR_STORAGE_TPM_SIDECAR_SUFFIX,
+    return g_strdup_printf("%s/%s" VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX,
                            pool->target.path, name);
 }
 

@@ -105,28 +105,6 @@ virStorageTPMBytes *virStorageTPMBytesSnapshot(const char *path,
  */
 
 /**
- * virStorageTPMFileHasControlChars:
- * @name: name or path of a file
- *
- * Unlike virStringHasControlChars() takes newlines and tabs for such.
- */
-bool virStorageTPMFileHasControlChars(const char *name)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virStorageTPMFileCheckName:
- * @name: name of a volume
- *
- * Whether a volume may have that name: no '/', comma (it ends an option of
- * swtpm), backslash (it breaks certificates) or control character, not longer
- * than 230 bytes, not that of a sidecar or temporary.
- *
- * Returns 0 if it may, -1 with an error reported otherwise.
- */
-int virStorageTPMFileCheckName(const char *name)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
  * virStorageTPMFileSidecarVolume:
  * @name: name of a file in a pool's directory
  *
