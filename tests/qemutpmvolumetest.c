@@ -196,6 +196,42 @@ testSwtpm(const void *opaque)
 }
 
 
+/* The label of a volume is not taken away while another guest runs on it, and no
+ * other can start meanwhile. */
+static int
+testLabel(const void *opaque G_GNUC_UNUSED)
+{
+    const testVolume test = { .fixture = "tpm2" };
+    g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_volume_XXXXXX");
+    g_autofree char *path = NULL;
+    g_autoptr(virDomainObj) vm = NULL;
+    VIR_AUTOCLOSE other = -1;
+    VIR_AUTOCLOSE fd = -1;
+    int ret = -1;
+
+    if (!g_mkdtemp(dir))
+        return -1;
+
+    path = g_strdup_printf("%s/guest1", dir);
+
+    if ((vm = testDomainNew(&test, path)) &&
+        testWriteVolume(test.fixture, path) == 0 &&
+        (other = virTPMStateOpen(path, "tpm", "guest1")) >= 0 &&
+        !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
+        VIR_FORCE_CLOSE(fd);
+        VIR_FORCE_CLOSE(other);
+
+        if (qemuTPMVolumeMayRestoreLabel(vm->def, &fd) &&
+            virTPMStateOpen(path, "tpm", "guest1") < 0)
+            ret = 0;
+    }
+
+    virResetLastError();
+    virFileDeleteTree(dir);
+    return ret;
+}
+
+
 /* A driver that says nothing of TPM volumes. */
 static int
 testOtherDriver(const void *opaque G_GNUC_UNUSED)
@@ -265,6 +301,9 @@ mymain(void)
     DO_TEST("shared, a newer swtpm, incoming", .fixture = "tpm2", .shared = true,
             .handover = true, .incoming = true, .busy = true,
             .arguments = STATE ",lock --migration release-lock-outgoing,incoming");
+
+    if (virTestRun("label", testLabel, NULL) < 0)
+        ret = -1;
 
     if (virTestRun("a driver without TPM volumes", testOtherDriver, NULL) < 0)
         ret = -1;
