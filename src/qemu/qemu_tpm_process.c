@@ -86,30 +86,79 @@ qemuTPMProcessFind(const char *pidfile,
 }
 
 
-/* The kernel has a line for each socket, and for each connection to it one with
- * another state than 01:
- *   Num RefCount Protocol Flags Type St Inode Path */
-int
-qemuTPMProcessIsUsed(const char *sock)
+/* Returns the sockets that a process has open, as a set of "socket:[INODE]", or
+ * NULL. */
+static GHashTable *
+qemuTPMProcessGetSockets(pid_t pid)
 {
+    g_autofree char *path = g_strdup_printf("/proc/%lld/fd", (long long) pid);
+    g_autoptr(GHashTable) sockets = g_hash_table_new_full(g_str_hash, g_str_equal,
+                                                          g_free, NULL);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, path) < 0)
+        return NULL;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *fd = g_build_filename(path, ent->d_name, NULL);
+        char *what = g_file_read_link(fd, NULL);
+
+        if (what)
+            g_hash_table_add(sockets, what);
+    }
+
+    return g_steal_pointer(&sockets);
+}
+
+
+/* The kernel has a line for each socket, and for each connection to it one with
+ * another state than 01. Other namespaces may have sockets of the same name.
+ *   Num RefCount Protocol Flags Type St Inode Path */
+static int
+qemuTPMProcessIsConnected(pid_t pid,
+                          const char *sock)
+{
+    g_autoptr(GHashTable) sockets = qemuTPMProcessGetSockets(pid);
     g_autofree char *wanted = g_strdup_printf(" %s\n", sock);
-    g_autofree char *sockets = NULL;
+    g_autofree char *lines = NULL;
     const char *hit;
 
-    if (virFileReadAllQuiet("/proc/net/unix", QEMU_TPM_PROCESS_SOCKETS_MAX, &sockets) < 0)
+    if (!sockets ||
+        virFileReadAllQuiet("/proc/net/unix", QEMU_TPM_PROCESS_SOCKETS_MAX, &lines) < 0)
         return -1;
 
-    for (hit = sockets; (hit = strstr(hit, wanted)); hit++) {
-        const char *start = g_strrstr_len(sockets, hit - sockets, "\n");
+    for (hit = lines; (hit = strstr(hit, wanted)); hit++) {
+        const char *start = g_strrstr_len(lines, hit - lines, "\n");
         g_autofree char *line = start ? g_strndup(start, hit - start) : NULL;
+        g_autofree char *what = NULL;
+        unsigned long long inode;
         char state[3] = { 0 };
 
-        if (line && sscanf(line, "%*s %*s %*s %*s %*s %2s", state) == 1 &&
-            STRNEQ(state, "01"))
+        if (!line ||
+            sscanf(line, "%*s %*s %*s %*s %*s %2s %llu", state, &inode) != 2 ||
+            STREQ(state, "01"))
+            continue;
+
+        what = g_strdup_printf("socket:[%llu]", inode);
+        if (g_hash_table_contains(sockets, what))
             return 1;
     }
 
     return 0;
+}
+
+
+int
+qemuTPMProcessIsUsed(const char *pidfile,
+                     const char *sock)
+{
+    pid_t pid;
+
+    if (qemuTPMProcessFind(pidfile, sock, &pid) < 0)
+        return 0;
+
+    return qemuTPMProcessIsConnected(pid, sock);
 }
 
 
@@ -160,7 +209,7 @@ qemuTPMProcessEndLeftover(const char *dir,
 
     sock = g_strdup_printf("%.*ssock", (int) (strlen(pidfile) - strlen("pid")), pidfile);
 
-    if (qemuTPMProcessIsUsed(sock) != 0) {
+    if (qemuTPMProcessIsUsed(pidfile, sock) != 0) {
         VIR_WARN("swtpm of '%s' is used by a QEMU whose domain is not known", sock);
         return;
     }

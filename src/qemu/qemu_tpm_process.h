@@ -31,15 +31,17 @@ int qemuTPMProcessFind(const char *pidfile,
 
 /**
  * qemuTPMProcessIsUsed:
- * @sock: the socket that a swtpm was told to listen on
+ * @pidfile, @sock: as for qemuTPMProcessFind()
  *
- * Tells whether a process, which can only be QEMU, is connected to the socket.
+ * Tells whether the swtpm has a connection on its socket: only QEMU makes one
+ * that lasts.
  *
- * Returns 1 if so, 0 if not, -1 without an error reported if the kernel does not
- * tell, in /proc/net/unix.
+ * Returns 1 if so, 0 if not or if there is no such process, -1 without an error
+ * reported if the kernel does not tell, in /proc.
  */
-int qemuTPMProcessIsUsed(const char *sock)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+int qemuTPMProcessIsUsed(const char *pidfile,
+                         const char *sock)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMProcessEnd:
