@@ -259,9 +259,6 @@ def test_guest_of_unknown_status_keeps_its_tpm(tpm_host, tpm):
         tpm_host.daemon("start", "virtqemud")
         assert tpm_host.virsh("domstate", "guest") == "shut off"
         os.kill(swtpm, 0)
-        said = tpm_host.virsh_fails("start", "guest")
-        assert "in use by process" in said or "used by a QEMU process" in said
-        os.kill(swtpm, 0)
     finally:
         tpm_host.daemon("kill", "virtqemud")
         status.write_text(content)
