@@ -1,13 +1,22 @@
 """What swtpm may get at, and what is said where it, or libvirt, may not."""
 
 import contextlib
+import os
 import re
+import shutil
+import socket
+import subprocess
 import xml.etree.ElementTree as etree
 
 import pytest
 
 import xmls
 from host import IMPLICIT, POOL, TOP, wait_for
+
+# Where the logs of swtpm are.
+LOGS = "/var/log/swtpm/libvirt/qemu"
+# Names that AppArmor would read as patterns, variables or the end of the quotes.
+PATTERNS = ["x*", "p?r", "a[b", "a]b", "{q", "{q}", "@{y}", "a^b", 'a"b', "+ %s", "-é"]
 
 HELPER = TOP / "build/subprojects/libvirt/src/virt-aa-helper"
 
@@ -19,7 +28,31 @@ def apparmor_rules(host, name="guest"):
     done = host.run(HELPER, "--dryrun", "--replace", "--uuid", f"libvirt-{domain.findtext('uuid')}",
                     input=etree.tostring(domain, encoding="unicode"))
     assert done.returncode == 0, done.stderr
-    return dict(re.findall(r'^ *"([^"]*)" (\w+),$', done.stdout + done.stderr, re.M))
+    return dict(re.findall(r'^ *"((?:[^"\\]|\\.)*)" (\w+),$', done.stdout + done.stderr, re.M))
+
+
+def apparmor_files(rule, folder):
+    """The files that AppArmor's own compiler allows by the path of a rule: one, or None if
+    the path is a pattern."""
+    profile = folder / "profile"
+    profile.write_text(f'profile p {{\n  "{rule}" rwk,\n}}\n')
+    done = subprocess.run(["apparmor_parser", "-Q", "-K", "-D", "dfa-states", profile],
+                          capture_output=True, text=True, check=True)
+    states = {}
+    for line in (done.stdout + done.stderr).splitlines():
+        if found := re.match(r"\{(\d+)\} perms:", line):
+            state = states[found[1]] = []
+        elif found := re.match(r" +.*(0x[0-9a-f]+) -> \{(\d+)\}", line):
+            state.append((int(found[1], 16), found[2]))
+        elif "->" in line:
+            return None
+    at, path = "1", b""
+    while states.get(at):
+        if len(states[at]) > 1:
+            return None
+        byte, at = states[at][0]
+        path += bytes([byte])
+    return path.decode()
 
 
 def test_apparmor_profile(tpm_host):
@@ -43,6 +76,209 @@ def test_apparmor_profile_of_an_implicit_tpm(tpm_host):
     rules = apparmor_rules(tpm_host)
     assert any(path.startswith(IMPLICIT) for path in rules)
     assert not any(path.startswith(POOL) for path in rules)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_apparmor_rule_is_for_one_volume(tpm_host, tmp_path, name):
+    """Whatever the volume's name is, and the domain's."""
+    if not HELPER.exists():
+        pytest.skip("libvirt is built without AppArmor")
+    if not shutil.which("apparmor_parser"):
+        pytest.skip("apparmor_parser is not installed: apt-get install apparmor")
+    text = name.replace('"', "&quot;")
+    tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=xmls.volume(text))
+    guest = tpm_host.define_guest(name=text, tpm=xmls.tpm_volume(text))
+    guest.define("idle")
+    tpm_host.virsh("start", name)
+    rules = apparmor_rules(tpm_host, name)
+    files = {apparmor_files(rule, tmp_path) for rule in rules
+             if not rule.endswith("*") and "**" not in rule}
+    assert f"{POOL}/{name}" in files
+    assert f"{LOGS}/{name}-swtpm.log" in files
+    # What is left are patterns that libvirt means, none of them in the pool.
+    assert not any(rule.startswith(POOL) for rule in rules if apparmor_files(rule, tmp_path) is None)
+
+
+# What another user may put in the place of a file
+
+def put_directory(path):
+    path.mkdir()
+
+
+def put_link(path):
+    path.symlink_to(path.with_name("other"))
+
+
+def put_hard_link(path):
+    os.link(path.with_name("other"), path)
+
+
+def put_socket(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize("tpm", ["volume", "implicit"])
+@pytest.mark.parametrize("put", [os.mkfifo, put_directory, put_link, put_hard_link, put_socket])
+def test_log_that_is_none(tpm_host, put, tpm):
+    """The start is refused at once, nothing is read, and nothing gets another owner."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one") if tpm == "volume" else xmls.tpm_emulator())
+    logs = tpm_host.path(LOGS)
+    logs.mkdir(parents=True, exist_ok=True)
+    other = logs / "other"
+    other.write_text("top secret")
+    other.chmod(0o600)
+    log = logs / "guest-swtpm.log"
+    log.unlink(missing_ok=True)
+    put(log)
+    try:
+        said = tpm_host.virsh_fails("start", "guest")
+        assert f"swtpm's log '{LOGS}/guest-swtpm.log' is not a regular file" in said
+        assert "top secret" not in said
+        assert other.owner() == "root"
+        tpm_host.wait_for_none("swtpm")
+    finally:
+        shutil.rmtree(log) if put is put_directory else log.unlink()
+        other.unlink()
+    tpm_host.virsh("start", "guest")
+
+
+def test_files_of_a_state_are_no_links(host):
+    """Root gives the files of a TPM's directory to swtpm's user, and nothing else."""
+    guest = host.define_guest()
+    guest.start()
+    host.virsh("destroy", "guest")
+    state = host.path(f"{IMPLICIT}/{guest.uuid}/tpm2")
+    other = host.path("/var/lib/libvirt/other")
+    other.write_text("")
+    (state / "link").symlink_to(other)
+    (state / "TMP").write_text("")
+    host.virsh("start", "guest")
+    assert other.owner() == "root"
+    assert (state / "TMP").owner() == "tss"
+
+
+def wrong_passphrase(host):
+    """A guest that cannot start, because the volume's passphrase is another by now."""
+    secret = host.define_secret("open sesame", "tpm-key")
+    host.create_volume("one", encryption="vtpm", secret=secret)
+    host.set_secret(secret, "open barley")
+    return host.define_guest(tpm=xmls.tpm_volume("one"))
+
+
+@pytest.mark.parametrize("happens", ["truncated", "rotated"])
+def test_reason_survives_what_happens_to_the_log(tpm_host, happens):
+    """The log has lines of before, and is truncated or renamed while swtpm starts."""
+    wrong_passphrase(tpm_host)
+    log = tpm_host.path(f"{LOGS}/guest-swtpm.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("earlier\n" * 4000)
+    what = f": > {log}" if happens == "truncated" else f"mv {log} {log}.1"
+    wrapper = f"#!/bin/sh\ncase \"$*\" in *--ctrl*) {what};; esac\nexec /usr/bin/swtpm.real \"$@\"\n"
+    with swtpm_wrapped(tpm_host, wrapper):
+        said = tpm_host.virsh_fails("start", "guest")
+    assert "passphrase" in said
+
+
+@contextlib.contextmanager
+def swtpm_wrapped(host, wrapper):
+    """With a script in swtpm's place, which finds it as /usr/bin/swtpm.real."""
+    script = host.path("/var/lib/libvirt/swtpm-wrapper")
+    real = host.path("/usr/bin/swtpm.real")
+    script.write_text(wrapper)
+    script.chmod(0o755)
+    shutil.copy("/usr/bin/swtpm", real)
+    assert host.run("mount", "-n", "--bind", script, "/usr/bin/swtpm").returncode == 0
+    host.daemon("restart", "virtqemud")
+    try:
+        yield
+    finally:
+        host.run("umount", "-n", "/usr/bin/swtpm")
+        real.unlink()
+        script.unlink()
+        host.daemon("restart", "virtqemud")
+
+
+def test_slow_swtpm(tpm_host):
+    """It takes four seconds until there is a socket."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) sleep 4;; esac\nexec /usr/bin/swtpm.real "$@"\n'
+    with swtpm_wrapped(tpm_host, wrapper):
+        tpm_host.virsh("start", "guest")
+        assert tpm_host.virsh("domstate", "guest") == "running"
+
+
+def test_log_is_named_where_swtpm_says_nothing(tpm_host):
+    tpm_host.define_guest()
+    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) exit 1;; esac\nexec /usr/bin/swtpm.real "$@"\n'
+    with swtpm_wrapped(tpm_host, wrapper):
+        assert f"{LOGS}/guest-swtpm.log" in tpm_host.virsh_fails("start", "guest")
+
+
+# Processes
+
+def test_pid_file_is_not_trusted(tpm_host):
+    """QEMU's user can write any number into it, and lock it."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start()
+    swtpm = guest.pid("swtpm")
+    pidfile = next(tpm_host.path("/run/libvirt/qemu/swtpm").glob("*-guest-swtpm.pid"))
+    with subprocess.Popen(["sleep", "1000"]) as victim:
+        pidfile.unlink()
+        forger = subprocess.Popen(
+            ["python3", "-c", "import fcntl, sys, time\n"
+             f"f = open('{pidfile}', 'w')\nf.write('{victim.pid}\\n')\nf.flush()\n"
+             "fcntl.lockf(f, fcntl.LOCK_EX, 1, 0)\nprint('locked', flush=True)\ntime.sleep(1000)"],
+            stdout=subprocess.PIPE, text=True)
+        try:
+            assert forger.stdout.readline() == "locked\n"
+            tpm_host.virsh("destroy", "guest")
+            assert victim.poll() is None
+            tpm_host.wait_for_end(swtpm)
+        finally:
+            forger.kill()
+            forger.communicate()
+            victim.kill()
+
+
+@pytest.mark.parametrize("tpm", ["volume", "implicit"])
+def test_guest_of_unknown_status_keeps_its_tpm(tpm_host, tpm):
+    """Its status cannot be loaded, as after a downgrade: swtpm belongs to a QEMU that runs."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one") if tpm == "volume" else xmls.tpm_emulator())
+    guest.start()
+    swtpm, qemu = guest.pid("swtpm"), guest.pid("qemu")
+    status = tpm_host.path("/run/libvirt/qemu/guest.xml")
+    content = status.read_text()
+    try:
+        tpm_host.daemon("kill", "virtqemud")
+        status.write_text(content.replace("<domstatus", "<domstatus unknown='<'"))
+        tpm_host.daemon("start", "virtqemud")
+        assert tpm_host.virsh("domstate", "guest") == "shut off"
+        os.kill(swtpm, 0)
+    finally:
+        tpm_host.daemon("kill", "virtqemud")
+        status.write_text(content)
+        tpm_host.daemon("start", "virtqemud")
+    assert tpm_host.virsh("domstate", "guest") == "running"
+    assert guest.pid("swtpm") == swtpm and guest.pid("qemu") == qemu
+
+
+def test_swtpm_without_a_guest_is_ended(tpm_host):
+    """The daemon was killed when it had started swtpm, and QEMU not yet."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    wrapper = '#!/bin/sh\nkill -9 $(cat /run/libvirt/virtqemud.pid)\nexec /usr/bin/swtpm.real "$@"\n'
+    wrapper = wrapper.replace("kill", 'case "$*" in *--ctrl*) ;; *) exec /usr/bin/swtpm.real "$@";; esac\nkill')
+    with swtpm_wrapped(tpm_host, wrapper):
+        tpm_host.run("virsh", "-q", "start", "guest")
+        swtpm = wait_for("swtpm runs", lambda: tpm_host.run("pgrep", "-x", "swtpm.real").stdout.strip())
+        tpm_host.daemon("start", "virtqemud")
+        tpm_host.wait_for_end(int(swtpm.split()[0]))
+    guest.start()
 
 
 def test_owner_follows_the_account_of_swtpm(tpm_host):

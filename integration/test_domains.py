@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import fcntl
+import itertools
 import os
 import random
 import re
@@ -536,3 +537,160 @@ def test_two_at_the_same_moment(tpm_host):
             running = tpm_host.virsh("list", "--name").split()
             assert len(running) == 1
             tpm_host.virsh("destroy", running[0])
+
+
+# What is named by a path
+
+def tpm_path(path, kind="file"):
+    """A TPM whose state is where the user wants it."""
+    return xmls.tpm_emulator(inner=f"<source type='{kind}' path='{path}'/>")
+
+
+def names_of(host, path, folder):
+    """Other names of a volume: by a symbolic link, and bind mounts of the file and of the
+    pool's directory."""
+    link = folder / "link"
+    link.symlink_to(path)
+    yield link
+    hard = path.parent.parent / "hard"
+    hard.unlink(missing_ok=True)
+    os.link(path, hard)
+    yield hard
+    hard.unlink()
+    for what, where in ((path, folder / "file"), (path.parent, folder / "directory")):
+        where.mkdir() if what.is_dir() else where.touch()
+        assert host.run("mount", "-n", "--bind", what, where).returncode == 0
+        try:
+            yield where / path.name if what.is_dir() else where
+        finally:
+            host.run("umount", "-n", where)
+
+
+def test_path_of_a_volume_is_refused(tpm_host, tmp_path):
+    """As another domain's TPM or disk, whatever name leads there; and it stays."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    facts = tpm_host.contents(POOL)
+    for name in itertools.chain([path], names_of(tpm_host, path, tmp_path)):
+        for tpm in (tpm_path(name), tpm_path(name, "dir")):
+            tpm_host.define_guest("other", tpm)
+            said = tpm_host.virsh_fails("start", "other")
+            assert "<storage pool='tpm' volume='one'/>" in said
+            tpm_host.virsh("undefine", "other", "--tpm")
+        tpm_host.define_guest("other", xmls.disk(name, "raw"))
+        said = tpm_host.virsh_fails("start", "other")
+        assert "TPM volume 'one' of pool 'tpm', which only the TPM of a domain can use" in said
+        tpm_host.virsh("undefine", "other", "--tpm")
+    after = tpm_host.contents(POOL)
+    assert after.keys() == facts.keys()
+    tpm_host.opens_in_swtpm(path)
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+
+
+@pytest.mark.parametrize("place", ["", "/new", "/one/sub", "/../tpm/new"])
+@pytest.mark.parametrize("kind", ["file", "dir"])
+def test_path_in_a_pool_is_refused(tpm_host, kind, place):
+    """Also of what is not there yet, and of the pool's directory itself."""
+    tpm_host.create_volume("one")
+    facts = tpm_host.contents(POOL)
+    guest = tpm_host.define_guest(tpm=tpm_path(f"{POOL}{place}", kind))
+    assert "storage" in tpm_host.virsh_fails("start", "guest")
+    tpm_host.virsh("undefine", "guest", "--tpm")
+    assert tpm_host.contents(POOL) == facts
+    guest.tpm = tpm_path(f"{POOL}{place}", kind)
+    tpm_host.virsh_fails("create", "/dev/stdin", input=guest.xml())
+    assert tpm_host.contents(POOL) == facts
+
+
+def test_directory_above_a_pool_stays(tpm_host):
+    tpm_host.define_pool("deep", target="/var/lib/libvirt/above/pool")
+    tpm_host.create_volume("one", pool="deep")
+    facts = tpm_host.contents("/var/lib/libvirt/above")
+    tpm_host.define_guest(tpm=tpm_path("/var/lib/libvirt/above", "dir"))
+    tpm_host.virsh("undefine", "guest", "--tpm")
+    assert tpm_host.contents("/var/lib/libvirt/above") == facts
+
+
+@pytest.mark.parametrize("storage", ["stopped pool", "no driver"])
+def test_path_of_a_volume_without_its_pool(tpm_host, storage):
+    """The pool is off, or the storage driver is: the file is a volume all the same."""
+    tpm_host.create_volume("one")
+    facts = tpm_host.contents(POOL)
+    if storage == "no driver":
+        tpm_host.daemon("stop", "virtstoraged")
+    else:
+        tpm_host.virsh("pool-destroy", "tpm")
+    for devices in (tpm_path(f"{POOL}/one"), xmls.disk(f"{POOL}/one", "raw")):
+        tpm_host.define_guest("other", devices)
+        assert "belongs to" in tpm_host.virsh_fails("start", "other")
+        tpm_host.virsh("undefine", "other", "--tpm")
+    if storage == "no driver":
+        tpm_host.daemon("start", "virtstoraged")
+    assert tpm_host.contents(POOL) == facts
+
+
+def test_volume_is_not_attached_as_a_disk(tpm_host, tmp_path):
+    """Nor is a snapshot or copy of a disk made onto one, nor does a disk build on one."""
+    tpm_host.create_volume("one")
+    facts = tpm_host.contents(POOL)
+    image = tpm_host.path("/var/lib/libvirt/images/disk")
+    image.parent.mkdir(exist_ok=True)
+    overlay = image.with_name("overlay")
+    tpm_host.run("qemu-img", "create", "-q", "-f", "raw", image, "1M")
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
+    guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
+    assert "which only the TPM of a domain can use" in tpm_host.virsh_fails("start", "guest")
+    guest.tpm = xmls.disk(image, "raw")
+    guest.start()
+    for command in (("attach-disk", "guest", f"{POOL}/one", "sdb", "--targetbus", "usb"),
+                    ("snapshot-create-as", "guest", "--no-metadata", "--disk-only", "--reuse-external",
+                     "--diskspec", f"sda,file={POOL}/one"),
+                    ("blockcopy", "guest", "sda", f"{POOL}/one", "--reuse-external", "--transient-job")):
+        assert "which only the TPM of a domain can use" in tpm_host.virsh_fails(*command)
+    assert tpm_host.contents(POOL) == facts
+
+
+def test_foreign_file_in_a_pool_is_a_disk(tpm_host):
+    """What is no TPM state and has no description is nobody's volume."""
+    image = tpm_host.path(f"{POOL}/image")
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", image, "1M")
+    tpm_host.define_guest(tpm=xmls.disk(image)).start()
+
+
+def test_file_source_has_a_lock(host):
+    """Two domains on one file of the user's choice."""
+    state = "/var/lib/libvirt/swtpm/state"
+    host.path(IMPLICIT).mkdir(exist_ok=True)
+    host.run("chown", "tss:tss", IMPLICIT)
+    guest = host.define_guest(tpm=tpm_path(state))
+    guest.start()
+    swtpm = guest.pid("swtpm")
+    host.define_guest("other", tpm_path(state))
+    said = host.virsh_fails("start", "other")
+    assert f"TPM state '{state}' is in use by another domain, in process {swtpm} (swtpm)" in said
+    os.kill(swtpm, 0)
+    host.virsh("destroy", "guest")
+    host.virsh("start", "other")
+
+
+@pytest.mark.parametrize("name", ["a,b", "a b", "a'b", "a%sb", "a\\b", "-a", "é", "n" * 200])
+@pytest.mark.parametrize("tpm", ["volume", "implicit"])
+def test_odd_names_of_domains(tpm_host, name, tpm):
+    """They become a part of what swtpm and QEMU are told, and of the names of files."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest("guest", xmls.tpm_volume("one") if tpm == "volume" else xmls.tpm_emulator())
+    text = guest.xml().replace("<name>guest</name>", f"<name>{name}</name>")
+    tpm_host.virsh("undefine", "guest")
+    tpm_host.virsh("define", "/dev/stdin", input=text)
+    tpm_host.virsh("start", "--", name)
+    assert tpm_host.virsh("domstate", "--", name) == "running"
+    tpm_host.daemon("restart", "virtqemud")
+    assert tpm_host.virsh("domstate", "--", name) == "running"
+    tpm_host.virsh("destroy", "--", name)
+    tpm_host.wait_for_none("swtpm")
+    tpm_host.virsh("undefine", "--tpm", "--", name)
+
+
+def test_path_with_a_comma(host):
+    """swtpm cannot be told of it."""
+    host.define_guest(tpm=tpm_path("/var/lib/libvirt/swtpm/a,b"))
+    assert "'/var/lib/libvirt/swtpm/a,b', which has a comma in it" in host.virsh_fails("start", "guest")

@@ -290,7 +290,8 @@ def test_volume_that_both_hosts_see(host, other_host):
     host.virsh("vol-delete", "one", "--pool", "tpm")
 
 
-SHARED = f'shared_filesystems = ["{POOL}"]'
+# The first does not exist, which must not hide the second.
+SHARED = f'shared_filesystems = ["/not/mounted/yet", "{POOL}/"]'
 
 
 @pytest.fixture

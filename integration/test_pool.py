@@ -298,3 +298,17 @@ cmp {home}/state {home}/.local/share/libvirt/tpm/one
     assert f"<path>{home}/.local/share/libvirt/tpm/one</path>" in done.stdout
     assert (home / ".local/share/libvirt/tpm/one").owner() == "games"
     shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("bits", [0o2000, 0o1000, 0o4000])
+def test_directory_with_a_special_mode(tpm_host, bits):
+    """Set-group-ID and the like: the pool can be refreshed, used, and defined again."""
+    tpm_host.create_volume("one")
+    directory = tpm_host.path(POOL)
+    directory.chmod(0o711 | bits)
+    tpm_host.virsh("pool-refresh", "tpm")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
+    text = tpm_host.virsh("pool-dumpxml", "tpm")
+    assert f"<mode>0{0o711 | bits:o}</mode>" in text
+    tpm_host.virsh("pool-define", "/dev/stdin", input=text)
+    tpm_host.validate(text, "storagepool")

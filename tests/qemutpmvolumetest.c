@@ -307,6 +307,42 @@ testSwtpm(const void *opaque)
 }
 
 
+/* The label of a volume is not taken away while another guest runs on it, and no
+ * other can start meanwhile. */
+static int
+testLabel(const void *opaque G_GNUC_UNUSED)
+{
+    const testVolume test = { .fixture = "tpm2" };
+    g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_volume_XXXXXX");
+    g_autofree char *path = NULL;
+    g_autoptr(virDomainObj) vm = NULL;
+    VIR_AUTOCLOSE other = -1;
+    VIR_AUTOCLOSE fd = -1;
+    int ret = -1;
+
+    if (!g_mkdtemp(dir))
+        return -1;
+
+    path = g_strdup_printf("%s/guest1", dir);
+
+    if ((vm = testDomainNew(&test, path)) &&
+        testWriteVolume(test.fixture, path) == 0 &&
+        (other = virTPMStateOpen(path, "tpm", "guest1")) >= 0 &&
+        !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
+        VIR_FORCE_CLOSE(fd);
+        VIR_FORCE_CLOSE(other);
+
+        if (qemuTPMVolumeMayRestoreLabel(vm->def, &fd) &&
+            virTPMStateOpen(path, "tpm", "guest1") < 0)
+            ret = 0;
+    }
+
+    virResetLastError();
+    virFileDeleteTree(dir);
+    return ret;
+}
+
+
 /* A driver that says nothing of TPM volumes. */
 static int
 testOtherDriver(const void *opaque G_GNUC_UNUSED)
@@ -402,6 +438,9 @@ mymain(void)
         return EXIT_FAILURE;
 
     if (testVolumes() < 0)
+        ret = -1;
+
+    if (virTestRun("label", testLabel, NULL) < 0)
         ret = -1;
 
     if (virTestRun("a driver without TPM volumes", testOtherDriver, NULL) < 0)

@@ -550,17 +550,26 @@ qemuTPMVolumeRemoveIdentity(const char *path)
 }
 
 
-/* Remembers where in swtpm's log this start begins. */
+/* Remembers where in swtpm's log this start begins. Swtpm's user can put what he
+ * likes in the log's place: the start is refused then, and nothing is read. */
 static void
 qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
 {
+    qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(tpm);
     struct stat st;
 
-    if (stat(tpm->data.emulator.logfile, &st) < 0)
-        return;
+    VIR_FORCE_CLOSE(priv->volume.logfd);
+    priv->volume.logfd = open(tpm->data.emulator.logfile,
+                              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-    QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.logOffset = st.st_size;
-    QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.starting = true;
+    if (priv->volume.logfd < 0 ||
+        fstat(priv->volume.logfd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        VIR_FORCE_CLOSE(priv->volume.logfd);
+        return;
+    }
+
+    priv->volume.logOffset = st.st_size;
+    priv->volume.starting = true;
 }
 
 
@@ -1072,48 +1081,31 @@ qemuTPMVolumeStopped(virQEMUDriver *driver,
 }
 
 
-static int
-qemuTPMVolumeAddId(virDomainObj *vm,
-                   void *opaque)
+bool
+qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
+                             int *fd)
 {
-    VIR_WITH_OBJECT_LOCK_GUARD(vm) {
-        if (virDomainObjIsActive(vm))
-            g_hash_table_add(opaque, GINT_TO_POINTER(vm->def->id));
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        const virDomainTPMEmulatorDef *emulator = &def->tpms[i]->data.emulator;
+
+        if (!virDomainTPMDefHasVolume(def->tpms[i]))
+            continue;
+
+        /* QEMU has one emulated TPM at most */
+        return emulator->source_path &&
+            virTPMStateLockPath(emulator->source_path, false, fd) == 0;
     }
 
-    return 0;
+    return true;
 }
 
 
-/* The file of a swtpm's process id is named ID-NAME-swtpm.pid, its socket
- * ID-NAME-swtpm.sock. */
-static void
-qemuTPMVolumeEndLeftover(const char *path,
-                         const char *name,
-                         GHashTable *ids)
+void
+qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
 {
-    g_autofree char *sock = NULL;
-    char *end;
-    int id;
-
-    if (!virStringHasSuffix(name, "-swtpm.pid") ||
-        virStrToLong_i(name, &end, 10, &id) < 0 || *end != '-' ||
-        g_hash_table_contains(ids, GINT_TO_POINTER(id)))
-        return;
-
-    VIR_INFO("ending swtpm of '%s', which belongs to no domain", path);
-
-    if (virPidFileForceCleanupPath(path) < 0)
-        VIR_WARN("cannot end swtpm of '%s'", path);
-
-    sock = g_strdup_printf("%.*ssock", (int) (strlen(path) - strlen("pid")), path);
-    unlink(sock);
-}
-
-
-static void
-qemuTPMVolumeRemoveIdentities(const virQEMUDriverConfig *cfg)
-{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     g_autofree char *folder = qemuTPMVolumeIdentityDir(cfg);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
@@ -1129,38 +1121,24 @@ qemuTPMVolumeRemoveIdentities(const virQEMUDriverConfig *cfg)
 }
 
 
-void
-qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
-{
-    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
-    g_autoptr(GHashTable) ids = g_hash_table_new(NULL, NULL);
-    g_autoptr(DIR) dir = NULL;
-    struct dirent *ent;
-
-    if (virDirOpenQuiet(&dir, cfg->swtpmStateDir) < 0)
-        return;
-
-    virDomainObjListForEach(driver->domains, false, qemuTPMVolumeAddId, ids);
-
-    while (virDirRead(dir, &ent, NULL) > 0) {
-        g_autofree char *path = g_strdup_printf("%s/%s", cfg->swtpmStateDir, ent->d_name);
-
-        qemuTPMVolumeEndLeftover(path, ent->d_name, ids);
-    }
-
-    qemuTPMVolumeRemoveIdentities(cfg);
-}
-
-
-/* Returns what swtpm has written to its log since the start began, or NULL. */
+/* Returns what swtpm has written to its log since the start began, or NULL. The
+ * log may have been renamed or truncated meanwhile. */
 static char *
 qemuTPMVolumeReadLog(virDomainTPMDef *tpm)
 {
+    const qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(tpm);
     g_autofree char *log = NULL;
-    VIR_AUTOCLOSE fd = open(tpm->data.emulator.logfile, O_RDONLY | O_CLOEXEC);
+    off_t offset = priv->volume.logOffset;
+    int fd = priv->volume.logfd;
+    struct stat st;
 
-    if (fd < 0 ||
-        lseek(fd, QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.logOffset, SEEK_SET) < 0 ||
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return NULL;
+
+    if (st.st_size < offset)
+        offset = 0;
+
+    if (lseek(fd, offset, SEEK_SET) < 0 ||
         virFileReadHeaderFD(fd, QEMU_TPM_VOLUME_LOG_MAX, &log) < 0)
         return NULL;
 

@@ -153,13 +153,26 @@ void qemuTPMVolumeStopped(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
- * qemuTPMVolumeEndLeftovers:
- * @driver: QEMU driver that has loaded what ran when the daemon ended, and
- *          starts nothing yet
+ * qemuTPMVolumeMayRestoreLabel:
+ * @def: domain whose swtpm has ended, or did not start
+ * @fd: -1; set to a descriptor with the lock on the volume, if there is one: to
+ *      be closed when the label is restored
  *
- * Ends every swtpm that belongs to no domain, and removes its files: the daemon
- * was killed when it had started swtpm, and QEMU not yet. It would keep the lock
- * of its volume.
+ * Tells whether the label of the domain's volume can be taken away: not while
+ * another guest runs on it, nor may one begin to meanwhile.
+ *
+ * Returns true if so, or if the domain's TPM is not on a volume.
+ */
+bool qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
+                                  int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeEndLeftovers:
+ * @driver: QEMU driver that has ended the swtpms that no domain uses, and starts
+ *          nothing yet
+ *
+ * Removes the files whose locks stood for the identities of their TPMs.
  */
 void qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
     ATTRIBUTE_NONNULL(1);

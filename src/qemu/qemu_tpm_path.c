@@ -1,0 +1,431 @@
+/*
+ * qemu_tpm_path.c: keep what is named by a path off the volumes of tpm pools
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "datatypes.h"
+#include "domain_conf_tpm.h"
+#include "qemu_tpm_path.h"
+#include "storage_conf.h"
+#include "viralloc.h"
+#include "virfile.h"
+#include "viridentity.h"
+#include "virlog.h"
+#include "virstring.h"
+#include "virtpm.h"
+#include "virtpmstate.h"
+
+#define VIR_FROM_THIS VIR_FROM_QEMU
+
+VIR_LOG_INIT("qemu.qemu_tpm_path");
+
+/* How the description of a volume is named that is beside it. */
+#define QEMU_TPM_PATH_DESCRIPTION ".tpm.xml"
+
+/* The first byte that is locked: libvirt's security drivers lock the ones before
+ * for a moment when they set a label. */
+#define QEMU_TPM_PATH_LOCK_START 2
+
+/* Where a path is in a pool. */
+typedef struct _qemuTPMPathPlace qemuTPMPathPlace;
+struct _qemuTPMPathPlace {
+    char *pool;   /* NULL if it is in none */
+    char *volume; /* NULL if it is the pool's directory, or one above it */
+};
+
+
+static void
+qemuTPMPathPlaceClear(qemuTPMPathPlace *place)
+{
+    g_clear_pointer(&place->pool, g_free);
+    g_clear_pointer(&place->volume, g_free);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(qemuTPMPathPlace, qemuTPMPathPlaceClear);
+
+
+static bool
+qemuTPMPathIsSame(const struct stat *a,
+                  const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+
+/* Returns @path without symbolic links, as far as it exists. */
+static char *
+qemuTPMPathResolve(const char *path)
+{
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *dir = NULL;
+    char *canon = virFileCanonicalizePath(path);
+
+    if (canon || STREQ(parent, path))
+        return canon ? canon : g_strdup(path);
+
+    dir = qemuTPMPathResolve(parent);
+    return g_build_filename(dir, name, NULL);
+}
+
+
+/* Whether @path is @dir or below it, whatever the names that lead there. Sets
+ * @first to the component of @path that is directly in @dir, or to NULL. */
+static bool
+qemuTPMPathIsWithin(const char *path,
+                    const struct stat *dir,
+                    char **first)
+{
+    g_autofree char *at = g_strdup(path);
+
+    while (true) {
+        g_autofree char *parent = g_path_get_dirname(at);
+        struct stat st;
+
+        if (stat(at, &st) == 0 && qemuTPMPathIsSame(&st, dir))
+            return true;
+
+        if (STREQ(parent, at))
+            return false;
+
+        g_free(*first);
+        *first = g_path_get_basename(at);
+        g_free(at);
+        at = g_steal_pointer(&parent);
+    }
+}
+
+
+/* Returns the name in @dirpath of the file that @st is about, or NULL: it may
+ * have another name outside, by a hard link or a bind mount. */
+static char *
+qemuTPMPathFindName(const char *dirpath,
+                    const struct stat *dir,
+                    const struct stat *st)
+{
+    g_autoptr(DIR) handle = NULL;
+    struct dirent *ent;
+
+    if (!S_ISREG(st->st_mode) || st->st_dev != dir->st_dev ||
+        virDirOpenQuiet(&handle, dirpath) < 0)
+        return NULL;
+
+    while (virDirRead(handle, &ent, NULL) > 0) {
+        if (ent->d_ino == st->st_ino)
+            return g_strdup(ent->d_name);
+    }
+
+    return NULL;
+}
+
+
+/* Sets @place if @path is in the pool, or the other way round. */
+static void
+qemuTPMPathFindInPool(const char *path,
+                      const virStoragePoolDef *pool,
+                      qemuTPMPathPlace *place)
+{
+    g_autofree char *volume = NULL;
+    g_autofree char *below = NULL;
+    struct stat dir;
+    struct stat st;
+
+    if (stat(pool->target.path, &dir) < 0)
+        return;
+
+    if (qemuTPMPathIsWithin(path, &dir, &volume)) {
+        struct stat top;
+
+        place->pool = g_strdup(pool->name);
+        if (stat(path, &top) < 0 || !qemuTPMPathIsSame(&top, &dir))
+            place->volume = g_steal_pointer(&volume);
+        return;
+    }
+
+    if (stat(path, &st) < 0)
+        return;
+
+    if ((place->volume = qemuTPMPathFindName(pool->target.path, &dir, &st)) ||
+        (S_ISDIR(st.st_mode) && qemuTPMPathIsWithin(pool->target.path, &st, &below)))
+        place->pool = g_strdup(pool->name);
+}
+
+
+/* Returns 0 with @place set, if @path is in a pool, or -1 with an error reported
+ * if the storage driver can't be asked. What pools there are is not for the
+ * caller to see or to hide. */
+static int
+qemuTPMPathFind(const char *path,
+                qemuTPMPathPlace *place)
+{
+    VIR_IDENTITY_AUTORESTORE virIdentity *identity = virIdentityElevateCurrent();
+    g_autoptr(virConnect) conn = NULL;
+    virStoragePoolPtr *pools = NULL;
+    g_autofree char *canon = qemuTPMPathResolve(path);
+    int npools;
+    size_t i;
+
+    if (!identity || !(conn = virGetConnectStorage()) ||
+        (npools = virConnectListAllStoragePools(conn, &pools,
+                                                VIR_CONNECT_LIST_STORAGE_POOLS_TPM)) < 0)
+        return -1;
+
+    for (i = 0; i < npools; i++) {
+        g_autofree char *xml = virStoragePoolGetXMLDesc(pools[i], 0);
+        g_autoptr(virStoragePoolDef) def = NULL;
+
+        if (xml && !place->pool && (def = virStoragePoolDefParse(xml, NULL, 0)))
+            qemuTPMPathFindInPool(canon, def, place);
+
+        virObjectUnref(pools[i]);
+    }
+
+    g_free(pools);
+    virResetLastError();
+    return 0;
+}
+
+
+/* Whether there is the description of a volume beside @path, or in it. */
+static bool
+qemuTPMPathIsDescribed(const char *path)
+{
+    g_autofree char *canon = qemuTPMPathResolve(path);
+    g_autofree char *beside = g_strdup_printf("%s" QEMU_TPM_PATH_DESCRIPTION, canon);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virFileExists(beside))
+        return true;
+
+    if (virDirOpenQuiet(&dir, canon) < 0)
+        return false;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        if (virStringHasSuffix(ent->d_name, QEMU_TPM_PATH_DESCRIPTION))
+            return true;
+    }
+
+    return false;
+}
+
+
+/* Whether a file holds TPM state, whole or damaged. */
+static bool
+qemuTPMPathIsState(const char *path)
+{
+    g_autofree char *canon = qemuTPMPathResolve(path);
+    VIR_AUTOCLOSE fd = -1;
+    virTPMState state;
+    struct stat st;
+
+    if (stat(canon, &st) < 0 || !S_ISREG(st.st_mode) ||
+        st.st_size > VIR_TPM_STATE_MAX_SIZE ||
+        (fd = open(canon, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) < 0)
+        return false;
+
+    if (virTPMStateProbe(fd, canon, &state) < 0) {
+        virResetLastError();
+        return false;
+    }
+
+    return state.kind == VIR_TPM_STATE_LINEAR ||
+        state.kind == VIR_TPM_STATE_BLOB ||
+        state.kind == VIR_TPM_STATE_DAMAGED;
+}
+
+
+/* Where the storage driver can't be asked, a description tells as well, but not
+ * the names. Returns whether there is anything. */
+static bool
+qemuTPMPathFindOrGuess(const char *path,
+                       qemuTPMPathPlace *place)
+{
+    if (qemuTPMPathFind(path, place) == 0)
+        return place->pool;
+
+    VIR_WARN("cannot ask the storage driver about '%s': %s",
+             path, virGetLastErrorMessage());
+    virResetLastError();
+    return qemuTPMPathIsDescribed(path);
+}
+
+
+static int
+qemuTPMPathCheckTPM(const virDomainDef *def,
+                    const virDomainTPMDef *tpm)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    g_auto(qemuTPMPathPlace) place = { 0 };
+
+    if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR ||
+        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
+         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR) ||
+        !qemuTPMPathFindOrGuess(emulator->source_path, &place))
+        return 0;
+
+    if (place.volume) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s': refer to it in the TPM of domain '%4$s' by <storage pool='%3$s' volume='%2$s'/> instead of <source>"),
+                       emulator->source_path, place.volume, place.pool, def->name);
+    } else {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to a storage pool of type 'tpm': refer to a volume in the TPM of domain '%2$s' by <storage> instead of <source>"),
+                       emulator->source_path, def->name);
+    }
+
+    return -1;
+}
+
+
+int
+qemuTPMPathCheckSource(const virStorageSource *src,
+                       bool chain)
+{
+    for (; virStorageSourceIsBacking(src); src = chain ? src->backingStore : NULL) {
+        g_auto(qemuTPMPathPlace) place = { 0 };
+
+        if (src->dataFileStore && qemuTPMPathCheckSource(src->dataFileStore, false) < 0)
+            return -1;
+
+        if (!virStorageSourceIsLocalStorage(src) || !src->path ||
+            (!qemuTPMPathIsDescribed(src->path) && !qemuTPMPathIsState(src->path)) ||
+            !qemuTPMPathFindOrGuess(src->path, &place))
+            continue;
+
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
+                       src->path, NULLSTR(place.volume), NULLSTR(place.pool));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+qemuTPMPathCheckDomain(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        if (qemuTPMPathCheckTPM(def, def->tpms[i]) < 0)
+            return -1;
+    }
+
+    for (i = 0; i < def->ndisks; i++) {
+        if (qemuTPMPathCheckSource(def->disks[i]->src, true) < 0)
+            return -1;
+    }
+
+    if (def->os.loader && def->os.loader->nvram &&
+        qemuTPMPathCheckSource(def->os.loader->nvram, false) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+bool
+qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    g_auto(qemuTPMPathPlace) place = { 0 };
+
+    if (!emulator->source_path ||
+        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
+         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR))
+        return false;
+
+    return qemuTPMPathFindOrGuess(emulator->source_path, &place);
+}
+
+
+/* Returns 0 if the file can be locked (and does it, unless @ask), -errno if not. */
+static int
+qemuTPMPathSetLock(int fd,
+                   bool ask)
+{
+#ifdef F_OFD_SETLK
+    struct flock lock = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = QEMU_TPM_PATH_LOCK_START,
+    };
+
+    if (fcntl(fd, ask ? F_OFD_GETLK : F_OFD_SETLK, &lock) < 0)
+        return -errno;
+
+    return ask && lock.l_type != F_UNLCK ? -EAGAIN : 0;
+#else
+    return 0;
+#endif
+}
+
+
+static bool
+qemuTPMPathIsLockable(const virDomainTPMDef *tpm)
+{
+    return tpm->type == VIR_DOMAIN_TPM_TYPE_EMULATOR &&
+        tpm->data.emulator.source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
+        tpm->data.emulator.source_path &&
+        !virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK);
+}
+
+
+int
+qemuTPMPathLock(const virDomainTPMDef *tpm,
+                int *fd)
+{
+    const char *path = tpm->data.emulator.source_path;
+    g_autofree char *holder = NULL;
+    struct stat held;
+    struct stat st;
+
+    if (!qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
+        (*fd >= 0 && fstat(*fd, &held) == 0 && qemuTPMPathIsSame(&held, &st)))
+        return 0;
+
+    VIR_FORCE_CLOSE(*fd);
+
+    if ((*fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0) {
+        virReportSystemError(errno, _("cannot open TPM state '%1$s'"), path);
+        return -1;
+    }
+
+    if (qemuTPMPathSetLock(*fd, false) == 0)
+        return 0;
+
+    holder = virTPMStateLockHolder(*fd);
+    VIR_FORCE_CLOSE(*fd);
+    virReportError(VIR_ERR_RESOURCE_BUSY,
+                   _("TPM state '%1$s' is in use by another domain, in %2$s"),
+                   path, holder ? holder : _("a process that is not on this host"));
+    return -1;
+}
+
+
+bool
+qemuTPMPathIsUsed(const virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ntpms; i++) {
+        VIR_AUTOCLOSE fd = -1;
+
+        if (qemuTPMPathIsLockable(def->tpms[i]) &&
+            (fd = open(def->tpms[i]->data.emulator.source_path,
+                       O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) >= 0 &&
+            qemuTPMPathSetLock(fd, true) < 0)
+            return true;
+    }
+
+    return false;
+}

@@ -1,0 +1,74 @@
+/*
+ * qemu_tpm_path.h: keep what is named by a path off the volumes of tpm pools
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "domain_conf.h"
+
+/**
+ * qemuTPMPathCheckDomain:
+ * @def: domain that is about to start
+ *
+ * Makes sure that neither the domain's TPM nor its disks or NVRAM are named by a
+ * path to a volume of a storage pool of type 'tpm'. The path may be another name
+ * of the volume: a symbolic or hard link, or a bind mount.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMPathCheckDomain(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathCheckSource:
+ * @src: storage that a domain is about to use
+ * @chain: whether to look at its backing files, too
+ *
+ * Makes sure that the storage is no volume of a storage pool of type 'tpm', as
+ * qemuTPMPathCheckDomain() does. What is no TPM state, and has no description of
+ * a volume beside it, is no volume: the storage driver is not asked about it.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMPathCheckSource(const virStorageSource *src,
+                           bool chain)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathIsVolume:
+ * @tpm: a TPM that keeps its state in a file or directory of the user's choice
+ *
+ * Tells whether the state is a volume of a storage pool of type 'tpm', or in the
+ * directory of one, or has one below it: only the storage driver deletes those.
+ */
+bool qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathLock:
+ * @tpm: a TPM that is about to start
+ * @fd: -1, or what an earlier call has set it to; set to a descriptor with the
+ *      lock on the file that the TPM keeps its state in, to be handed to swtpm
+ *
+ * Makes sure that no other swtpm on this host uses the file. To be called before
+ * swtpm_setup, which may replace the file, and after it. Nothing is done where
+ * the state is not in a file, does not exist yet, or swtpm takes a lock itself.
+ *
+ * Returns 0 on success, -1 with an error reported: VIR_ERR_RESOURCE_BUSY if the
+ * file is in use.
+ */
+int qemuTPMPathLock(const virDomainTPMDef *tpm,
+                    int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathIsUsed:
+ * @def: domain whose swtpm has ended, or did not start
+ *
+ * Tells whether another swtpm has the lock of qemuTPMPathLock() on the file that
+ * the domain's TPM is in.
+ */
+bool qemuTPMPathIsUsed(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
