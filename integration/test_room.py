@@ -229,7 +229,7 @@ def test_nothing_to_repair(tpm_host, tmp_path):
     """What holds no state, or only a part of it, stays as it is."""
     path = tpm_host.path(tpm_host.create_volume("one"))
     made = as_before(path.read_bytes())
-    for content, said in ((b"", "what was uploaded is blank"),
+    for content, said in ((b"", "FAILED: it is blank"),
                           (with_entry(made, 0, 0, 0)[:-4000], "truncated or inconsistent")):
         path.write_bytes(content)
         done = tpm_host.run("virt-tpm-volume", "repair", "one")
