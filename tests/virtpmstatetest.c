@@ -1398,6 +1398,9 @@ testProbeDamaged(void)
     DO_STATE("damaged, entry of encrypted state lost", "tpm2-encrypted", 0, encrypted,
              EDIT(SECTION_OFFSET(0), LOST));
 
+    DO_PROBE("damaged, entry lost, and the file is cut short", "tpm2", 1400, DAMAGED, UNKNOWN, CLEAR,
+             EDIT(SECTION_OFFSET(0), LOST));
+
     DO_CUT("tpm2", false);
     DO_CUT("tpm2-encrypted", false);
     DO_CUT("tpm12", false);

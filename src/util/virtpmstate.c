@@ -452,6 +452,7 @@ virTPMStateProbeLostAt(virTPMStateReader *reader,
     lost->dataLength = virReadBufInt32BE(header + 6);
 
     if (lost->dataLength <= VIR_TPM_STATE_MAX_BLOB &&
+        lost->dataLength <= reader->size - offset &&
         virTPMStateProbeBlob(reader, offset, lost->dataLength, &state) &&
         virTPMStateIsPermanent(&state)) {
         *found = state;
