@@ -392,8 +392,9 @@ print(worst)
         begin = time.monotonic()
         with start_upload(tpm_host, "one", content, tmp_path, uri) as client:
             assert client.wait() == 0, client.stderr.read()
-        assert time.monotonic() - begin > 1.5, "nothing was slow: that shows nothing"
-        assert float(other.stdout.read()) < 0.7
+        taken = time.monotonic() - begin
+        assert taken > 1.5, "nothing was slow: that shows nothing"
+        assert float(other.stdout.read()) < taken / 2
 
 
 @pytest.mark.parametrize("uri", ["qemu:///system", "storage:///system"])
