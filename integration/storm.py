@@ -205,7 +205,9 @@ class Crowd:
             "(virtstoraged)")
     # ... what another client has done meanwhile ...
     OTHERS = ("no storage vol", "exists already", "already in use", "not found in pool",
-              "is blank", "it was made for another TPM", "holds another TPM than it is described", "already exists")
+              "is blank", "it was made for another TPM", "holds another TPM than it is described",
+              # ... on another host
+              "already exists", "No such file or directory")
     # ... and what it has deserved.
     GARBAGE = "what was uploaded is not TPM state but looks 'unknown'"
 
