@@ -43,9 +43,9 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 char *
 virStorageTPMFileSidecarVolume(const char *name)
 {
-    const size_t suffix = strlen(VIR_STORAGE_TPM_SIDECAR_SUFFIX);
+    const size_t suffix = strlen(VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX);
 
-    if (!virStringHasSuffix(name, VIR_STORAGE_TPM_SIDECAR_SUFFIX))
+    if (!virStringHasSuffix(name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX))
         return NULL;
 
     return g_strndup(name, strlen(name) - suffix);
