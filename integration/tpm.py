@@ -7,7 +7,9 @@ import subprocess
 OWNER, LOCKOUT, ENDORSEMENT, PLATFORM = 0x40000001, 0x4000000a, 0x4000000b, 0x4000000c
 # Where a TPM usually has its endorsement keys, by their kind.
 RSA_EK, ECC_EK = 0x81010001, 0x81010016
-AUTH_FAIL = 0x98e
+AUTH_FAIL, LOCKED = 0x98e, 0x921
+# A TPM writes down that something with a password is used before it looks at it.
+RETRY = bytes.fromhex("00000922")
 
 # A key for encryption on P-384, as an endorsement key has it.
 TEMPLATE = bytes.fromhex(
@@ -42,11 +44,13 @@ class Tpm:
         self.control.close()
         self.swtpm.wait(timeout=10)
 
-    def send(self, code, body, tag=0x8001, expect=0):
+    def send(self, code, body, tag=0x8001, expect=(0,)):
         """Send a command; returns the response behind its header."""
-        self.data.sendall(struct.pack(">HLL", tag, 10 + len(body), code) + body)
-        response = self.data.recv(4096)
-        assert struct.unpack(">L", response[6:10])[0] == expect, response.hex()
+        response = b""
+        while response[6:10] in (b"", RETRY):
+            self.data.sendall(struct.pack(">HLL", tag, 10 + len(body), code) + body)
+            response = self.data.recv(4096)
+        assert struct.unpack(">L", response[6:10])[0] in expect, response.hex()
         return response[10:]
 
     def authorized(self, code, handles, body=b"", password=b"", **how):
@@ -84,4 +88,4 @@ class Tpm:
         self.authorized(0x12a, [OWNER], b"\0\1a" + struct.pack(">H", len(public)) + public)
         for _ in range(number):
             self.authorized(0x14e, [index, index], struct.pack(">HH", 1, 0),
-                            password=b"b", expect=AUTH_FAIL)
+                            password=b"b", expect=(AUTH_FAIL, LOCKED))

@@ -25,8 +25,10 @@
     "sha256:d3069dab8eb968cf6f153dc8f3b8d4b2f7c8682fa3def11c680120654cc6458f"
 
 /* The endorsement keys that the TPM of virtpmstatedata/tpm2.base64 makes of its seed. */
-#define FINGERPRINT_TPM2_RSA "sha256:x"
-#define FINGERPRINT_TPM2_EC "sha256:y"
+#define FINGERPRINT_TPM2_RSA \
+    "sha256:2e1b630818794d2b606d7a42c2d24ba6c5102c8f56b13fd34ba0c07990c113b1"
+#define FINGERPRINT_TPM2_EC \
+    "sha256:64cac7d5e03014ad34346c537e13e889b78e3716f07d06bf832d0f69b984acd7"
 
 /**
  * testExpectError:

@@ -155,6 +155,8 @@ virStorageTPMEndorsementAddKey(virStorageVolTPMDef *tpm,
         return -1;
 
     endorsement = virStorageTPMEndorsementGet(tpm, key);
+    if (STRNEQ_NULLABLE(endorsement->fingerprint, fingerprint))
+        g_clear_pointer(&endorsement->certificate, g_free);
     g_free(endorsement->fingerprint);
     endorsement->fingerprint = g_steal_pointer(&fingerprint);
     return 0;

@@ -43,6 +43,9 @@ void virStorageTPMEndorsementMove(virStorageVolTPMDef *tpm,
  * @modulus: the modulus of @len bytes, big-endian
  * @exponent: the public exponent
  *
+ * Adds an EK, in place of one that @tpm has for such a key. It keeps the certificate
+ * of that one only if it is for the same key.
+ *
  * Returns 0 on success, -1 without an error reported if it is no RSA key.
  */
 int virStorageTPMEndorsementAddRSA(virStorageVolTPMDef *tpm,
@@ -56,6 +59,8 @@ int virStorageTPMEndorsementAddRSA(virStorageVolTPMDef *tpm,
  * @tpm: learns the key
  * @curve: a TPM_ECC_CURVE of the TCG Algorithm Registry
  * @x, @y: coordinates of @xlen and @ylen bytes, big-endian
+ *
+ * As virStorageTPMEndorsementAddRSA().
  *
  * Returns 0 on success, -1 without an error reported if it is no key on a
  * curve that is known.
