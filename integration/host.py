@@ -352,11 +352,12 @@ class Host:
         for name in DAEMONS:
             if self.run("pidof", name).returncode:
                 self.daemon("start", name)
-        for name in self.virsh("list", "--name").split():
+        # By uuid: a name may have blanks in it.
+        for domain in self.virsh("list", "--uuid").split():
             # It may be off by now.
-            self.run("virsh", "destroy", name)
-        for name in self.virsh("list", "--all", "--name").split():
-            self.virsh("undefine", name, "--managed-save", "--snapshots-metadata",
+            self.run("virsh", "destroy", domain)
+        for domain in self.virsh("list", "--all", "--uuid").split():
+            self.virsh("undefine", domain, "--managed-save", "--snapshots-metadata",
                        "--checkpoints-metadata", "--nvram", "--tpm")
         for name in self.virsh("pool-list", "--name").split():
             self.virsh("pool-destroy", name)

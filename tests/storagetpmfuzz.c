@@ -138,6 +138,7 @@ testPlace(virStorageVolDef *def)
         return NULL;
     }
 
+    virStorageTPMTempKeep(temp);
     REQUIRE(virFileReadAll(testSidecar, 1024 * 1024, &text) >= 0);
     return g_steal_pointer(&text);
 }
@@ -185,13 +186,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data,
 
     testWrite(data, len);
 
-    first = virStorageTPMSidecarRead(testPoolDef, NAME);
+    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, &first) == 0);
     REQUIRE(virGetLastErrorCode() == VIR_ERR_OK);
 
     if (!first || !(written = testPlace(first)))
         return 0;
 
-    second = virStorageTPMSidecarRead(testPoolDef, NAME);
+    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, &second) == 0);
     REQUIRE(second);
     testRequireSame(first, second);
 

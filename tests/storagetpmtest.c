@@ -503,6 +503,19 @@ testTempWritten(virStoragePoolDef *pool,
 
 
 /* A volume holds a state with its room, or nothing. */
+static virStorageVolDef *
+testSidecarRead(virStoragePoolDef *pool,
+                const char *name)
+{
+    virStorageVolDef *def = NULL;
+
+    if (virStorageTPMSidecarRead(pool, name, &def) < 0)
+        abort();
+
+    return def;
+}
+
+
 static int
 testExpectLaidOut(const virStoragePoolDef *pool,
                   const char *name,
@@ -1470,6 +1483,14 @@ testSetAsideOther(virStoragePoolDef *pool,
 }
 
 
+static bool
+testIsZero(const virStorageTPMBytes *bytes)
+{
+    return bytes->len > 0 && bytes->data[0] == 0 &&
+        memcmp(bytes->data, bytes->data + 1, bytes->len - 1) == 0;
+}
+
+
 /* What a temporary held of a TPM is gone, and whatever was set aside, unless it has
  * another name; what nobody recognises is only removed. */
 static int
@@ -1483,7 +1504,6 @@ testSweepOverwrites(virStoragePoolDef *pool,
     const bool gone[] = { true, false, false, true };
     g_autofree char *linked = testPath(pool, names[1]);
     g_autofree char *path = testPath(pool, "guest1");
-    g_autoptr(virStorageTPMBytes) zeros = testState("tpm2");
     int fds[4] = { -1, -1, -1, -1 };
     size_t i;
     int rc = -1;
@@ -1492,7 +1512,6 @@ testSweepOverwrites(virStoragePoolDef *pool,
     testStateFile(pool, names[1], "tpm2");
     testFile(pool, names[2], "foreign");
     testFile(pool, names[3], "foreign");
-    memset(zeros->data, 0, zeros->len);
 
     for (i = 0; i < 4; i++) {
         g_autofree char *name = testPath(pool, names[i]);
@@ -1508,7 +1527,7 @@ testSweepOverwrites(virStoragePoolDef *pool,
     for (i = 0; i < 4; i++) {
         g_autoptr(virStorageTPMBytes) bytes = virStorageTPMBytesRead(fds[i], names[i]);
 
-        if (!bytes || (memcmp(bytes->data, zeros->data, bytes->len) == 0) != gone[i])
+        if (!bytes || testIsZero(bytes) != gone[i])
             rc = -1;
         VIR_FORCE_CLOSE(fds[i]);
     }
@@ -1593,7 +1612,7 @@ testSidecar(virStoragePoolDef *pool,
         strstr(written, pool->target.path) || strstr(written, "<path>"))
         return -1;
 
-    if (!(back = virStorageTPMSidecarRead(pool, "guest1")) ||
+    if (!(back = testSidecarRead(pool, "guest1")) ||
         !(again = virStorageVolDefFormat(pool, back)))
         return -1;
 
@@ -1615,7 +1634,7 @@ testSidecarOwner(virStoragePoolDef *pool,
 
     if (!(sidecar = virStorageTPMSidecarPlace(pool, vol)) ||
         chown(pool->target.path, 1234, 2345) < 0 ||
-        !(back = virStorageTPMSidecarRead(pool, "guest1")))
+        !(back = testSidecarRead(pool, "guest1")))
         return -1;
 
     return 0;
@@ -1700,7 +1719,7 @@ testSidecarMeanwhile(virStoragePoolDef *pool,
         return -1;
 
     /* the other's has no TPM */
-    back = virStorageTPMSidecarRead(pool, "guest1");
+    back = testSidecarRead(pool, "guest1");
     return back && !back->tpm ? 0 : -1;
 }
 
@@ -1743,10 +1762,10 @@ testSidecarAdd(virStoragePoolDef *pool,
             testExpectText(pool, "guest1.tpm.xml", "<volume><name>guest1</name></volume>") : -1;
 
     if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
-        !(first = virStorageTPMSidecarRead(pool, "guest1")) ||
+        !(first = testSidecarRead(pool, "guest1")) ||
         !first->tpm->hasuuid || first->tpm->version != VIR_DOMAIN_TPM_VERSION_1_2 ||
         virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
-        !(second = virStorageTPMSidecarRead(pool, "guest1")))
+        !(second = testSidecarRead(pool, "guest1")))
         return -1;
 
     return memcmp(first->tpm->uuid, second->tpm->uuid, VIR_UUID_BUFLEN);
@@ -1850,7 +1869,7 @@ testSidecarPad(const virStoragePoolDef *pool,
 static int
 testSidecarRefused(virStoragePoolDef *pool)
 {
-    g_autoptr(virStorageVolDef) back = virStorageTPMSidecarRead(pool, "guest1");
+    g_autoptr(virStorageVolDef) back = testSidecarRead(pool, "guest1");
 
     if (back) {
         VIR_TEST_VERBOSE("a sidecar was taken that must not be");
@@ -1868,7 +1887,7 @@ testSidecarSize(virStoragePoolDef *pool,
     g_autoptr(virStorageVolDef) back = NULL;
 
     testSidecarPad(pool, SIDECAR_MAX);
-    if (!(back = virStorageTPMSidecarRead(pool, "guest1")))
+    if (!(back = testSidecarRead(pool, "guest1")))
         return -1;
 
     testSidecarPad(pool, SIDECAR_MAX + 1);

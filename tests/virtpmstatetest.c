@@ -1328,7 +1328,7 @@ testProbeNoState(void)
 
 
 static int
-testProbeDamaged(void)
+testProbeMendable(void)
 {
     const virTPMState mendable = {
         .kind = VIR_TPM_STATE_DAMAGED, .version = VIR_TPM_STATE_VERSION_2_0, .mendable = true,
@@ -1339,6 +1339,28 @@ testProbeDamaged(void)
     const virTPMState encrypted = {
         .kind = VIR_TPM_STATE_DAMAGED, .encrypted = true, .mendable = true,
     };
+    int ret = 0;
+
+    DO_STATE("damaged, entry lost", "tpm2", 0, mendable, EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, entry lost, file grown", "tpm2", 8384, mendable,
+             EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, no data by the entry", "tpm2", 0, mendable,
+             EDIT(SECTION_DATA(0), "\0\0\0\0"));
+    DO_STATE("damaged, entry of the first of two lost", "tpm12-volatile", 0, mendable12,
+             EDIT(SECTION_OFFSET(0), LOST));
+    DO_STATE("damaged, entry of encrypted state lost", "tpm2-encrypted", 0, encrypted,
+             EDIT(SECTION_OFFSET(0), LOST));
+
+    DO_PROBE("damaged, entry lost, and the file is cut short", "tpm2", 1400, DAMAGED, UNKNOWN, CLEAR,
+             EDIT(SECTION_OFFSET(0), LOST));
+
+    return ret;
+}
+
+
+static int
+testProbeDamagedSections(void)
+{
     int ret = 0;
 
     DO_DAMAGED("version 0", "tpm2", EDIT(LINEAR_VERSION, "\0"));
@@ -1367,6 +1389,15 @@ testProbeDamaged(void)
                EDIT(SECTION_OFFSET(0), "\0\0\0\0"),
                EDIT(SECTION_LENGTH(1), "\xff\xff\xff\xff"));
 
+    return ret;
+}
+
+
+static int
+testProbeDamagedBlobs(void)
+{
+    int ret = 0;
+
     DO_DAMAGED("blob version", "tpm2", EDIT(BLOB_HEADER, "\3"));
     DO_DAMAGED("blob header", "tpm2", EDIT(BLOB_HEADER + 2, "\0\x0b"));
     DO_DAMAGED("blob all zeros", "tpm2", EDIT(BLOB_HEADER, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
@@ -1387,19 +1418,6 @@ testProbeDamaged(void)
     DO_PROBE_BLOB("damaged, blob with a byte more", "tpm2", 1316, DAMAGED, UNKNOWN, CLEAR);
     DO_PROBE_BLOB("damaged, endless blob", "tpm2", 0, DAMAGED, UNKNOWN, CLEAR,
                   EDIT(6, "\xff\xff\xff\xff"));
-
-    DO_STATE("damaged, entry lost", "tpm2", 0, mendable, EDIT(SECTION_OFFSET(0), LOST));
-    DO_STATE("damaged, entry lost, file grown", "tpm2", 8384, mendable,
-             EDIT(SECTION_OFFSET(0), LOST));
-    DO_STATE("damaged, no data by the entry", "tpm2", 0, mendable,
-             EDIT(SECTION_DATA(0), "\0\0\0\0"));
-    DO_STATE("damaged, entry of the first of two lost", "tpm12-volatile", 0, mendable12,
-             EDIT(SECTION_OFFSET(0), LOST));
-    DO_STATE("damaged, entry of encrypted state lost", "tpm2-encrypted", 0, encrypted,
-             EDIT(SECTION_OFFSET(0), LOST));
-
-    DO_PROBE("damaged, entry lost, and the file is cut short", "tpm2", 1400, DAMAGED, UNKNOWN, CLEAR,
-             EDIT(SECTION_OFFSET(0), LOST));
 
     DO_CUT("tpm2", false);
     DO_CUT("tpm2-encrypted", false);
@@ -1634,7 +1652,8 @@ mymain(void)
         ret = -1;
     if (testProbeNoState() < 0)
         ret = -1;
-    if (testProbeDamaged() < 0)
+    if (testProbeDamagedSections() < 0 || testProbeDamagedBlobs() < 0 ||
+        testProbeMendable() < 0)
         ret = -1;
     if (testToLinearAll() < 0)
         ret = -1;

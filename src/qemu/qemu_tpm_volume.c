@@ -1095,7 +1095,7 @@ qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
 
         /* QEMU has one emulated TPM at most */
         return emulator->source_path &&
-            virTPMStateLockPath(emulator->source_path, false, fd) == 0;
+            virTPMStateLockPath(emulator->source_path, 0, fd) == 0;
     }
 
     return true;

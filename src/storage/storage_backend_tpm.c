@@ -834,7 +834,7 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
 
 /* Adds what the sidecar tells to what the bytes tell; where they differ, the
  * bytes are right. */
-static void
+static int
 virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
                                virStorageVolDef *vol,
                                const virTPMState *state,
@@ -847,9 +847,12 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     if (state->kind != VIR_TPM_STATE_LINEAR &&
         state->kind != VIR_TPM_STATE_BLANK &&
         state->kind != VIR_TPM_STATE_DAMAGED)
-        return;
+        return 0;
 
-    if ((sidecar = virStorageTPMSidecarRead(def, vol->name))) {
+    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0)
+        return -1;
+
+    if (sidecar) {
         vol->tpm = g_steal_pointer(&sidecar->tpm);
         vol->target.capacity = sidecar->target.capacity;
     }
@@ -879,10 +882,11 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
         enc = virStorageBackendTPMFindSecret(vol);
 
     if (!enc)
-        return;
+        return 0;
 
     virStorageEncryptionFree(vol->target.encryption);
     vol->target.encryption = enc;
+    return 0;
 }
 
 
@@ -905,7 +909,9 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
     }
 
     g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
-    virStorageBackendTPMAddSidecar(def, vol, &state, clear);
+    if (virStorageBackendTPMAddSidecar(def, vol, &state, clear) < 0)
+        return -1;
+
 
     return 0;
 }
@@ -1107,14 +1113,17 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
         return 0;
 
     /* as for a wipe: a file system may take its time, or not answer at all, and the
-     * pool's other volumes are not to wait for it */
+     * pool's other volumes are not to wait for it; whoever wants this one is told
+     * that it is busy, because its definition goes with it */
     virStoragePoolObjIncrAsyncjobs(pool);
     vol->in_use++;
+    vol->building = true;
     virObjectUnlock(pool);
 
     ret = virStorageBackendTPMDeleteFiles(pool, vol, flags);
 
     virObjectLock(pool);
+    vol->building = false;
     vol->in_use--;
     virStoragePoolObjDecrAsyncjobs(pool);
 
@@ -1203,9 +1212,8 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
-    sidecar = virStorageTPMSidecarRead(def, vol->name);
-
-    if (virStorageBackendTPMBeginWipe(def, sidecar) < 0 ||
+    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0 ||
+        virStorageBackendTPMBeginWipe(def, sidecar) < 0 ||
         !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
         !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
         return -1;

@@ -383,10 +383,18 @@ virStorageTPMTempNew(const char *dir,
                      const virStoragePerms *perms)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
+    size_t i;
 
-    while (!temp) {
+    for (i = 0; !temp && i < VIR_STORAGE_TPM_TRIES; i++) {
         if (virStorageTPMTempTry(dir, name, &temp) < 0)
             return NULL;
+    }
+
+    if (!temp) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("cannot lock a file for TPM volume '%1$s' in directory '%2$s': somebody else locks each new file, or its locks do not work"),
+                       name, dir);
+        return NULL;
     }
 
     if (virStorageTPMTempSetPerms(temp, perms) < 0)
@@ -763,13 +771,21 @@ virStorageTPMFileSweepTemp(const char *path,
     VIR_AUTOCLOSE fd = -1;
     int rc;
 
-    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd) < 0)
+    rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd);
+
+    /* it is being made, or gone, or no temporary */
+    if (rc == -EAGAIN || rc == -ENOENT || rc == -ELOOP || rc == -ENXIO || rc == -ENODEV)
         return 0;
+
+    if (rc < 0) {
+        errno = -rc;
+        return -1;
+    }
 
     /* What this host believes of names may be late where another one has the
      * directory, too. That the name is given up is told by whoever keeps it. */
     if (virStorageTPMFileRenameNew(path, mine) < 0)
-        return 0;
+        return errno == ENOENT ? 0 : -1;
 
     VIR_INFO("removing temporary file '%s', which nobody is making", path);
 
@@ -883,6 +899,7 @@ virStorageTPMSidecarReplaceOrphan(virStorageTPMTemp *temp,
     struct stat sb;
     int rc = virTPMStateLockPath(path, 0, &orphan);
 
+    virTPMStateRevalidateDir(path);
     if (rc == -EAGAIN || g_lstat(vol->target.path, &sb) == 0) {
         errno = EEXIST;
         return -1;
@@ -1119,28 +1136,51 @@ virStorageTPMSidecarParse(const virStoragePoolDef *pool,
 }
 
 
-virStorageVolDef *
+/* Whether an error of virStorageTPMSidecarLoad() says that there is no sidecar, or
+ * none that is taken; others do not tell what it is. */
+static bool
+virStorageTPMSidecarIsLost(int err)
+{
+    return err == ENOENT || err == ENOTDIR || err == EISDIR || err == ELOOP ||
+        err == ENXIO || err == EINVAL || err == EPERM || err == EACCES || err == EOVERFLOW;
+}
+
+
+int
 virStorageTPMSidecarRead(virStoragePoolDef *pool,
-                         const char *name)
+                         const char *name,
+                         virStorageVolDef **def)
 {
     g_autofree char *path = virStorageTPMSidecarPath(pool, name);
     g_autofree char *xml = virStorageTPMSidecarLoad(pool, path);
-    g_autoptr(virStorageVolDef) def = NULL;
+
+    *def = NULL;
+
+    if (!xml && !virStorageTPMSidecarIsLost(errno)) {
+        virReportSystemError(errno,
+                             _("cannot read the description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                             path, name, pool->name);
+        return -1;
+    }
 
     if (!xml) {
         VIR_WARN("TPM volume '%s' of pool '%s' has no sidecar that can be used, '%s': %s",
                  name, pool->name, path, g_strerror(errno));
-        return NULL;
+        return 0;
     }
 
-    if (!(def = virStorageTPMSidecarParse(pool, xml))) {
+    if (!(*def = virStorageTPMSidecarParse(pool, xml))) {
         VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
                  name, pool->name, path, virGetLastErrorMessage());
         virResetLastError();
-        return NULL;
+        return 0;
     }
 
-    return g_steal_pointer(&def);
+    /* one that was copied by hand has the name of another volume, whose sidecar
+     * must not be written in place of this one */
+    g_free((*def)->name);
+    (*def)->name = g_strdup(name);
+    return 0;
 }
 
 
@@ -1251,8 +1291,11 @@ virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
     VIR_AUTOCLOSE fd = -1;
     struct stat sb;
 
-    if (!virStorageTPMSidecarLock(path, &fd) ||
-        g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
+    if (!virStorageTPMSidecarLock(path, &fd))
+        return;
+
+    virTPMStateRevalidateDir(path);
+    if (g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
         return;
 
     if (unlink(path) < 0)

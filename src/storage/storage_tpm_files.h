@@ -376,16 +376,20 @@ int virStorageTPMSidecarReplace(virStoragePoolDef *pool,
  * virStorageTPMSidecarRead:
  * @pool: definition of the pool
  * @name: name of a volume
+ * @def: set to what it tells, under the name of the volume
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
  * or the daemon's, of at most 64 KiB, is taken.
  *
- * Returns its capacity, encryption and TPM, or NULL if there is none, or none
- * that can be used; that is no error, but a warning in the log.
+ * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
+ * is none, or none that can be used; that is but a warning in the log. -1 with an
+ * error reported if it cannot be read: then nothing is known of it.
  */
-virStorageVolDef *virStorageTPMSidecarRead(virStoragePoolDef *pool,
-                                           const char *name)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+int virStorageTPMSidecarRead(virStoragePoolDef *pool,
+                             const char *name,
+                             virStorageVolDef **def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMSidecarDescribe:

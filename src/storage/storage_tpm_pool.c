@@ -21,6 +21,8 @@ struct _virStorageTPMPoolSearch {
     virStoragePoolType type;
     const char *path;
     bool active; /* only among pools that are active or starting */
+    GPtrArray *names; /* of the pools that are found, */
+    GPtrArray *paths; /* and their directories */
 };
 
 
@@ -41,9 +43,11 @@ virStorageTPMPoolIsSameDir(const char *a,
 }
 
 
+/* Notes the pools that may have the same directory. A file system that does not
+ * answer must be asked when neither the list nor a pool is locked. */
 static bool
-virStorageTPMPoolConflicts(virStoragePoolObj *obj,
-                           const void *opaque)
+virStorageTPMPoolNote(virStoragePoolObj *obj,
+                      const void *opaque)
 {
     const virStorageTPMPoolSearch *search = opaque;
     const virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
@@ -56,25 +60,41 @@ virStorageTPMPoolConflicts(virStoragePoolObj *obj,
         (def->type != VIR_STORAGE_POOL_TPM && search->type != VIR_STORAGE_POOL_TPM))
         return false;
 
-    return def->target.path && virStorageTPMPoolIsSameDir(def->target.path, search->path);
+    if (def->target.path) {
+        g_ptr_array_add(search->names, g_strdup(def->name));
+        g_ptr_array_add(search->paths, g_strdup(def->target.path));
+    }
+
+    return false;
 }
 
 
 static int
 virStorageTPMPoolCheck(virStoragePoolObjList *pools,
-                       const virStorageTPMPoolSearch *search)
+                       virStorageTPMPoolSearch *search)
 {
-    virStoragePoolObj *other;
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    size_t i;
 
-    if (!search->path ||
-        !(other = virStoragePoolObjListSearch(pools, virStorageTPMPoolConflicts, search)))
+    if (!search->path)
         return 0;
 
-    virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("pool '%1$s' cannot use directory '%2$s', which is that of pool '%3$s': the directory of a tpm pool must not be shared with another pool"),
-                   search->name, search->path, virStoragePoolObjGetDef(other)->name);
-    virStoragePoolObjEndAPI(&other);
-    return -1;
+    search->names = names;
+    search->paths = paths;
+    ignore_value(virStoragePoolObjListSearch(pools, virStorageTPMPoolNote, search));
+
+    for (i = 0; i < names->len; i++) {
+        if (!virStorageTPMPoolIsSameDir(g_ptr_array_index(paths, i), search->path))
+            continue;
+
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("pool '%1$s' cannot use directory '%2$s', which is that of pool '%3$s': the directory of a tpm pool must not be shared with another pool"),
+                       search->name, search->path, (char *)g_ptr_array_index(names, i));
+        return -1;
+    }
+
+    return 0;
 }
 
 

@@ -244,11 +244,11 @@ virStorageTPMUploadLock(virStorageTPMUploadData *upload)
     virStorageVolDef *vol = upload->vol;
 
     if ((upload->lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
-        virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0)
+        virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0 ||
+        virStorageTPMSidecarRead(pool, vol->name, &upload->sidecar) < 0)
         return -1;
 
-    if ((upload->sidecar = virStorageTPMSidecarRead(pool, vol->name)) &&
-        !upload->sidecar->tpm)
+    if (upload->sidecar && !upload->sidecar->tpm)
         upload->sidecar->tpm = g_new0(virStorageVolTPMDef, 1);
 
     /* A wipe that was interrupted has left the certificates of the TPM that it

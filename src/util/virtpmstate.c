@@ -1481,6 +1481,14 @@ virTPMStateOpenUnlocked(const char *path,
 }
 
 
+void
+virTPMStateRevalidateDir(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+
 bool
 virTPMStateIsAt(int fd,
                 const char *path)
@@ -1490,6 +1498,7 @@ virTPMStateIsAt(int fd,
 
     return fstat(fd, &opened) == 0 &&
            lstat(path, &named) == 0 &&
+           opened.st_nlink > 0 &&
            opened.st_dev == named.st_dev &&
            opened.st_ino == named.st_ino;
 }
@@ -1505,6 +1514,7 @@ virTPMStateLockAt(int fd,
     if (rc < 0)
         return rc;
 
+    virTPMStateRevalidateDir(path);
     return virTPMStateIsAt(fd, path) ? 0 : -ESTALE;
 }
 
@@ -1596,7 +1606,7 @@ virTPMStateLockAt(int fd G_GNUC_UNUSED,
 
 int
 virTPMStateLockPath(const char *path G_GNUC_UNUSED,
-                    unsigned int flags G_GNUC_UNUSED,
+                    unsigned int fakeflags G_GNUC_UNUSED,
                     int *fd G_GNUC_UNUSED)
 {
     return -ENOSYS;

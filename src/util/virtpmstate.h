@@ -261,6 +261,17 @@ int virTPMStateOpenUnlocked(const char *path,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateRevalidateDir:
+ * @path: path of a file
+ *
+ * Opens the file's directory once: a network file system then asks its server
+ * about the names in it, where it would believe for some seconds what it knew
+ * before (close-to-open consistency, see nfs(5)).
+ */
+void virTPMStateRevalidateDir(const char *path)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virTPMStateIsAt:
  * @fd: descriptor
  * @path: a name
