@@ -45,7 +45,8 @@ KINDS = {
     "read": [errno.EIO],
     "stat": [errno.EIO],
 }
-# Those that issue 9 names; the others cost time, and are for longer runs.
+# The calls that storage most often fails at; the others cost time, and are for longer
+# runs.
 USUAL = ("open", "write", "fsync", "rename", "link", "unlink", "lock", "memfd", "truncate",
          "allocate", "chown", "chmod", "fork")
 CALLS = 4096

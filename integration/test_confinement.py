@@ -63,7 +63,7 @@ def test_apparmor_profile(tpm_host):
         tpm_host.create_volume(name)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
     rules = apparmor_rules(tpm_host)
-    lock = f"/run/libvirt/qemu/tpm-identity/{tpm_host.identity('one')}.lock"
+    lock = f"/run/libvirt/tpm-identity/{tpm_host.identity('one')}.lock"
     assert {path: rights for path, rights in rules.items() if path.startswith(POOL) or path == lock} == {
         f"{POOL}/one": "rwk", lock: "rwk"}
     assert not any(path.startswith(IMPLICIT) for path in rules)
@@ -175,7 +175,7 @@ def test_reason_survives_what_happens_to_the_log(tpm_host, happens):
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("earlier\n" * 4000)
     what = f": > {log}" if happens == "truncated" else f"mv {log} {log}.1"
-    wrapper = f"#!/bin/sh\ncase \"$*\" in *--ctrl*) {what};; esac\nexec /usr/bin/swtpm.real \"$@\"\n"
+    wrapper = f"#!/bin/sh\ncase \"$*\" in *--ctrl*) {what};; esac\nexec /var/lib/libvirt/swtpm.real \"$@\"\n"
     with swtpm_wrapped(tpm_host, wrapper):
         said = tpm_host.virsh_fails("start", "guest")
     assert "passphrase" in said
@@ -183,9 +183,9 @@ def test_reason_survives_what_happens_to_the_log(tpm_host, happens):
 
 @contextlib.contextmanager
 def swtpm_wrapped(host, wrapper):
-    """With a script in swtpm's place, which finds it as /usr/bin/swtpm.real."""
+    """With a script in swtpm's place, which finds it as /var/lib/libvirt/swtpm.real."""
     script = host.path("/var/lib/libvirt/swtpm-wrapper")
-    real = host.path("/usr/bin/swtpm.real")
+    real = host.path("/var/lib/libvirt/swtpm.real")
     script.write_text(wrapper)
     script.chmod(0o755)
     shutil.copy("/usr/bin/swtpm", real)
@@ -204,7 +204,7 @@ def test_slow_swtpm(tpm_host):
     """It takes four seconds until there is a socket."""
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) sleep 4;; esac\nexec /usr/bin/swtpm.real "$@"\n'
+    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) sleep 4;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n'
     with swtpm_wrapped(tpm_host, wrapper):
         tpm_host.virsh("start", "guest")
         assert tpm_host.virsh("domstate", "guest") == "running"
@@ -212,7 +212,7 @@ def test_slow_swtpm(tpm_host):
 
 def test_log_is_named_where_swtpm_says_nothing(tpm_host):
     tpm_host.define_guest()
-    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) exit 1;; esac\nexec /usr/bin/swtpm.real "$@"\n'
+    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) exit 1;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n'
     with swtpm_wrapped(tpm_host, wrapper):
         assert f"{LOGS}/guest-swtpm.log" in tpm_host.virsh_fails("start", "guest")
 
@@ -271,10 +271,12 @@ def test_swtpm_without_a_guest_is_ended(tpm_host):
     """The daemon was killed when it had started swtpm, and QEMU not yet."""
     tpm_host.create_volume("one")
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    wrapper = '#!/bin/sh\nkill -9 $(cat /run/libvirt/virtqemud.pid)\nexec /usr/bin/swtpm.real "$@"\n'
-    wrapper = wrapper.replace("kill", 'case "$*" in *--ctrl*) ;; *) exec /usr/bin/swtpm.real "$@";; esac\nkill')
+    wrapper = '#!/bin/sh\nkill -9 $(cat /run/libvirt/virtqemud.pid)\nexec /var/lib/libvirt/swtpm.real "$@"\n'
+    wrapper = wrapper.replace("kill", 'case "$*" in *--ctrl*) ;; *) exec /var/lib/libvirt/swtpm.real "$@";; esac\nkill')
     with swtpm_wrapped(tpm_host, wrapper):
+        virtqemud = int(tpm_host.path("/run/libvirt/virtqemud.pid").read_text())
         tpm_host.run("virsh", "-q", "start", "guest")
+        tpm_host.wait_for_end(virtqemud)
         swtpm = wait_for("swtpm runs", lambda: tpm_host.run("pgrep", "-x", "swtpm.real").stdout.strip())
         tpm_host.daemon("start", "virtqemud")
         tpm_host.wait_for_end(int(swtpm.split()[0]))
@@ -327,7 +329,7 @@ def test_volume_that_root_may_not_read(tpm_host, refreshed):
         if refreshed:
             tpm_host.virsh("pool-refresh", "tpm")
         said = tpm_host.virsh_fails("start", "guest")
-        assert f"no permission to read and write '{POOL}/one' of TPM volume 'one' of pool 'tpm'" in said
+        assert f"no permission to read and write '{POOL}/one' of TPM volume 'one'" in said
         assert tpm_host.contents(IMPLICIT) == {}
     tpm_host.virsh("pool-refresh", "tpm")
     tpm_host.run("chown", "root", path)

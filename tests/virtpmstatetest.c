@@ -1150,7 +1150,7 @@ testOpenMissing(const void *opaque)
 static int
 testExpectNotRegular(const char *path)
 {
-    g_autofree char *expect = g_strdup_printf("Requested operation is not valid: '%s' of TPM volume 'guest1' of pool 'tpmpool' is not a regular file; links, directories, devices and pipes can't be TPM volumes",
+    g_autofree char *expect = g_strdup_printf("Requested operation is not valid: '%s' of TPM volume 'guest1' of pool 'tpmpool' is not a regular file; links, directories, devices and pipes cannot be TPM volumes",
                                               path);
 
     if (testOpen(path) >= 0)

@@ -150,7 +150,7 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
     if (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DEFAULT &&
         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_VOLUME) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("a TPM can't have both <storage> and <source type='%1$s'>"),
+                       _("a TPM cannot have both <storage> and <source type='%1$s'>"),
                        virDomainTPMSourceTypeTypeToString(emulator->source_type));
         return -1;
     }

@@ -14,6 +14,7 @@
 #include "domain_conf_tpm.h"
 #include "qemu_tpm_path.h"
 #include "storage_conf.h"
+#include "storage_conf_tpm.h"
 #include "viralloc.h"
 #include "virfile.h"
 #include "viridentity.h"
@@ -27,7 +28,6 @@
 VIR_LOG_INIT("qemu.qemu_tpm_path");
 
 /* How the description of a volume is named that is beside it. */
-#define QEMU_TPM_PATH_DESCRIPTION ".tpm.xml"
 
 /* The first byte that is locked: libvirt's security drivers lock the ones before
  * for a moment when they set a label. */
@@ -198,7 +198,7 @@ static bool
 qemuTPMPathIsDescribed(const char *path)
 {
     g_autofree char *canon = qemuTPMPathResolve(path);
-    g_autofree char *beside = g_strdup_printf("%s" QEMU_TPM_PATH_DESCRIPTION, canon);
+    g_autofree char *beside = g_strdup_printf("%s" VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, canon);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
 
@@ -209,7 +209,7 @@ qemuTPMPathIsDescribed(const char *path)
         return false;
 
     while (virDirRead(dir, &ent, NULL) > 0) {
-        if (virStringHasSuffix(ent->d_name, QEMU_TPM_PATH_DESCRIPTION))
+        if (virStringHasSuffix(ent->d_name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX))
             return true;
     }
 
@@ -361,7 +361,7 @@ qemuTPMPathSetLock(int fd,
     };
 
     if (fcntl(fd, ask ? F_OFD_GETLK : F_OFD_SETLK, &lock) < 0)
-        return -errno;
+        return errno == EACCES ? -EAGAIN : -errno;
 
     return ask && lock.l_type != F_UNLCK ? -EAGAIN : 0;
 #else
@@ -380,14 +380,42 @@ qemuTPMPathIsLockable(const virDomainTPMDef *tpm)
 }
 
 
+static void
+qemuTPMPathReportBusy(const char *path,
+                      int fd)
+{
+    g_autofree char *holder = NULL;
+
+    switch (virTPMStateLockFindOwner(fd, &holder)) {
+    case VIR_TPM_STATE_LOCK_OWNER_PROCESS:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM state '%1$s' is in use by another domain, in %2$s"),
+                       path, holder);
+        return;
+
+    case VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM state '%1$s' is in use, but not by a process on this host (another host on shared storage?)"),
+                       path);
+        return;
+
+    case VIR_TPM_STATE_LOCK_OWNER_UNKNOWN:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM state '%1$s' is in use by a process that cannot be determined, on this host or another one"),
+                       path);
+        return;
+    }
+}
+
+
 int
 qemuTPMPathLock(const virDomainTPMDef *tpm,
                 int *fd)
 {
     const char *path = tpm->data.emulator.source_path;
-    g_autofree char *holder = NULL;
     struct stat held;
     struct stat st;
+    int rc;
 
     if (!qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
         (*fd >= 0 && fstat(*fd, &held) == 0 && qemuTPMPathIsSame(&held, &st)))
@@ -400,14 +428,15 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
         return -1;
     }
 
-    if (qemuTPMPathSetLock(*fd, false) == 0)
+    if ((rc = qemuTPMPathSetLock(*fd, false)) == 0)
         return 0;
 
-    holder = virTPMStateLockHolder(*fd);
+    if (rc == -EAGAIN)
+        qemuTPMPathReportBusy(path, *fd);
+    else
+        virReportSystemError(-rc, _("cannot lock TPM state '%1$s'"), path);
+
     VIR_FORCE_CLOSE(*fd);
-    virReportError(VIR_ERR_RESOURCE_BUSY,
-                   _("TPM state '%1$s' is in use by another domain, in %2$s"),
-                   path, holder ? holder : _("a process that is not on this host"));
     return -1;
 }
 

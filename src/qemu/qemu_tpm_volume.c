@@ -33,7 +33,8 @@
 
 VIR_LOG_INIT("qemu.qemu_tpm_volume");
 
-/* Where there is less room on a file system, in bytes, TPM state can't grow. */
+/* Where less is free on a file system, in bytes, an error of swtpm is taken for one
+ * of a full file system, such as one that writes to other blocks each time. */
 #define QEMU_TPM_VOLUME_ROOM (16 * 1024)
 
 /* How much of swtpm's log, from where this start began, is looked at. */
@@ -173,7 +174,7 @@ qemuTPMVolumeCheckFormat(const virStorageSourcePoolDef *src,
 
     if (vol->target.format != VIR_STORAGE_FILE_RAW) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has format '%3$s', on which a guest can't be started yet"),
+                       _("TPM volume '%1$s' of pool '%2$s' has format '%3$s', on which a guest cannot be started yet"),
                        src->volume, src->pool,
                        virStorageFileFormatTypeToString(vol->target.format));
         return -1;
@@ -181,7 +182,7 @@ qemuTPMVolumeCheckFormat(const virStorageSourcePoolDef *src,
 
     if (encryption && encryption->format != VIR_STORAGE_ENCRYPTION_FORMAT_VTPM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has encryption format '%3$s', with which a guest can't be started yet"),
+                       _("TPM volume '%1$s' of pool '%2$s' has encryption format '%3$s', with which a guest cannot be started yet"),
                        src->volume, src->pool,
                        virStorageEncryptionFormatTypeToString(encryption->format));
         return -1;
@@ -385,14 +386,14 @@ qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
 
     if (!virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_NVRAM_BACKEND_FILE)) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s': it can't keep its state in a file"),
+                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s': it cannot keep its state in a file"),
                        swtpm, src->volume, src->pool);
         return -1;
     }
 
     if (encrypted && !virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_PWD_FD)) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s', which is encrypted: it can't be given a passphrase"),
+                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s', which is encrypted: it cannot be given a passphrase"),
                        swtpm, src->volume, src->pool);
         return -1;
     }
@@ -485,7 +486,9 @@ qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
 static char *
 qemuTPMVolumeIdentityDir(const virQEMUDriverConfig *cfg)
 {
-    return g_strdup_printf("%s/tpm-identity", cfg->stateDir);
+    g_autofree char *run = g_path_get_dirname(cfg->stateDir);
+
+    return g_strdup_printf("%s/tpm-identity", run);
 }
 
 
@@ -589,7 +592,7 @@ qemuTPMVolumeChooseLock(const virDomainTPMEmulatorDef *emulator,
 
     if (volume->incoming && !volume->handsOver) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where swtpm of this host can't take it over from another: it needs the capability 'tpmstate-opt-lock'"),
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where swtpm of this host cannot take it over from another: it needs the capability 'tpmstate-opt-lock'"),
                        emulator->srcpool->volume, emulator->srcpool->pool);
         return -1;
     }
@@ -622,13 +625,13 @@ qemuTPMVolumeReportEncrypted(virDomainObj *vm,
 {
     if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is clear, and can't take the TPM that is encrypted on the other host: create an encrypted volume, under a secret of the same value"),
+                       _("TPM volume '%1$s' of pool '%2$s' is clear, and cannot take the TPM that is encrypted on the other host: create an encrypted volume, under a secret of the same value"),
                        src->volume, src->pool);
         return;
     }
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("TPM volume '%1$s' of pool '%2$s' is clear, but was encrypted when the guest was saved: what was saved can't be decrypted without the secret that the volume had"),
+                   _("TPM volume '%1$s' of pool '%2$s' is clear, but was encrypted when the guest was saved: what was saved cannot be decrypted without the secret that the volume had"),
                    src->volume, src->pool);
 }
 
@@ -639,13 +642,13 @@ qemuTPMVolumeReportOtherPassphrase(virDomainObj *vm,
 {
     if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
         virReportError(VIR_ERR_AUTH_FAILED,
-                       _("TPM volume '%1$s' of pool '%2$s' can't take the TPM of the other host: its secret must have the same value on both"),
+                       _("TPM volume '%1$s' of pool '%2$s' cannot take the TPM of the other host: its secret must have the same value on both"),
                        src->volume, src->pool);
         return;
     }
 
     virReportError(VIR_ERR_AUTH_FAILED,
-                   _("the TPM on volume '%1$s' of pool '%2$s' can't be restored: the guest was saved when the volume had another passphrase"),
+                   _("the TPM on volume '%1$s' of pool '%2$s' cannot be restored: the guest was saved when the volume had another passphrase"),
                    src->volume, src->pool);
 }
 
@@ -1051,7 +1054,7 @@ qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
             continue;
 
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where the guest's swtpm can't hand it over to another host: it needs the capability 'tpmstate-opt-lock'"),
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where the guest's swtpm cannot hand it over to another host: it needs the capability 'tpmstate-opt-lock'"),
                        emulator->srcpool->volume, emulator->srcpool->pool);
         return -1;
     }
@@ -1103,7 +1106,7 @@ qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
 
 
 void
-qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
+qemuTPMVolumeRemoveIdentities(virQEMUDriver *driver)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     g_autofree char *folder = qemuTPMVolumeIdentityDir(cfg);

@@ -168,13 +168,13 @@ bool qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeEndLeftovers:
+ * qemuTPMVolumeRemoveIdentities:
  * @driver: QEMU driver that has ended the swtpms that no domain uses, and starts
  *          nothing yet
  *
  * Removes the files whose locks stood for the identities of their TPMs.
  */
-void qemuTPMVolumeEndLeftovers(virQEMUDriver *driver)
+void qemuTPMVolumeRemoveIdentities(virQEMUDriver *driver)
     ATTRIBUTE_NONNULL(1);
 
 /**

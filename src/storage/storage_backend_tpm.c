@@ -64,16 +64,57 @@ virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
 }
 
 
+/* Of each pool by its path the directory that had volumes when it was last
+ * refreshed. A pool whose file system is not mounted shows another one. */
+static GHashTable *virStorageBackendTPMDirs;
+static virMutex virStorageBackendTPMDirsLock = VIR_MUTEX_INITIALIZER;
+
+
+static void
+virStorageBackendTPMRememberDir(virStoragePoolObj *pool,
+                                const struct stat *sb)
+{
+    const char *path = virStoragePoolObjGetDef(pool)->target.path;
+    struct stat *dir = NULL;
+
+    if (virStoragePoolObjGetVolumesCount(pool) == 0)
+        return;
+
+    dir = g_new0(struct stat, 1);
+    *dir = *sb;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
+        if (!virStorageBackendTPMDirs)
+            virStorageBackendTPMDirs = g_hash_table_new_full(g_str_hash, g_str_equal,
+                                                             g_free, g_free);
+        g_hash_table_insert(virStorageBackendTPMDirs, g_strdup(path), dir);
+    }
+}
+
+
+/* A directory that is made or removed on purpose is nothing to be warned of. */
+static void
+virStorageBackendTPMForgetDir(const virStoragePoolDef *def)
+{
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
+        if (virStorageBackendTPMDirs)
+            g_hash_table_remove(virStorageBackendTPMDirs, def->target.path);
+    }
+}
+
+
 static int
 virStorageBackendTPMBuildPool(virStoragePoolObj *pool,
                               unsigned int flags)
 {
     virCheckFlags(0, -1);
 
-    if (virStorageBackendTPMCheckPath(virStoragePoolObjGetDef(pool)) < 0)
+    if (virStorageBackendTPMCheckPath(virStoragePoolObjGetDef(pool)) < 0 ||
+        virStorageBackendBuildLocal(pool) < 0)
         return -1;
 
-    return virStorageBackendBuildLocal(pool);
+    virStorageBackendTPMForgetDir(virStoragePoolObjGetDef(pool));
+    return 0;
 }
 
 
@@ -194,8 +235,12 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
                            vol->target.path);
         else if (errno == ELOOP || errno == ENXIO || errno == EINVAL)
             virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("volume '%1$s' is not a regular file; links, directories, devices and pipes can't be TPM volumes"),
+                           _("volume '%1$s' is not a regular file; links, directories, devices and pipes cannot be TPM volumes"),
                            vol->target.path);
+        else if (errno == EACCES || errno == EPERM)
+            virReportSystemError(errno,
+                                 _("no permission to read and write '%1$s' of TPM volume '%2$s'; check its owner, mode and security label, and on a network file system that root may do so"),
+                                 vol->target.path, vol->name);
         else
             virReportSystemError(errno, _("cannot open volume '%1$s'"),
                                  vol->target.path);
@@ -338,34 +383,6 @@ virStorageBackendTPMRefreshEntry(virStoragePoolObj *pool,
     }
 
     return 0;
-}
-
-
-/* Of each pool by its path the directory that had volumes when it was last
- * refreshed. A pool whose file system is not mounted shows another one. */
-static GHashTable *virStorageBackendTPMDirs;
-static virMutex virStorageBackendTPMDirsLock = VIR_MUTEX_INITIALIZER;
-
-
-static void
-virStorageBackendTPMRememberDir(virStoragePoolObj *pool,
-                                const struct stat *sb)
-{
-    const char *path = virStoragePoolObjGetDef(pool)->target.path;
-    struct stat *dir = NULL;
-
-    if (virStoragePoolObjGetVolumesCount(pool) == 0)
-        return;
-
-    dir = g_new0(struct stat, 1);
-    *dir = *sb;
-
-    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
-        if (!virStorageBackendTPMDirs)
-            virStorageBackendTPMDirs = g_hash_table_new_full(g_str_hash, g_str_equal,
-                                                             g_free, g_free);
-        g_hash_table_insert(virStorageBackendTPMDirs, g_strdup(path), dir);
-    }
 }
 
 
@@ -1234,7 +1251,7 @@ virStorageBackendTPMResizeVol(virStoragePoolObj *pool G_GNUC_UNUSED,
                   VIR_STORAGE_VOL_RESIZE_SHRINK, -1);
 
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("the capacity of TPM volume '%1$s' cannot be changed, and need not be: swtpm makes the file as large as it needs"),
+                   _("the capacity of TPM volume '%1$s' cannot be changed, and need not be: a TPM never needs more than the file has"),
                    vol->name);
     return -1;
 }

@@ -11,7 +11,8 @@
 /**
  * virStorageTPMPoolCheckDefine:
  * @pools: all pools
- * @def: definition of a pool that is about to be one of them
+ * @def: definition of a pool that is about to be one of them; gets its default
+ *       target, see virStoragePoolTPMDefSetTarget()
  *
  * The volumes of a tpm pool are locked and published by that pool alone. So its
  * directory must not be that of another pool, whatever its type. Directories

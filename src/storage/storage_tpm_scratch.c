@@ -34,10 +34,14 @@ virStorageTPMScratchRemove(const char *path)
     if (virDirOpenQuiet(&dir, path) < 0)
         return;
 
-    while (virDirRead(dir, &ent, NULL) > 0)
-        ignore_value(unlinkat(dirfd(dir), ent->d_name, 0));
+    /* nobody else removes it before the daemon starts again: a call that fails once
+     * is not left at that */
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        if (unlinkat(dirfd(dir), ent->d_name, 0) < 0)
+            ignore_value(unlinkat(dirfd(dir), ent->d_name, 0));
+    }
 
-    if (rmdir(path) < 0)
+    if (rmdir(path) < 0 && rmdir(path) < 0)
         VIR_WARN("cannot remove directory '%s': %s", path, g_strerror(errno));
 }
 

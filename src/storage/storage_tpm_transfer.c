@@ -229,7 +229,7 @@ virStorageTPMUploadTake(virStorageTPMUploadData *upload)
     upload->bytes = g_new0(virStorageTPMBytes, 1);
     upload->bytes->data = virTPMStateToLinear(bytes->data, bytes->len, &upload->bytes->len);
     if (upload->bytes->data)
-        return virTPMStateRequireCipher(&upload->state, upload->vol->name);
+        return 0;
 
     virStorageTPMUploadReportForeign(upload, upload->state.kind);
     return -1;
@@ -335,7 +335,8 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
 static int
 virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
 {
-    if (virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
+    if (virTPMStateRequireCipher(&upload->state, upload->vol->name) == 0 &&
+        virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
                                    upload->found, &upload->clear) == 0)
         return 0;
 
@@ -498,8 +499,9 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
         return -1;
     }
 
-    /* the volume is replaced: there is no failure any more */
-    if (fresh && virStorageTPMSidecarReplace(upload->pool, fresh) < 0) {
+    /* the volume is replaced: there is no failure any more, but one more try */
+    if (fresh && virStorageTPMSidecarReplace(upload->pool, fresh) < 0 &&
+        virStorageTPMSidecarReplace(upload->pool, fresh) < 0) {
         VIR_WARN("the certificates of TPM volume '%s' of pool '%s' are not shown: %s",
                  upload->vol->name, upload->pool->name, virGetLastErrorMessage());
         virResetLastError();

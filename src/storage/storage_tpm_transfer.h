@@ -43,10 +43,10 @@ int virStorageTPMDownload(const char *pool,
  * finished the volume is locked, and gets them whole, or stays as it was and
  * the stream's finish gives the error.
  *
- * Encryption stays what it is. The volume keeps its identity and certificates,
- * unless the state is clear and shows that it is another TPM's: that a blank
- * volume that was made for a certain TPM refuses, and any other becomes that
- * TPM, with a new identity.
+ * Encryption stays what it is. The state is opened with the volume's secret. If
+ * it is the TPM that the volume is described as, identity and certificates stay.
+ * If it is another one, a blank volume that was made for a certain TPM refuses it;
+ * any other becomes that TPM, with a new identity and that TPM's certificates.
  *
  * Returns 0 on success, -1 with an error reported; VIR_ERR_RESOURCE_BUSY if
  * the volume is in use.

@@ -799,8 +799,19 @@ int
 virTPMStateAllocate(int fd,
                     uint64_t len)
 {
+    struct stat st;
 # if WITH_FALLOCATE - 0
     int rc;
+# endif /* WITH_FALLOCATE */
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+
+    /* a file that has its blocks is left alone, with its times */
+    if (st.st_size >= len && (uint64_t)st.st_blocks * 512 >= len)
+        return 0;
+
+# if WITH_FALLOCATE - 0
 
     while ((rc = fallocate(fd, 0, 0, len)) < 0 && errno == EINTR)
         ;
@@ -1277,26 +1288,22 @@ virTPMStateShowsLocks(int fd)
 }
 
 
-virTPMStateLockOwner
-virTPMStateLockFindOwner(int fd,
-                         char **holder)
+static virTPMStateLockOwner
+virTPMStateLockFindOwnerOnce(const struct stat *st,
+                             gint64 until,
+                             char **holder)
 {
-    const gint64 until = g_get_monotonic_time() + VIR_TPM_STATE_HOLDER_TIME;
     g_autoptr(DIR) dir = NULL;
     struct dirent *entry;
-    struct stat st;
 
-    *holder = NULL;
-
-    if (!virTPMStateShowsLocks(fd) || fstat(fd, &st) < 0 ||
-        virDirOpenQuiet(&dir, "/proc") < 0)
+    if (virDirOpenQuiet(&dir, "/proc") < 0)
         return VIR_TPM_STATE_LOCK_OWNER_UNKNOWN;
 
     while (virDirRead(dir, &entry, NULL) > 0) {
         long long number;
 
         if (virStrToLong_ll(entry->d_name, NULL, 10, &number) == 0 &&
-            virTPMStateProcessHasLock(number, &st, until)) {
+            virTPMStateProcessHasLock(number, st, until)) {
             *holder = virTPMStateDescribeProcess(number);
             return VIR_TPM_STATE_LOCK_OWNER_PROCESS;
         }
@@ -1306,6 +1313,28 @@ virTPMStateLockFindOwner(int fd,
     }
 
     return VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE;
+}
+
+
+virTPMStateLockOwner
+virTPMStateLockFindOwner(int fd,
+                         char **holder)
+{
+    const gint64 until = g_get_monotonic_time() + VIR_TPM_STATE_HOLDER_TIME;
+    virTPMStateLockOwner owner = VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE;
+    struct stat st;
+    size_t i;
+
+    *holder = NULL;
+
+    if (!virTPMStateShowsLocks(fd) || fstat(fd, &st) < 0)
+        return VIR_TPM_STATE_LOCK_OWNER_UNKNOWN;
+
+    /* a process that forks meanwhile hands the lock to one that was not there yet */
+    for (i = 0; i < 2 && owner == VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE; i++)
+        owner = virTPMStateLockFindOwnerOnce(&st, until, holder);
+
+    return owner;
 }
 
 
@@ -1363,7 +1392,7 @@ virTPMStateReportNotRegular(const char *path,
                             const char *vol)
 {
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file; links, directories, devices and pipes can't be TPM volumes"),
+                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file; links, directories, devices and pipes cannot be TPM volumes"),
                    path, vol, pool);
 }
 
@@ -1619,7 +1648,7 @@ virTPMStateOpen(const char *path G_GNUC_UNUSED,
                 const char *vol)
 {
     virReportError(VIR_ERR_NO_SUPPORT,
-                   _("TPM volume '%1$s' of pool '%2$s' can't be locked: this platform has no open file description locks"),
+                   _("TPM volume '%1$s' of pool '%2$s' cannot be locked: this platform has no open file description locks"),
                    vol, pool);
     return -1;
 }
