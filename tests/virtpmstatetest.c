@@ -582,9 +582,11 @@ testMakeRoomBlank(const void *opaque)
     size_t i;
 
     testResize(file, data->size);
-    for (i = 0; i < data->nedits; i++)
-        memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
-               data->edits[i].len);
+    for (i = 0; i < data->nedits; i++) {
+        if (data->edits[i].len > 0)
+            memcpy(file->data + data->edits[i].offset, data->edits[i].bytes,
+                   data->edits[i].len);
+    }
 
     if ((fd = virCreateAnonymousFile(file->data, file->len)) < 0 ||
         virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0 ||
