@@ -22,7 +22,6 @@
 #include "viralloc.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "virpidfile.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"

@@ -6,9 +6,8 @@
 
 #include <config.h>
 
+#include "storage_tpm_copy.h"
 #include "storage_tpm_files.h"
-#include "storage_tpm_inspect.h"
-#include "storage_tpm_swtpm.h"
 #include "storage_tpm_verify.h"
 #include "virerror.h"
 #include "virtpmstate.h"
@@ -83,18 +82,14 @@ virStorageTPMVerifyRun(const virStorageTPMSwtpmSpec *spec,
                        virStorageVolTPMDef *tpm)
 {
     g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
-    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
 
-    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
+    if (virStorageTPMCopyInspect(spec, bytes, found, NULL) < 0)
         return -1;
 
     tpm->inspection = g_new0(virStorageVolTPMInspection, 1);
 
     if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
         return 0;
-
-    if (virStorageTPMInspect(swtpm, found) < 0)
-        return -1;
 
     *tpm->inspection = *found->inspection;
     tpm->inspection->activePcrBanks = g_steal_pointer(&found->activePcrBanks);
