@@ -34,22 +34,6 @@ def pytest_addoption(parser):
     parser.addoption("--no-newer-swtpm", metavar="REASON", help="why tests that need one are left out")
 
 
-UNSETTLED = Path(__file__).with_name("unsettled")
-
-
-def pytest_collection_modifyitems(items):
-    """What the file 'unsettled' lists: tests that are not to be run yet, and tests that are run and
-    told, but do not count as failed."""
-    marks = {}
-    for line in UNSETTLED.read_text(encoding="utf-8").splitlines():
-        name, kind, reason = line.split("\t")
-        marks[name] = pytest.mark.skip(reason=reason) if kind == "skip" else \
-            pytest.mark.xfail(reason=reason, strict=False)
-    for item in items:
-        if item.nodeid in marks:
-            item.add_marker(marks[item.nodeid])
-
-
 def pytest_configure():
     if "LIBVIRT_SANDBOX" not in os.environ:
         pytest.exit("the tests would change this machine's own libvirt: "

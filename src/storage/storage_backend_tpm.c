@@ -65,29 +65,26 @@ virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
 
 
 /* Of each pool by its path the directory that had volumes when it was last
- * refreshed. A pool whose file system is not mounted shows another one. */
+ * refreshed, or got one since then. A pool whose file system is not mounted shows
+ * another one. */
 static GHashTable *virStorageBackendTPMDirs;
 static virMutex virStorageBackendTPMDirsLock = VIR_MUTEX_INITIALIZER;
 
 
 static void
-virStorageBackendTPMRememberDir(virStoragePoolObj *pool,
-                                const struct stat *sb)
+virStorageBackendTPMRememberDir(const virStoragePoolDef *def)
 {
-    const char *path = virStoragePoolObjGetDef(pool)->target.path;
-    struct stat *dir = NULL;
+    g_autofree struct stat *dir = g_new0(struct stat, 1);
 
-    if (virStoragePoolObjGetVolumesCount(pool) == 0)
+    if (stat(def->target.path, dir) < 0)
         return;
-
-    dir = g_new0(struct stat, 1);
-    *dir = *sb;
 
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
         if (!virStorageBackendTPMDirs)
             virStorageBackendTPMDirs = g_hash_table_new_full(g_str_hash, g_str_equal,
                                                              g_free, g_free);
-        g_hash_table_insert(virStorageBackendTPMDirs, g_strdup(path), dir);
+        g_hash_table_insert(virStorageBackendTPMDirs, g_strdup(def->target.path),
+                            g_steal_pointer(&dir));
     }
 }
 
@@ -475,7 +472,9 @@ virStorageBackendTPMRefreshDir(virStoragePoolObj *pool)
     def->target.perms.uid = sb.st_uid;
     def->target.perms.gid = sb.st_gid;
 
-    virStorageBackendTPMRememberDir(pool, &sb);
+    if (virStoragePoolObjGetVolumesCount(pool) > 0)
+        virStorageBackendTPMRememberDir(def);
+
     return 0;
 }
 
@@ -641,6 +640,7 @@ virStorageBackendTPMPublishVol(virStoragePoolDef *def,
         return -1;
 
     virStorageTPMTempKeep(sidecar);
+    virStorageBackendTPMRememberDir(def);
     return 0;
 }
 
@@ -928,7 +928,6 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
     g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
     if (virStorageBackendTPMAddSidecar(def, vol, &state, clear) < 0)
         return -1;
-
 
     return 0;
 }
