@@ -691,7 +691,8 @@ def test_odd_names_of_domains(tpm_host, name, tpm):
     tpm_host.virsh("start", "--", name)
     assert tpm_host.virsh("domstate", "--", name) == "running"
     tpm_host.daemon("restart", "virtqemud")
-    assert tpm_host.virsh("domstate", "--", name) == "running"
+    # This waits until the daemon has found the guest again; destroy would not.
+    assert "running" in tpm_host.virsh("qemu-monitor-command", "--hmp", "--", name, "info status")
     tpm_host.virsh("destroy", "--", name)
     tpm_host.wait_for_none("swtpm")
     tpm_host.virsh("undefine", "--tpm", "--", name)
