@@ -159,7 +159,7 @@ def switched_on(host):
         assert select.select([listener], [], [], 30)[0], "nobody has connected to virtstoraged"
         storage = subprocess.Popen(["sh", "-c", f"""
             export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=virtstoraged.socket
-            exec {program} 3<&0 < /dev/null"""], stdin=listener)
+            exec {program} --pid-file /run/libvirt/virtstoraged.pid 3<&0 < /dev/null"""], stdin=listener)
         try:
             assert starting.wait(timeout=30) == 0
             yield
