@@ -53,6 +53,8 @@ class Killer:
         self.volumes = self.look()
         # Which TPM some bytes are: that of the volume that they were first seen in.
         self.tpms = {}
+        # By TPM: its certificates.
+        self.certificates = {}
         for state in self.volumes.values():
             self.learn(state)
         # How long each kind of operation takes, in seconds; the machine may become slower.
@@ -64,7 +66,8 @@ class Killer:
     def learn(self, state):
         """Note which TPM a volume's bytes are."""
         if state.content:
-            self.tpms.setdefault(state.content, state.identity)
+            tpm = self.tpms.setdefault(state.content, state.identity)
+            self.certificates.setdefault(tpm, state.certificates)
 
     def pure(self, name):
         """Whether a volume holds the TPM that it says."""
@@ -119,15 +122,12 @@ class Killer:
         content = self.random.choice(chosen)
 
         def right(now):
-            if now is None or now.content != content:
+            if now is None or now.content != content or now.certificates != self.certificates[self.tpms[content]]:
                 return False
-            # An interrupted upload has left the sidecar of another TPM.
-            if before.identity is None:
-                return True
-            # Encrypted, blank or without certificates: nothing shows that it is another TPM.
-            if name[0] != "c" or not before.certificates or self.tpms[content] == before.identity:
-                return now[1:] == before[1:]
-            return now.identity != before.identity and not now.certificates
+            # A blank volume is for the TPM that is brought to it; another has an identity of its own.
+            if not before.content or self.tpms[before.content] == self.tpms[content]:
+                return now.identity == before.identity
+            return now.identity != before.identity
 
         return lambda: self.client.upload(name, self.contents[content]), right
 

@@ -243,18 +243,24 @@ qemuTPMPathIsState(const char *path)
 
 
 /* Where the storage driver can't be asked, a description tells as well, but not
- * the names. Returns whether there is anything. */
+ * the names. Returns whether there is anything; an error that is reported already
+ * stays so. */
 static bool
 qemuTPMPathFindOrGuess(const char *path,
                        qemuTPMPathPlace *place)
 {
-    if (qemuTPMPathFind(path, place) == 0)
-        return place->pool;
+    virErrorPtr before;
+    int rc;
 
-    VIR_WARN("cannot ask the storage driver about '%s': %s",
-             path, virGetLastErrorMessage());
+    virErrorPreserveLast(&before);
+
+    if ((rc = qemuTPMPathFind(path, place)) < 0)
+        VIR_WARN("cannot ask the storage driver about '%s': %s",
+                 path, virGetLastErrorMessage());
+
     virResetLastError();
-    return qemuTPMPathIsDescribed(path);
+    virErrorRestore(&before);
+    return rc < 0 ? qemuTPMPathIsDescribed(path) : !!place->pool;
 }
 
 
