@@ -292,7 +292,10 @@ for stream in streams:
     volume.upload(stream, 0, 0)
 for part in range(2):
     for stream, bytes_ in zip(streams, content):
-        stream.send(bytes_[part * 5000:(part + 1) * 5000])
+        half = -(-len(bytes_) // 2)
+        todo = bytes_[part * half:(part + 1) * half]
+        while todo:
+            todo = todo[stream.send(todo):]
 streams[1].finish()
 streams[0].finish()
 """
