@@ -649,7 +649,7 @@ def test_check_tells_of_shared_identities(tpm_host):
 def test_check_writes_nothing(tpm_host):
     """On a pool that is full and read-only."""
     secret = tpm_host.define_secret("open sesame", "tpm-key")
-    assert tpm_host.run("mount", "-n", "-t", "tmpfs", "-o", "size=64k", "none", POOL).returncode == 0
+    assert tpm_host.run("mount", "-n", "-t", "tmpfs", "-o", "size=1m", "none", POOL).returncode == 0
     try:
         tpm_host.virsh("pool-refresh", "tpm")
         tpm_host.create_volume("one")
