@@ -37,6 +37,9 @@ class Message:
     text: str
     remedy: str = ""
 
+    def __repr__(self):
+        return f"{self.code}: {self.format}"
+
     @property
     def format(self):
         """As it stands in the source."""
