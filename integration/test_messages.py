@@ -98,3 +98,4 @@ def test_wording():
     for row in messages.ALL:
         assert not re.search(r"\w'(t|s|re|ll|ve|d)\b(?<!'s)", row.format), f"{row.format}: a contraction"
         assert not row.format.endswith("."), row.format
+        assert not row.remedy or ": " not in row.text, f"{row.format}: more than a clause and a remedy"
