@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import xmls
+from expected import Output
 
 TOP = Path(__file__).resolve().parent.parent
 DAEMONS = ("virtsecretd", "virtstoraged", "virtqemud")
@@ -96,13 +97,15 @@ class Host:
     # Commands
 
     def run(self, *command, input=None):
-        """Run a command on this host; returns the CompletedProcess. What is not text is
-        os.fsdecode()d."""
+        """Run a command on this host; returns the CompletedProcess, with an Output each of what
+        it printed. What is not text is os.fsdecode()d."""
         if isinstance(input, bytes):
             input = os.fsdecode(input)
-        return subprocess.run([*self.enter, *map(str, command)], input=input, text=True,
+        done = subprocess.run([*self.enter, *map(str, command)], input=input, text=True,
                               errors="surrogateescape", capture_output=True,
                               env={**os.environ, "LC_ALL": "C"}, check=False, timeout=300)
+        done.stdout, done.stderr = Output(done.stdout), Output(done.stderr)
+        return done
 
     def virsh(self, *args, input=None):
         """Run virsh, which must succeed; returns what it printed."""
@@ -111,10 +114,10 @@ class Host:
         return done.stdout.strip()
 
     def virsh_fails(self, *args, input=None):
-        """Run virsh, which must fail; returns its error message."""
+        """Run virsh, which must fail; returns its error message, an Output."""
         done = self.run("virsh", "-q", *args, input=input)
         assert done.returncode != 0, f"virsh {' '.join(map(str, args))} succeeded: {done.stdout}"
-        return done.stderr.strip()
+        return Output(done.stderr.strip())
 
     def daemon(self, action, *names):
         """start, stop, restart or kill daemons; returns when it is done."""
@@ -342,8 +345,8 @@ class Host:
         return found
 
     def log(self, name="virtqemud"):
-        """A daemon's log."""
-        return self.path(f"/var/log/libvirt/{name}.log").read_text(errors="replace")
+        """A daemon's log, as an Output."""
+        return Output(self.path(f"/var/log/libvirt/{name}.log").read_text(errors="replace"))
 
     # The end
 

@@ -11,7 +11,9 @@ import xml.etree.ElementTree as etree
 
 import libvirt
 
+import messages
 import xmls
+from expected import ANY, Output, error
 from host import POOL, permanent_blob, wait_for
 
 # The first letter of a volume's name tells the passphrase that its state has.
@@ -199,17 +201,19 @@ class Crowd:
     """Clients that do what they like to the same few volumes."""
 
     NAMES = [f"{letter}{number}" for letter in PASSPHRASES for number in range(3)]
-    # What may happen to a client: libvirt's own words for a pool or volume that is busy ...
-    BUSY = ("is busy with a job on one of its volumes", "is still in use", "is still being allocated",
-            # an upload that is being finished
-            "(virtstoraged)")
+    # What may happen to a client: a pool or volume is busy, of which the last two are libvirt's ...
+    BUSY = (messages.POOL_BUSY(),
+            # an upload that is being finished, and a process that a thread is just starting
+            messages.PROCESS_NAMED(ANY, "virtstoraged"),
+            messages.PROCESS_NAMED(ANY, "rpc-virtstorage"),
+            "is still in use", "is still being allocated")
     # ... what another client has done meanwhile ...
-    OTHERS = ("no storage vol", "exists already", "already in use", "not found in pool",
-              "is blank", "it was made for another TPM", "holds another TPM than it is described",
+    OTHERS = (error("VIR_ERR_NO_STORAGE_VOL"), error("VIR_ERR_STORAGE_VOL_EXIST"), "already in use",
+              messages.BLANK(), messages.UPLOAD_OTHER_TPM(), messages.OTHER_TPM_THAN_DESCRIBED(),
               # ... on another host
               "already exists", "No such file or directory")
     # ... and what it has deserved.
-    GARBAGE = "what was uploaded is not TPM state but looks 'unknown'"
+    GARBAGE = messages.UPLOAD_FOREIGN(ANY, ANY, "unknown")
 
     KINDS = ("create", "copy", "copy", "download", "upload", "upload", "wipe", "delete",
              "delete_zeroed", "describe", "refresh", "names")
@@ -239,7 +243,7 @@ class Crowd:
                     events.append(Event(begin, time.monotonic(), kind, *done))
                 ends[kind, "done"] += 1
             except libvirt.libvirtError as error:
-                ends[kind, self.judge(kind, str(error))] += 1
+                ends[kind, self.judge(kind, Output(error))] += 1
         return ends, events
 
     def pause(self):
@@ -251,7 +255,7 @@ class Crowd:
         """In short what an error is; if it must not be, all of it."""
         for text in self.BUSY + self.OTHERS:
             if text in message:
-                return text
+                return str(text)
         if kind == "upload" and self.GARBAGE in message:
             return "garbage"
         return message

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as etree
 
 import pytest
 
+import messages
 import xmls
 from host import IMPLICIT, POOL, TOP, wait_for
 
@@ -134,7 +135,7 @@ def test_log_that_is_none(tpm_host, put, tpm):
     put(log)
     try:
         said = tpm_host.virsh_fails("start", "guest")
-        assert f"swtpm's log '{LOGS}/guest-swtpm.log' is not a regular file" in said
+        assert messages.LOG_NOT_REGULAR(f"{LOGS}/guest-swtpm.log") in said
         assert "top secret" not in said
         assert other.owner() == "root"
         tpm_host.wait_for_none("swtpm")
@@ -178,7 +179,7 @@ def test_reason_survives_what_happens_to_the_log(tpm_host, happens):
     wrapper = f"#!/bin/sh\ncase \"$*\" in *--ctrl*) {what};; esac\nexec /var/lib/libvirt/swtpm.real \"$@\"\n"
     with swtpm_wrapped(tpm_host, wrapper):
         said = tpm_host.virsh_fails("start", "guest")
-    assert "passphrase" in said
+    assert messages.WRONG_PASSPHRASE("one", "tpm") in said
 
 
 @contextlib.contextmanager
@@ -329,7 +330,7 @@ def test_volume_that_root_may_not_read(tpm_host, refreshed):
         if refreshed:
             tpm_host.virsh("pool-refresh", "tpm")
         said = tpm_host.virsh_fails("start", "guest")
-        assert f"no permission to read and write '{POOL}/one' of TPM volume 'one'" in said
+        assert messages.NO_PERMISSION_TO_REFRESH(f"{POOL}/one", "one") in said
         assert tpm_host.contents(IMPLICIT) == {}
     tpm_host.virsh("pool-refresh", "tpm")
     tpm_host.run("chown", "root", path)

@@ -1,11 +1,13 @@
 """vol-create-from and vol-clone: copies, conversions, imports and exports."""
 
-import re
+import os
 import shutil
 
 import pytest
 
+import messages
 import xmls
+from expected import error
 from host import FORMS, IMPLICIT, POOL, permanent_blob
 
 IMAGES = "/var/lib/libvirt/images"
@@ -117,12 +119,12 @@ def test_copy_of_a_running_tpm(tpm_host, secrets):
 
 
 @pytest.mark.parametrize("what, message", [
-    ({"tpm": "<tpm version='1.2'/>"}, "TPM volume 'two' cannot be of version 1.2: 'one' holds a TPM of version 2.0"),
+    ({"tpm": "<tpm version='1.2'/>"}, messages.COPY_OF_OTHER_VERSION("two", "1.2", "one", "2.0")),
     ({"tpm": "<tpm><active_pcr_banks><sha1/></active_pcr_banks></tpm>"},
-     "active PCR banks of TPM volume 'two' cannot be chosen: they are those of 'one'"),
-    ({"tpm": "<tpm><profile source='null'/></tpm>"}, "profile of TPM volume 'two' cannot be chosen"),
-    ({"tpm": "<tpm manufacture='no'/>"}, "manufacture='no' of TPM volume 'two' is for vol-create"),
-    ({"format": "qcow2"}, "format 'qcow2' of TPM volume 'two' is not supported yet"),
+     messages.COPY_WITH_OTHER_BANKS("two", "one")),
+    ({"tpm": "<tpm><profile source='null'/></tpm>"}, messages.COPY_WITH_OTHER_PROFILE("two", "one")),
+    ({"tpm": "<tpm manufacture='no'/>"}, messages.BLANK_COPY("two")),
+    ({"format": "qcow2"}, messages.QCOW2_NOT_YET("two")),
 ])
 def test_refused_copies(tpm_host, what, message):
     tpm_host.create_volume("one")
@@ -137,35 +139,33 @@ def test_copy_needs_the_secret(tpm_host, secrets):
     secret = secrets["first"]["secret"]
 
     tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="wrong")
-    said = tpm_host.copy_fails("one", "two", **secrets["second"])
-    assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
-    said = tpm_host.copy_fails("one", "two", **secrets["first"])
-    assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
+    for what in ("first", "second"):
+        assert messages.WRONG_PASSPHRASE("one", "tpm") in tpm_host.copy_fails("one", "two", **secrets[what])
 
     tpm_host.virsh("secret-undefine", secret)
     said = tpm_host.copy_fails("one", "two", **secrets["second"])
-    assert f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' is not defined" in said
+    assert messages.SECRET_NOT_DEFINED(f"uuid='{secret}'", "one", "tpm") in said
     assert tpm_host.contents(POOL) == before
 
 
 def test_copy_of_what_is_no_tpm(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     path.write_bytes(b"x" * 1000)
-    assert "TPM volume 'one' of pool 'tpm' holds something unknown" in tpm_host.copy_fails("one", "two")
+    assert messages.HOLDS_UNKNOWN("one", "tpm") in tpm_host.copy_fails("one", "two")
     path.write_bytes(b"")
-    assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.copy_fails("one", "two")
+    assert messages.BLANK("one", "tpm") in tpm_host.copy_fails("one", "two")
 
 
 @pytest.mark.parametrize("content, message", [
-    (lambda linear: b"QFI\xfb" + bytes(1000), "holds a qcow2 image, not TPM state"),
-    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), "holds a LUKS container, not TPM state"),
-    (permanent_blob, "holds a bare TPM state blob, not swtpm's linear file; import it"),
-    (lambda linear: linear[:-1000], "is damaged: its TPM state is truncated or inconsistent; restore it"),
+    (lambda linear: b"QFI\xfb" + bytes(1000), messages.HOLDS_QCOW2),
+    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), messages.HOLDS_LUKS),
+    (permanent_blob, messages.HOLDS_BLOB),
+    (lambda linear: linear[:-1000], messages.DAMAGED),
 ], ids=["qcow2", "luks", "blob", "cut-short"])
 def test_copy_says_what_it_looks_like(tpm_host, content, message):
     path = tpm_host.path(tpm_host.create_volume("one"))
     path.write_bytes(content(path.read_bytes()))
-    assert f"TPM volume 'one' of pool 'tpm' {message}" in tpm_host.copy_fails("one", "two")
+    assert message("one", "tpm") in tpm_host.copy_fails("one", "two")
 
 
 def test_copy_to_a_full_disk(tpm_host):
@@ -191,7 +191,7 @@ def test_copy_finds_another_tpm_out(tpm_host, secrets):
         tpm_host.create_volume(name, **secrets["first"])
     shutil.copy(tpm_host.path(f"{POOL}/other"), tpm_host.path(f"{POOL}/one"))
     said = tpm_host.copy_fails("one", "two", **secrets["first"])
-    assert "TPM volume 'one' of pool 'tpm' holds another TPM than it is described" in said
+    assert messages.OTHER_TPM_THAN_DESCRIBED("one", "tpm") in said
 
 
 def test_failed_copy_keeps_what_was_put_there(tpm_host):
@@ -199,7 +199,7 @@ def test_failed_copy_keeps_what_was_put_there(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     path.with_name("two").write_bytes(b"by hand")
     before = tpm_host.contents(POOL)
-    assert "exist" in tpm_host.copy_fails("one", "two")
+    assert error("VIR_ERR_STORAGE_VOL_EXIST", "two") in tpm_host.copy_fails("one", "two")
     assert tpm_host.contents(POOL) == before
 
 
@@ -237,29 +237,29 @@ def test_import_of_version_1_2(tpm_host):
 
 
 @pytest.mark.parametrize("form, message", [
-    (lambda linear: b"x" * 1000, "cannot become TPM volume 'two': .* looks 'unknown'"),
-    (lambda linear: b"", "cannot become TPM volume 'two': .* looks 'blank'"),
-    (lambda linear: bytes(1 << 20), "cannot become TPM volume 'two': .* looks 'blank'"),
-    (lambda linear: linear[:-1000], "cannot become TPM volume 'two': .* looks 'damaged'"),
-    (lambda linear: permanent_blob(linear)[:-1], "cannot become TPM volume 'two': .* looks 'damaged'"),
-    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), "capacity of TPM volume 'two' is 16777217 bytes"),
+    (lambda linear: b"x" * 1000, messages.IMPORT_FOREIGN(f"{IMAGES}/state", "two", "unknown")),
+    (lambda linear: b"", messages.IMPORT_FOREIGN(f"{IMAGES}/state", "two", "blank")),
+    (lambda linear: bytes(1 << 20), messages.IMPORT_FOREIGN(f"{IMAGES}/state", "two", "blank")),
+    (lambda linear: linear[:-1000], messages.IMPORT_FOREIGN(f"{IMAGES}/state", "two", "damaged")),
+    (lambda linear: permanent_blob(linear)[:-1], messages.IMPORT_FOREIGN(f"{IMAGES}/state", "two", "damaged")),
+    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), messages.CAPACITY("two", (16 << 20) + 1)),
 ], ids=["foreign", "empty", "zeros", "cut-short", "blob-cut-short", "large"])
 def test_refused_imports(tpm_host, form, message):
     linear = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
     other_pool(tpm_host, ("state", form(linear)))
     before = tpm_host.contents(POOL)
-    assert re.search(message, tpm_host.copy_fails("state", "two", inputpool="plain"))
+    assert message in tpm_host.copy_fails("state", "two", inputpool="plain")
     assert tpm_host.contents(POOL) == before
 
 
 def test_import_of_encrypted_state_needs_its_secret(tpm_host, secrets):
     linear = tpm_host.path(tpm_host.create_volume("one", **secrets["first"])).read_bytes()
     other_pool(tpm_host, ("state", permanent_blob(linear)))
-    assert "is encrypted: give TPM volume 'two' the secret" in \
+    assert messages.IMPORT_ENCRYPTED(f"{IMAGES}/state", "two") in \
         tpm_host.copy_fails("state", "two", inputpool="plain")
-    assert "wrong passphrase for TPM volume 'two'" in \
+    assert messages.WRONG_PASSPHRASE("two", "tpm") in \
         tpm_host.copy_fails("state", "two", inputpool="plain", **secrets["second"])
-    assert "identity='new' of TPM volume 'two' needs a volume of a tpm pool" in \
+    assert messages.NEW_IDENTITY_OF_IMPORT("two") in \
         tpm_host.copy_fails("state", "two", inputpool="plain", tpm="<tpm identity='new'/>")
 
 
@@ -267,7 +267,7 @@ def test_import_with_other_banks_is_refused(tpm_host):
     linear = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
     other_pool(tpm_host, ("state", linear))
     banks = "<tpm><active_pcr_banks><sha1/></active_pcr_banks></tpm>"
-    assert "active PCR banks of TPM volume 'two' cannot be chosen" in \
+    assert messages.IMPORT_WITH_OTHER_BANKS("two") in \
         tpm_host.copy_fails("state", "two", inputpool="plain", tpm=banks)
 
 
@@ -300,13 +300,12 @@ def test_refused_exports(tpm_host, secrets):
     other_pool(tpm_host)
     for name in ("encrypted", "blank"):
         said = tpm_host.copy_fails(name, "state", "plain", capacity=0)
-        assert f"TPM volume '{name}' of pool 'tpm' cannot be copied to pool 'plain' of type 'dir'" in said
-        assert "use vol-download" in said
+        assert messages.EXPORT_NOT_CLEAR(name, "tpm", "plain", "dir") in said
     with open(path, "r+b") as file:
         tpm_host.lock(file)
         said = tpm_host.copy_fails("used", "state", "plain", capacity=0)
-        assert "cannot copy to pool 'plain' of type 'dir', use vol-download instead" in said
-        assert "TPM volume 'used' of pool 'tpm' is in use by process" in said
+        assert messages.EXPORT_PREFIX("plain", "dir") in said
+        assert messages.IN_USE("used", "tpm", messages.PROCESS_NAMED(os.getpid())) in said
     assert tpm_host.contents(IMAGES) == {}
 
 
@@ -317,7 +316,7 @@ def test_refused_export_makes_nothing(tpm_host, secrets):
     # Where a file of that name came by hand, making the volume is refused.
     tpm_host.path(f"{IMAGES}/state").write_bytes(b"by hand")
     said = tpm_host.copy_fails("encrypted", "state", "plain", capacity=0)
-    assert "TPM volume 'encrypted' of pool 'tpm' cannot be copied to pool 'plain'" in said
+    assert messages.EXPORT_NOT_CLEAR("encrypted", "tpm", "plain", "dir") in said
     assert tpm_host.path(f"{IMAGES}/state").read_bytes() == b"by hand"
 
 
@@ -328,7 +327,7 @@ def test_export_of_what_is_not_as_it_is_described(tpm_host, secrets):
     shutil.copy(clear, clear.with_name("one"))
     other_pool(tpm_host)
     said = tpm_host.copy_fails("one", "state", "plain", capacity=0)
-    assert "TPM volume 'one' of pool 'tpm' has a secret, but its content is not encrypted" in said
+    assert messages.SECRET_FOR_CLEAR("one", "tpm") in said
     assert tpm_host.contents(IMAGES) == {}
 
 
@@ -343,7 +342,7 @@ def test_validated_copies(tpm_host):
                        input=text.replace("two", name))
     said = tpm_host.virsh_fails("vol-create-from", "plain", "/dev/stdin", "one", "--inputpool", "tpm", "--validate",
                                 input=text.replace("</name>", "</name><nonsense/>"))
-    assert "XML document failed to validate against schema" in said
+    assert error("VIR_ERR_XML_INVALID_SCHEMA", "nonsense") in said
 
 
 # A guest unseals what it sealed, wherever its TPM has come from
@@ -360,7 +359,7 @@ def test_copy_unseals(tpm_host, secrets):
     sidecar = tpm_host.path(f"{POOL}/two.tpm.xml")
     sidecar.write_text(sidecar.read_text().replace(second, first))
     tpm_host.define_guest("third", xmls.tpm_volume("two"))
-    assert "wrong passphrase for TPM volume 'two'" in tpm_host.virsh_fails("start", "third")
+    assert messages.WRONG_PASSPHRASE("two", "tpm") in tpm_host.virsh_fails("start", "third")
 
 
 @pytest.mark.guest

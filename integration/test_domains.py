@@ -6,7 +6,6 @@ import fcntl
 import itertools
 import os
 import random
-import re
 import shutil
 import struct
 import subprocess
@@ -14,7 +13,9 @@ import xml.etree.ElementTree as etree
 
 import pytest
 
+import messages
 import xmls
+from expected import ANY, error
 from host import IMPLICIT, POOL, TOP, wait_for
 
 
@@ -31,21 +32,24 @@ def test_reference_survives(tpm_host):
 
 @pytest.mark.parametrize("inner, message", [
     ("<backend type='emulator'><encryption secret='11111111-2222-3333-4444-555555555555'/></backend>"
-     "<storage volume='one'/>", "<encryption> is not for a TPM that is on a storage volume"),
+     "<storage volume='one'/>", messages.PROPERTY_OF_VOLUME("<encryption>")),
     ("<backend type='emulator' version='2.0'><active_pcr_banks><sha1/></active_pcr_banks></backend>"
-     "<storage volume='one'/>", "<active_pcr_banks> is not for a TPM"),
+     "<storage volume='one'/>", messages.PROPERTY_OF_VOLUME("<active_pcr_banks>")),
     ("<backend type='emulator' version='2.0'><profile source='null'/></backend>"
-     "<storage volume='one'/>", "<profile> is not for a TPM"),
+     "<storage volume='one'/>", messages.PROPERTY_OF_VOLUME("<profile>")),
     ("<backend type='emulator' persistent_state='yes'/><storage volume='one'/>",
-     "persistent_state is not for a TPM"),
+     messages.PROPERTY_OF_VOLUME("persistent_state")),
     ("<backend type='emulator'><source type='file' path='/x'/></backend><storage volume='one'/>",
-     "cannot have both <storage> and <source type='file'>"),
-    ("<backend type='passthrough'/><storage volume='one'/>", "only for a TPM with backend type 'emulator'"),
-    ("<storage pool='tpm'/>", "names no volume"),
-    ("<backend type='emulator'><source type='volume'/></backend>", "needs a <storage>"),
-    ("<storage pool='' volume='one'/>", "has an empty pool name"),
-    *((f"<storage volume='{name}'/>", f"a TPM volume cannot be named '{name}'")
-      for name in ("a/b", "../x", "x.tpm.xml", ".x", "a,b", "a\\b", "n" * 231)),
+     messages.STORAGE_AND_SOURCE("file")),
+    ("<backend type='passthrough'/><storage volume='one'/>", messages.STORAGE_WITHOUT_EMULATOR("passthrough")),
+    ("<storage pool='tpm'/>", messages.STORAGE_NAMES_NO_VOLUME()),
+    ("<backend type='emulator'><source type='volume'/></backend>", messages.SOURCE_WITHOUT_STORAGE()),
+    ("<storage pool='' volume='one'/>", messages.EMPTY_POOL_NAME("one", "tpm")),
+    *((f"<storage volume='{name}'/>", message(name))
+      for name, message in (("a/b", messages.NAME_CHARACTER), ("../x", messages.NAME_DOT),
+                            ("x.tpm.xml", messages.NAME_SIDECAR), (".x", messages.NAME_DOT),
+                            ("a,b", messages.NAME_CHARACTER), ("a\\b", messages.NAME_CHARACTER),
+                            ("n" * 231, messages.NAME_LONG))),
 ])
 def test_refused_definitions(tpm_host, inner, message):
     text = xmls.domain("guest", "11111111-2222-3333-4444-555555555555",
@@ -65,8 +69,12 @@ def test_disk_with_vtpm_encryption_is_refused(tpm_host):
             f"<secret type='passphrase' uuid='{secret}'/></encryption></source>"
             f"<target dev='vda' bus='virtio'/></disk>")
     text = xmls.domain("guest", "11111111-2222-3333-4444-555555555555", disk, "info", "/")
-    assert "'vtpm' is for volumes of a tpm storage pool" in tpm_host.virsh_fails(
-        "define", "/dev/stdin", input=text)
+    assert messages.VTPM_FOR_A_DISK() in tpm_host.virsh_fails("define", "/dev/stdin", input=text)
+
+
+def in_use_by(pid, program="swtpm"):
+    """What is said of the volume that is used."""
+    return messages.IN_USE("one", "tpm", messages.PROCESS_NAMED(pid, program))
 
 
 # A guest that runs
@@ -84,7 +92,7 @@ def test_live_xml_and_lock(tpm_host):
     assert path.owner() == "tss"
 
     swtpm = guest.pid("swtpm")
-    assert f"process {swtpm} (swtpm)" in tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+    assert in_use_by(swtpm) in tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
     command = tpm_host.run("cat", f"/proc/{swtpm}/cmdline").stdout.split("\0")
     assert f"backend-uri=file://{POOL}/one" in command
     tpm_host.virsh("destroy", "guest")
@@ -109,7 +117,7 @@ def test_lock_goes_with_killed_swtpm(tpm_host):
     guest.start()
     swtpm = guest.pid("swtpm")
     tpm_host.daemon("kill", "virtqemud")
-    assert "in use by process" in tpm_host.virsh_fails("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
+    assert in_use_by(swtpm) in tpm_host.virsh_fails("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
     os.kill(swtpm, 9)
     tpm_host.wait_for_end(swtpm)
     tpm_host.virsh("-c", "storage:///system", "vol-delete", "one", "--pool", "tpm")
@@ -187,10 +195,10 @@ def test_guest_with_tpm_1_2(tpm_host):
 # A guest that must not start
 
 def does_not_start(host, message):
-    """The guest does not start, the message names the cause, nothing on disk changes."""
+    """The guest does not start, for this reason, and nothing on disk changes."""
     before = host.contents(POOL, IMPLICIT)
     said = host.virsh_fails("start", "guest")
-    assert re.search(message, said), said
+    assert message in said
     assert "CMD_INIT" not in said, said
     assert host.contents(POOL, IMPLICIT) == before
     assert host.virsh("domstate", "guest") == "shut off"
@@ -213,14 +221,13 @@ def cut_short(path):
 
 
 @pytest.mark.parametrize("harm, message", [
-    (lambda path: path.unlink(), "TPM volume 'one'.*not found|no storage vol"),
-    (lambda path: path.write_bytes(b""), "TPM volume 'one' of pool 'tpm' is blank"),
-    (lambda path: path.write_bytes(bytes(1 << 20)), "TPM volume 'one' of pool 'tpm' is blank"),
-    (lambda path: qemu_img(path, "-f", "qcow2"), "TPM volume 'one' of pool 'tpm' has format 'qcow2'.*yet"),
-    (make_luks, "TPM volume 'one' of pool 'tpm' has encryption format 'luks'.*yet"),
-    (lambda path: path.write_bytes(random.Random(1).randbytes(1 << 16)),
-     "TPM volume 'one' of pool 'tpm' .*(unknown|not .*TPM state)"),
-    (cut_short, "TPM volume 'one' of pool 'tpm' .*(truncated|cut short|damaged)"),
+    (lambda path: path.unlink(), error("VIR_ERR_NO_STORAGE_VOL", "one")),
+    (lambda path: path.write_bytes(b""), messages.BLANK("one", "tpm")),
+    (lambda path: path.write_bytes(bytes(1 << 20)), messages.BLANK("one", "tpm")),
+    (lambda path: qemu_img(path, "-f", "qcow2"), messages.HAS_UNSUPPORTED_FORMAT("one", "tpm", "qcow2")),
+    (make_luks, messages.HAS_UNSUPPORTED_ENCRYPTION("one", "tpm", "luks")),
+    (lambda path: path.write_bytes(random.Random(1).randbytes(1 << 16)), messages.HOLDS_UNKNOWN("one", "tpm")),
+    (cut_short, messages.DAMAGED("one", "tpm")),
 ], ids=["missing", "empty", "zeros", "qcow2", "luks", "random", "cut-short"])
 @pytest.mark.parametrize("refreshed", [True, False])
 def test_bad_volume(tpm_host, harm, message, refreshed):
@@ -235,7 +242,7 @@ def test_bad_volume(tpm_host, harm, message, refreshed):
 def test_volume_never_made(tpm_host):
     tpm_host.create_volume("other")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
+    does_not_start(tpm_host, messages.NOT_FOUND("one", "tpm"))
 
 
 def test_volume_put_there_by_hand_is_found(tpm_host):
@@ -281,8 +288,8 @@ def test_file_system_not_mounted(tpm_host, refreshed, restarted):
                 tpm_host.virsh("pool-refresh", "tpm")
             if restarted and not files:
                 tpm_host.daemon("restart", "virtstoraged")
-            does_not_start(tpm_host, "TPM volume 'one' not found in pool 'tpm', whose directory "
-                           f"'{POOL}' is .*: is its file system mounted")
+            does_not_start(tpm_host, (messages.NOT_FOUND_IN_OTHER_DIRECTORY if files else
+                                      messages.NOT_FOUND_IN_EMPTY_DIRECTORY)("one", "tpm", POOL))
             # And the pool is there for all others.
             assert "tpm" in tpm_host.virsh("pool-list", "--name").split()
             assert "inactive" not in tpm_host.virsh("pool-list", "--all")
@@ -302,7 +309,7 @@ def test_directory_gone(tpm_host):
     away = folder.rename(folder.with_name("away"))
     for name, volume in (("guest", "one"), ("other", "two")):
         said = tpm_host.virsh_fails("start", name)
-        assert f"TPM volume '{volume}' not found in pool 'tpm', whose directory" in said
+        assert messages.NOT_FOUND_IN_OTHER_DIRECTORY(volume, "tpm", POOL) in said
     away.rename(folder)
     tpm_host.virsh("start", "guest", "--paused")
 
@@ -315,28 +322,28 @@ def test_directory_that_swtpm_cannot_search(host):
     host.create_volume("one")
     host.define_guest(tpm=xmls.tpm_volume("one"))
     said = host.virsh_fails("start", "guest")
-    assert re.search(f"swtpm, which runs as user \\d+, cannot search directory '{closed}' above TPM volume 'one' "
-                     "of pool 'tpm'.*: Permission denied", said), said
+    assert messages.DIRECTORY_NOT_SEARCHABLE(ANY, closed, "one", "tpm") in said and "Permission denied" in said
     closed.chmod(0o711)
     host.virsh("start", "guest", "--paused")
+
 
 def test_pool_stopped(tpm_host):
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     tpm_host.virsh("pool-destroy", "tpm")
-    does_not_start(tpm_host, "storage pool 'tpm' of TPM volume 'one' is not active: start it with pool-start")
+    does_not_start(tpm_host, messages.POOL_INACTIVE("tpm", "one"))
 
 
 def test_pool_not_there(host):
     host.define_guest(tpm=xmls.tpm_volume("one"))
-    does_not_start(host, "storage pool 'tpm' of TPM volume 'one' not found")
+    does_not_start(host, messages.POOL_NOT_FOUND("tpm", "one"))
 
 
 def test_pool_of_another_type(host):
     host.define_pool("plain", "dir", "/var/lib/libvirt/images")
     host.create_volume("one", "plain", capacity=4096)
     host.define_guest(tpm=xmls.tpm_volume("one", "plain"))
-    does_not_start(host, "storage pool 'plain' of TPM volume 'one' is of type 'dir': it must be of type 'tpm'")
+    does_not_start(host, messages.POOL_OF_OTHER_TYPE("plain", "one", "dir"))
 
 
 def test_secret_undefined(tpm_host):
@@ -344,7 +351,7 @@ def test_secret_undefined(tpm_host):
     tpm_host.create_volume("one", encryption="vtpm", secret=secret)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     tpm_host.virsh("secret-undefine", secret)
-    does_not_start(tpm_host, f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' is not defined")
+    does_not_start(tpm_host, messages.SECRET_NOT_DEFINED(f"uuid='{secret}'", "one", "tpm"))
 
 
 def test_secret_of_another_usage_type(tpm_host):
@@ -353,7 +360,7 @@ def test_secret_of_another_usage_type(tpm_host):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     tpm_host.virsh("secret-undefine", secret)
     tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, "disk", "volume"))
-    does_not_start(tpm_host, f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' has usage type 'volume'")
+    does_not_start(tpm_host, messages.SECRET_OF_OTHER_USAGE(f"uuid='{secret}'", "one", "tpm", "volume"))
 
 
 def test_wrong_passphrase(tpm_host):
@@ -363,7 +370,7 @@ def test_wrong_passphrase(tpm_host):
     tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="wrong")
     # A file gets its owner when swtpm is about to use it.
     tpm_host.virsh_fails("start", "guest")
-    does_not_start(tpm_host, "wrong passphrase for TPM volume 'one' of pool 'tpm'")
+    does_not_start(tpm_host, messages.WRONG_PASSPHRASE("one", "tpm"))
     tpm_host.virsh("secret-set-value", secret, "--file", "/dev/stdin", "--plain", input="open sesame")
     tpm_host.virsh("start", "guest")
 
@@ -383,7 +390,7 @@ def test_wrong_passphrase_on_a_full_file_system(host):
             while True:
                 file.write(bytes(4096))
         said = host.virsh_fails("start", "guest")
-        assert "wrong passphrase for TPM volume 'one' of pool 'tpm'" in said
+        assert messages.WRONG_PASSPHRASE("one", "tpm") in said
         host.virsh("pool-destroy", "tpm")
     finally:
         host.run("umount", POOL)
@@ -394,7 +401,7 @@ def test_encrypted_without_secret(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one", encryption="vtpm", secret=secret))
     path.with_name("one.tpm.xml").unlink()
     tpm_host.define_guest(tpm=xmls.tpm_volume("one", version="2.0"))
-    does_not_start(tpm_host, "TPM volume 'one' of pool 'tpm' is encrypted, but no secret is known")
+    does_not_start(tpm_host, messages.NO_SECRET_KNOWN("one", "tpm", f"{POOL}/one"))
 
 
 def test_clear_state_in_place_of_an_encrypted_one(tpm_host):
@@ -404,29 +411,28 @@ def test_clear_state_in_place_of_an_encrypted_one(tpm_host):
     tpm_host.create_volume("two")
     tpm_host.path(f"{POOL}/one").write_bytes(tpm_host.path(f"{POOL}/two").read_bytes())
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    does_not_start(tpm_host, "TPM volume 'one' of pool 'tpm' has a secret, but its content is not encrypted")
+    does_not_start(tpm_host, messages.SECRET_FOR_CLEAR("one", "tpm"))
 
 
 @pytest.mark.parametrize("asked, has", [("1.2", "2.0"), ("2.0", "1.2")])
 def test_version_mismatch(tpm_host, asked, has):
     tpm_host.create_volume("one", tpm=f"<tpm version='{has}'/>")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one", version=asked, model="tpm-tis"))
-    does_not_start(tpm_host, f"TPM volume 'one' of pool 'tpm' holds a TPM of version {has}, "
-                             f"but the domain asks for version {asked}")
+    does_not_start(tpm_host, messages.HAS_OTHER_VERSION("one", "tpm", has, asked))
 
 
 def test_model_that_the_version_has_not(tpm_host):
     """Known only when the volume is: a TPM 1.2 has no CRB."""
     tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one", model="tpm-crb"))
-    does_not_start(tpm_host, "tpm-crb")
+    does_not_start(tpm_host, error("VIR_ERR_CONFIG_UNSUPPORTED", "tpm-crb"))
 
 
 def test_swtpm_too_old_for_files(tpm_host):
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     with tpm_host.older_swtpm("cmdarg-pwd-fd"):
-        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one' of pool 'tpm': it cannot keep its state in a file")
+        does_not_start(tpm_host, messages.SWTPM_WITHOUT_FILES(ANY, "one", "tpm"))
 
 
 def test_swtpm_too_old_for_encryption(tpm_host):
@@ -434,7 +440,7 @@ def test_swtpm_too_old_for_encryption(tpm_host):
     tpm_host.create_volume("one", encryption="vtpm", secret=secret)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     with tpm_host.older_swtpm("tpmstate-dir-backend-opt-mode", "nvram-backend-dir", "nvram-backend-file"):
-        does_not_start(tpm_host, "swtpm is too old for TPM volume 'one'.*encrypted: it cannot be given a passphrase")
+        does_not_start(tpm_host, messages.SWTPM_WITHOUT_PASSPHRASES(ANY, "one", "tpm"))
 
 
 def test_symbolic_link_is_not_followed(tpm_host):
@@ -442,7 +448,7 @@ def test_symbolic_link_is_not_followed(tpm_host):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     path.rename("/var/lib/libvirt/elsewhere")
     path.symlink_to("/var/lib/libvirt/elsewhere")
-    does_not_start(tpm_host, "one")
+    does_not_start(tpm_host, messages.PATH_NOT_REGULAR(f"{POOL}/one"))
     os.unlink("/var/lib/libvirt/elsewhere")
 
 
@@ -452,7 +458,7 @@ def test_read_only_file_system(tpm_host):
     tpm_host.run("mount", "--bind", POOL, POOL)
     tpm_host.run("mount", "-o", "remount,bind,ro", POOL)
     try:
-        does_not_start(tpm_host, "Read-only file system")
+        does_not_start(tpm_host, messages.READ_ONLY(f"{POOL}/one", "one", "tpm"))
     finally:
         tpm_host.run("umount", POOL)
 
@@ -465,7 +471,7 @@ def test_another_guest_runs_on_it(tpm_host):
     before = tpm_host.contents(IMPLICIT).keys()
     tpm_host.define_guest("guest", xmls.tpm_volume("one"))
     said = tpm_host.virsh_fails("start", "guest")
-    assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+    assert in_use_by(ANY) in said
     assert tpm_host.contents(IMPLICIT).keys() == before
     assert tpm_host.virsh("domstate", "first") == "running"
 
@@ -477,8 +483,7 @@ def test_copy_of_a_running_tpm(tpm_host):
     tpm_host.define_guest("first", xmls.tpm_volume("one")).start()
     tpm_host.define_guest("guest", xmls.tpm_volume("two"))
     said = tpm_host.virsh_fails("start", "guest")
-    one = tpm_host.identity("one")
-    assert f"the TPM with uuid '{one}' on volume 'two' of pool 'tpm' is running already" in said
+    assert messages.COPY_RUNS_IN(tpm_host.identity("one"), "two", "tpm", messages.PROCESS_NAMED(ANY, "swtpm")) in said
 
 
 def test_only_root_writes_where_identities_are_locked(tpm_host):
@@ -519,7 +524,7 @@ def test_lock_that_swtpm_takes_by_itself(tpm_host):
         assert "lock" in tpm_host.run("cat", f"/proc/{swtpm}/cmdline").stdout
         for command in (["vol-wipe"], ["vol-delete"]):
             said = tpm_host.virsh_fails(*command, "one", "--pool", "tpm")
-            assert f"in use by process {swtpm} (swtpm)" in said
+            assert in_use_by(swtpm) in said
         tpm_host.virsh("destroy", "guest")
         assert not is_locked_by_another(file)
 
@@ -534,7 +539,7 @@ def test_two_at_the_same_moment(tpm_host):
             done = list(both.map(lambda name: tpm_host.run("virsh", "-q", "start", name), ["first", "second"]))
             assert sorted(one.returncode for one in done) == [0, 1], [one.stderr for one in done]
             loser = next(one for one in done if one.returncode)
-            assert "in use by process" in loser.stderr
+            assert in_use_by(ANY, ANY) in loser.stderr
             running = tpm_host.virsh("list", "--name").split()
             assert len(running) == 1
             tpm_host.virsh("destroy", running[0])
@@ -575,11 +580,11 @@ def test_path_of_a_volume_is_refused(tpm_host, tmp_path):
         for tpm in (tpm_path(name), tpm_path(name, "dir")):
             tpm_host.define_guest("other", tpm)
             said = tpm_host.virsh_fails("start", "other")
-            assert "<storage pool='tpm' volume='one'/>" in said
+            assert messages.PATH_OF_VOLUME(ANY, "one", "tpm", "other") in said
             tpm_host.virsh("undefine", "other", "--tpm")
         tpm_host.define_guest("other", xmls.disk(name, "raw"))
         said = tpm_host.virsh_fails("start", "other")
-        assert "TPM volume 'one' of pool 'tpm', which only the TPM of a domain can use" in said
+        assert messages.PATH_ONLY_FOR_TPM(name, "one", "tpm") in said
         tpm_host.virsh("undefine", "other", "--tpm")
     after = tpm_host.contents(POOL)
     assert after.keys() == facts.keys()
@@ -587,18 +592,20 @@ def test_path_of_a_volume_is_refused(tpm_host, tmp_path):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
 
 
-@pytest.mark.parametrize("place", ["", "/new", "/one/sub", "/../tpm/new"])
+@pytest.mark.parametrize("place, volume", [("", None), ("/new", "new"), ("/one/sub", "one"), ("/../tpm/new", "new")])
 @pytest.mark.parametrize("kind", ["file", "dir"])
-def test_path_in_a_pool_is_refused(tpm_host, kind, place):
+def test_path_in_a_pool_is_refused(tpm_host, kind, place, volume):
     """Also of what is not there yet, and of the pool's directory itself."""
     tpm_host.create_volume("one")
     facts = tpm_host.contents(POOL)
     guest = tpm_host.define_guest(tpm=tpm_path(f"{POOL}{place}", kind))
-    assert "storage" in tpm_host.virsh_fails("start", "guest")
+    message = messages.PATH_OF_VOLUME(f"{POOL}{place}", volume, "tpm", "guest") if volume else \
+        messages.PATH_IN_TPM_POOL(POOL, "guest")
+    assert message in tpm_host.virsh_fails("start", "guest")
     tpm_host.virsh("undefine", "guest", "--tpm")
     assert tpm_host.contents(POOL) == facts
     guest.tpm = tpm_path(f"{POOL}{place}", kind)
-    tpm_host.virsh_fails("create", "/dev/stdin", input=guest.xml())
+    assert message in tpm_host.virsh_fails("create", "/dev/stdin", input=guest.xml())
     assert tpm_host.contents(POOL) == facts
 
 
@@ -622,7 +629,7 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
         tpm_host.virsh("pool-destroy", "tpm")
     for devices in (tpm_path(f"{POOL}/one"), xmls.disk(f"{POOL}/one", "raw")):
         tpm_host.define_guest("other", devices)
-        assert "belongs to" in tpm_host.virsh_fails("start", "other")
+        assert error("VIR_ERR_CONFIG_UNSUPPORTED", f"'{POOL}/one'") in tpm_host.virsh_fails("start", "other")
         tpm_host.virsh("undefine", "other", "--tpm")
     if storage == "no driver":
         tpm_host.daemon("start", "virtstoraged")
@@ -639,14 +646,14 @@ def test_volume_is_not_attached_as_a_disk(tpm_host, tmp_path):
     tpm_host.run("qemu-img", "create", "-q", "-f", "raw", image, "1M")
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
     guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
-    assert "which only the TPM of a domain can use" in tpm_host.virsh_fails("start", "guest")
+    assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails("start", "guest")
     guest.tpm = xmls.disk(image, "raw")
     guest.start()
     for command in (("attach-disk", "guest", f"{POOL}/one", "vdb", "--targetbus", "virtio"),
                     ("snapshot-create-as", "guest", "--no-metadata", "--disk-only", "--reuse-external",
                      "--diskspec", f"sda,file={POOL}/one"),
                     ("blockcopy", "guest", "sda", f"{POOL}/one", "--reuse-external", "--transient-job")):
-        assert "which only the TPM of a domain can use" in tpm_host.virsh_fails(*command)
+        assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails(*command)
     assert tpm_host.contents(POOL) == facts
 
 
@@ -667,7 +674,7 @@ def test_file_source_has_a_lock(host):
     swtpm = guest.pid("swtpm")
     host.define_guest("other", tpm_path(state))
     said = host.virsh_fails("start", "other")
-    assert f"TPM state '{state}' is in use by another domain, in process {swtpm} (swtpm)" in said
+    assert messages.STATE_IN_USE(state, messages.PROCESS_NAMED(swtpm, "swtpm")) in said
     os.kill(swtpm, 0)
     host.virsh("destroy", "guest")
     host.virsh("start", "other")
@@ -701,4 +708,4 @@ def test_odd_names_of_domains(tpm_host, name, tpm):
 def test_path_with_a_comma(host):
     """swtpm cannot be told of it."""
     host.define_guest(tpm=tpm_path("/var/lib/libvirt/swtpm/a,b"))
-    assert "'/var/lib/libvirt/swtpm/a,b', which has a comma in it" in host.virsh_fails("start", "guest")
+    assert messages.PATH_WITH_COMMA("/var/lib/libvirt/swtpm/a,b") in host.virsh_fails("start", "guest")

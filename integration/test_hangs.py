@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import messages
 import storm
+from expected import Output
 from faults import Deed
 from host import wait_for
 
@@ -65,7 +67,7 @@ def test_file_system_that_does_not_answer(tpm_host):
         look = Deed(lambda: (clients[1].names(), clients[1].describe("c1"), clients[1].delete("c1")))
         assert look.ended(10), "nothing can be asked of the pool"
         assert refused, "vol-delete has not ended"
-        assert f"process {locker.pid}" in str(delete.error)
+        assert messages.IN_USE("c0", "tpm", messages.PROCESS_NAMED(locker.pid)) in Output(delete.error)
         assert look.done, look.error
     finally:
         locker.stdin.close()

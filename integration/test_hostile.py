@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import messages
 import xmls
+from expected import ANY, error
 from host import IMPLICIT, POOL
 
 IMAGES = "/var/lib/libvirt/images"
@@ -135,9 +137,6 @@ def save_state(host, tmp_path):
     (tmp_path / "state").write_bytes(host.path(f"{OUTSIDE}/volume").read_bytes())
 
 
-NO_FILE = "is not a regular file; links, directories, devices and pipes cannot be TPM volumes"
-
-
 @pytest.mark.parametrize("what", {**LINKS, **SPECIAL})
 def test_what_is_no_file(tpm_host, tmp_path, what):
     """In place of a volume that the pool knows, and then as something that it sees itself."""
@@ -148,13 +147,14 @@ def test_what_is_no_file(tpm_host, tmp_path, what):
     said = fails(tpm_host, "one", tmp_path)
     for command, message in said.items():
         if command != "download":
-            assert NO_FILE in message
+            assert messages.NOT_REGULAR(path, "one", "tpm") in message or messages.PATH_NOT_REGULAR(path) in message
     assert tpm_host.contents(POOL) == before
 
     tpm_host.virsh("pool-refresh", "tpm")
     assert tpm_host.virsh("vol-list", "tpm") == ""
-    assert NO_FILE in fails(tpm_host, "one", tmp_path)["start"]
-    assert "one" in tpm_host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+    assert messages.PATH_NOT_REGULAR(path) in fails(tpm_host, "one", tmp_path)["start"]
+    assert error("VIR_ERR_STORAGE_VOL_EXIST", "one") in tpm_host.virsh_fails(
+        "vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
     assert tpm_host.contents(POOL) == before
 
 
@@ -176,7 +176,7 @@ def test_huge_file(tpm_host, tmp_path, head):
             continue
         if command in ("copy", "export", "start"):
             said = tpm_host.virsh_fails(*arguments, input=text)
-            assert "TPM" in said, said
+            assert error("VIR_ERR_OPERATION_INVALID", "TPM") in said
             assert path.stat().st_size == TEBIBYTE
         else:
             tpm_host.virsh(*arguments, input=text)
@@ -351,14 +351,14 @@ def test_sidecar_of_another_volume(tpm_host, encrypted):
     tpm_host.create_volume("two", **what)
     path.with_name("one.tpm.xml").write_text(path.with_name("two.tpm.xml").read_text())
     if encrypted:
-        assert "holds another TPM than it is described" in tpm_host.copy_fails("one", "three", **what)
+        assert messages.OTHER_TPM_THAN_DESCRIBED("one", "tpm") in tpm_host.copy_fails("one", "three", **what)
     else:
         assert tpm_host.identity("one") is None and tpm_host.endorsements("one") == {}
     text = re.sub("<endorsement.*</endorsement>", "", path.with_name("two.tpm.xml").read_text(), flags=re.S)
     path.with_name("one.tpm.xml").write_text(text)
     tpm_host.define_guest("first", xmls.tpm_volume("two")).start()
     tpm_host.define_guest("guest", xmls.tpm_volume("one"))
-    assert "is running already" in tpm_host.virsh_fails("start", "guest")
+    assert messages.COPY_RUNS_IN(ANY, "one", "tpm") in tpm_host.virsh_fails("start", "guest")
 
 
 def test_sidecar_that_names_a_secret(tpm_host):
@@ -366,7 +366,7 @@ def test_sidecar_that_names_a_secret(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     sidecar = path.with_name("one.tpm.xml")
     text = sidecar.read_text()
-    message = "TPM volume 'one' of pool 'tpm' has a secret, but its content is not encrypted"
+    message = messages.SECRET_FOR_CLEAR("one", "tpm")
     for usage_type in ("vtpm", "volume"):
         secret = tpm_host.define_secret("open sesame", "tpm-key", usage_type)
         sidecar.write_text(text.replace("<format type='raw'/>",

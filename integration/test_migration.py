@@ -3,12 +3,13 @@
 import concurrent.futures
 import contextlib
 import os
-import re
 import time
 
 import pytest
 
+import messages
 import xmls
+from expected import ANY, error
 from host import GUEST_DIR, POOL, wait_for
 
 
@@ -162,7 +163,7 @@ def is_refused(guest, target, message, *options, changed=False):
     before = target.contents(POOL)
     inode = guest.host.path(f"{POOL}/one").stat().st_ino
     said = guest.host.virsh_fails(*guest.migration(target, *options))
-    assert re.search(message, said), said
+    assert message in said
     assert "CMD_INIT" not in said, said
     if changed:
         # An older state that was opened, or a blank one that got its owner.
@@ -187,30 +188,30 @@ def test_refused_places(tpm_host, target):
     uuid = tpm_host.identity("one")
 
     target.create_volume("other")
-    is_refused(guest, target, "TPM volume 'one' not found in pool 'tpm': create it with vol-create")
+    is_refused(guest, target, messages.NOT_FOUND("one", "tpm"))
 
     target.create_volume("one")
-    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has identity .*, expected '{uuid}'")
+    is_refused(guest, target, messages.HAS_OTHER_IDENTITY("one", "tpm", ANY, uuid))
     target.virsh("vol-delete", "one", "--pool", "tpm")
 
     target.create_volume("one", tpm="<tpm manufacture='no'/>")
-    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has identity .*, expected '{uuid}'")
+    is_refused(guest, target, messages.HAS_OTHER_IDENTITY("one", "tpm", ANY, uuid))
     target.path(f"{POOL}/one.tpm.xml").unlink()
-    is_refused(guest, target, f"TPM volume 'one' of pool 'tpm' has no identity, expected '{uuid}'.*one.tpm.xml")
+    is_refused(guest, target, messages.HAS_NO_IDENTITY("one", "tpm", uuid))
     target.virsh("vol-delete", "one", "--pool", "tpm")
 
     place = make_place(tpm_host, target)
     with open(place, "r+b") as file:
         target.lock(file)
-        is_refused(guest, target, "TPM volume 'one' of pool 'tpm' is in use")
+        is_refused(guest, target, error("VIR_ERR_RESOURCE_BUSY", "one", "tpm"))
     place.write_bytes(os.urandom(1 << 16))
-    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' .*not TPM state")
+    is_refused(guest, target, messages.HOLDS_UNKNOWN("one", "tpm"))
     place.write_bytes(tpm_host.path(f"{POOL}/one").read_bytes()[:-1000])
-    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' .*(truncated|cut short|damaged)")
+    is_refused(guest, target, messages.DAMAGED("one", "tpm"))
     place.write_bytes(b"")
 
     target.virsh("pool-destroy", "tpm")
-    is_refused(guest, target, "storage pool 'tpm' of TPM volume 'one' is not active")
+    is_refused(guest, target, messages.POOL_INACTIVE("tpm", "one"))
     target.virsh("pool-start", "tpm")
 
     guest.migrate(target).wait_report(f"unsealed {sealed}")
@@ -218,9 +219,8 @@ def test_refused_places(tpm_host, target):
 
 @pytest.mark.guest
 @pytest.mark.parametrize("there, message, late", [
-    ("encrypted to clear", "TPM volume 'one' of pool 'tpm' is clear, and cannot take the TPM", False),
-    ("other value", "TPM volume 'one' of pool 'tpm' cannot take the TPM of the other host: its secret "
-                    "must have the same value", True),
+    ("encrypted to clear", messages.CLEAR_TARGET("one", "tpm"), False),
+    ("other value", messages.TARGET_WITH_OTHER_SECRET("one", "tpm"), True),
 ])
 def test_refused_secrets(tpm_host, target, there, message, late):
     here, there = secrets(tpm_host, target, there)
@@ -244,7 +244,7 @@ def test_older_state_under_another_passphrase(tpm_host, target):
     guest = guest.migrate(target).migrate(tpm_host)
     target.set_secret(there["secret"], "changed")
     older = place.read_bytes()
-    is_refused(guest, target, "TPM volume 'one' of pool 'tpm' cannot take the TPM of the other host", changed=True)
+    is_refused(guest, target, messages.TARGET_WITH_OTHER_SECRET("one", "tpm"), changed=True)
     assert place.read_bytes() == older
 
 
@@ -263,7 +263,7 @@ def test_full_disk(tpm_host, other_host):
             file.write(bytes(4096))
     guest, _ = start_guest(tpm_host)
     try:
-        is_refused(guest, other_host, "cannot allocate 262336 bytes for TPM volume 'one' of pool 'tpm': No space left on device")
+        is_refused(guest, other_host, messages.CANNOT_ALLOCATE_VOLUME(262336, "one", "tpm"))
         other_host.path(f"{POOL}/.fill").unlink()
         guest.migrate(other_host).wait_report("unsealed")
         other_host.virsh("destroy", "guest")
@@ -284,7 +284,7 @@ def test_volume_that_both_hosts_see(host, other_host):
     guest = host.define_guest(tpm=xmls.tpm_volume("one"))
     guest.start()
     said = host.virsh_fails(*guest.migration(other_host))
-    assert "TPM volume 'one' of pool 'tpm' is in use, but not by a process on this host" in said
+    assert messages.IN_USE_ELSEWHERE("one", "tpm") in said
     assert guest.state() == "running"
     host.virsh("destroy", "guest")
     host.virsh("vol-delete", "one", "--pool", "tpm")
@@ -312,7 +312,7 @@ def test_shared_file_system(tpm_host, target):
         # Also by a daemon that was not there when the guest started.
         for _ in range(2):
             said = tpm_host.virsh_fails(*guest.migration(target))
-            assert re.search("TPM volume 'one' of pool 'tpm' is on a shared file system.*tpmstate-opt-lock", said), said
+            assert messages.LOCK_NOT_HANDED_OVER("one", "tpm") in said
             tpm_host.daemon("kill", "virtqemud")
             tpm_host.daemon("start", "virtqemud")
         tpm_host.virsh("managedsave", "guest")
@@ -328,7 +328,7 @@ def test_file_system_that_is_shared_for_the_target(tpm_host, target):
     guest.start()
     with target.setting(SHARED):
         said = tpm_host.virsh_fails(*guest.migration(target))
-        assert re.search("TPM volume 'one' of pool 'tpm' is on a shared file system.*tpmstate-opt-lock", said), said
+        assert messages.LOCK_NOT_HANDED_OVER("one", "tpm") in said
     assert guest.state() == "running"
 
 

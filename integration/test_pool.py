@@ -7,7 +7,9 @@ import xml.etree.ElementTree as etree
 
 import pytest
 
+import messages
 import xmls
+from expected import ANY
 from host import POOL, TOP
 
 
@@ -55,14 +57,12 @@ def test_transient_pool_with_build(host):
 
 def test_start_names_pool_build(host):
     host.virsh("pool-define", "/dev/stdin", input=xmls.pool())
-    message = host.virsh_fails("pool-start", "tpm")
-    assert "'/var/lib/libvirt/tpm' of tpm pool 'tpm' does not exist" in message
-    assert "pool-build" in message
+    assert messages.POOL_DIRECTORY_MISSING(POOL, "tpm") in host.virsh_fails("pool-start", "tpm")
 
 
 def test_path_with_comma_is_refused(host):
     host.virsh("pool-define", "/dev/stdin", input=xmls.pool(target="/var/lib/libvirt/tpm/a,b"))
-    assert "contains a comma" in host.virsh_fails("pool-build", "tpm")
+    assert messages.POOL_PATH_CHARACTER(f"{POOL}/a,b", "tpm") in host.virsh_fails("pool-build", "tpm")
     assert not host.path(POOL).exists()
 
 
@@ -92,8 +92,8 @@ def test_pools_do_not_share_a_directory(host, names_of_the_directory, kind, name
     for first, second in ((xmls.pool(), other), (other, xmls.pool())):
         host.virsh("pool-define", "/dev/stdin", input=first)
         for how in "pool-define", "pool-create":
-            message = host.virsh_fails(how, "/dev/stdin", input=second)
-            assert "directory of a tpm pool must not be shared" in message
+            said = host.virsh_fails(how, "/dev/stdin", input=second)
+            assert messages.DIRECTORY_IS_SHARED() in said and "'tpm'" in said and "'second'" in said
         names = host.virsh("pool-list", "--all", "--name").split()
         assert len(names) == 1
         host.virsh("pool-undefine", *names)
@@ -112,7 +112,7 @@ def test_pools_do_not_come_to_share_a_directory(host, kind, tpm_first):
     link.symlink_to(POOL)
     first, second = ("tpm", "second") if tpm_first else ("second", "tpm")
     host.virsh("pool-start", first)
-    assert "must not be shared" in host.virsh_fails("pool-start", second)
+    assert messages.DIRECTORY_IS_SHARED(second, ANY, first) in host.virsh_fails("pool-start", second)
     assert host.virsh("pool-list", "--name").split() == [first]
     host.virsh("pool-destroy", first)
     host.daemon("stop", "virtstoraged")
@@ -138,8 +138,7 @@ def test_directory_that_others_may_write(host, mode, group, refused):
     os.chown(host.path(POOL), 0, group)
     host.path(POOL).chmod(mode)
     if refused:
-        message = host.virsh_fails("pool-start", "tpm")
-        assert f"'{POOL}'" in message and f"0{mode:o}" in message and "chmod" in message
+        assert messages.POOL_DIRECTORY_WRITABLE(POOL, "tpm", f"{mode:o}") in host.virsh_fails("pool-start", "tpm")
     else:
         host.virsh("pool-start", "tpm")
 
@@ -162,12 +161,12 @@ def test_listed_by_type(host):
 def test_other_pools_refuse_tpm_volumes(host):
     host.define_pool("plain", "dir", "/var/lib/libvirt/images")
     secret = host.define_secret("key", "tpm-key")
-    message = host.virsh_fails("vol-create", "plain", "/dev/stdin",
-                               input=xmls.volume("one", capacity=4096, tpm="<tpm/>"))
-    assert "<tpm> of volume 'one' is only for pools of type 'tpm'" in message
-    message = host.virsh_fails("vol-create", "plain", "/dev/stdin",
-                               input=xmls.volume("one", capacity=4096, encryption="vtpm", secret=secret))
-    assert "'vtpm' of volume 'one' is only for pools of type 'tpm'" in message
+    said = host.virsh_fails("vol-create", "plain", "/dev/stdin",
+                            input=xmls.volume("one", capacity=4096, tpm="<tpm/>"))
+    assert messages.TPM_IN_OTHER_POOL("one", "plain", "dir") in said
+    said = host.virsh_fails("vol-create", "plain", "/dev/stdin",
+                            input=xmls.volume("one", capacity=4096, encryption="vtpm", secret=secret))
+    assert messages.VTPM_IN_OTHER_POOL("one", "plain", "dir") in said
 
 
 def test_refresh_takes_what_is_a_volume(host):

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+import messages
 import xmls
 from host import FORMS, POOL, TOP, permanent_blob, wait_for
 
@@ -149,7 +150,7 @@ def test_start_without_room(host, tmp_path, kind):
         filled = fill(host)
         before = path.read_bytes()
         said = host.virsh_fails("start", "guest")
-        assert "cannot allocate 262336 bytes for TPM volume 'one' of pool 'tpm': No space left on device" in said
+        assert messages.CANNOT_ALLOCATE_VOLUME(262336, "one", "tpm") in said and "No space left on device" in said
         left = path.read_bytes()
         assert left[:len(before)] == before and not left[len(before):].strip(b"\0")
         assert host.virsh_fails("vol-create-as", "tpm", "two", "1M").endswith("No space left on device")
@@ -199,8 +200,7 @@ def test_lost_entry(tpm_host, tmp_path):
     assert tpm_host.describe("one").find("tpm").get("manufacture") is None
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     for said in tpm_host.virsh_fails("start", "guest"), tpm_host.copy_fails("one", "two"):
-        assert ("TPM volume 'one' of pool 'tpm' is damaged: its header has lost the TPM state, which "
-                "is whole; mend it with 'virt-tpm-volume repair'") in said
+        assert messages.HEADER_LOST("one", "tpm") in said
     assert path.read_bytes() == lost
 
     done = tpm_host.run("virt-tpm-volume", "repair", "one")
@@ -229,11 +229,11 @@ def test_nothing_to_repair(tpm_host, tmp_path):
     """What holds no state, or only a part of it, stays as it is."""
     path = tpm_host.path(tpm_host.create_volume("one"))
     made = as_before(path.read_bytes())
-    for content, said in ((b"", "FAILED: it is blank"),
-                          (with_entry(made, 0, 0, 0)[:-4000], "truncated or inconsistent")):
+    for content, message in ((b"", messages.VOLUME_IS_BLANK()),
+                             (with_entry(made, 0, 0, 0)[:-4000], messages.UPLOAD_DAMAGED("one", "tpm"))):
         path.write_bytes(content)
         done = tpm_host.run("virt-tpm-volume", "repair", "one")
-        assert done.returncode == 1 and said in done.stdout, done.stdout
+        assert done.returncode == 1 and message in done.stdout
         assert path.read_bytes() == content
 
 
@@ -263,7 +263,7 @@ def test_import_of_newer_state(tpm_host, tmp_path):
     if reads_newer_state(tpm_host):
         pytest.skip("libtpms of this host reads it")
     said = import_fails(tpm_host, tmp_path, newer_state())
-    assert "was made by a newer libtpms than this host has: it has format 4, and this host knows formats up to 3" in said
+    assert messages.NEWER_LIBTPMS("imported", "tpm", 4, 3) in said
 
 
 def test_start_of_newer_state(tpm_host):
@@ -273,7 +273,7 @@ def test_start_of_newer_state(tpm_host):
     tpm_host.path(f"{POOL}/one").write_bytes(newer_state())
     tpm_host.virsh("pool-refresh", "tpm")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    assert "was made by a newer libtpms" in tpm_host.virsh_fails("start", "guest")
+    assert messages.NEWER_LIBTPMS("one", "tpm", 4, 3) in tpm_host.virsh_fails("start", "guest")
 
 
 def aes128_state(folder):
@@ -294,12 +294,12 @@ def test_aes_128(tpm_host, tmp_path):
     for form in FORMS:
         (tmp_path / "state").write_bytes(FORMS[form](short))
         said = tpm_host.virsh_fails("vol-upload", "one", tmp_path / "state", "--pool", "tpm")
-        assert "encrypted with AES-128, which libvirt does not use: decrypt it with" in said
+        assert messages.AES_128("one") in said
         assert path.read_bytes() == made
-    assert "encrypted with AES-128" in import_fails(tpm_host, tmp_path, short, **encrypted)
+    assert messages.AES_128(tmp_path / "state") in import_fails(tpm_host, tmp_path, short, **encrypted)
     path.write_bytes(short)
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    assert "encrypted with AES-128" in tpm_host.virsh_fails("start", "guest")
+    assert messages.AES_128("tpm/one") in tpm_host.virsh_fails("start", "guest")
 
 
 def test_long_blob(tpm_host, tmp_path):
@@ -311,4 +311,4 @@ def test_long_blob(tpm_host, tmp_path):
     rest = struct.pack(">HI", 99, size - len(blob) - 6).ljust(size - len(blob), b"\0")
     (tmp_path / "state").write_bytes(blob[:6] + struct.pack(">I", size) + blob[10:] + rest)
     said = tpm_host.virsh_fails("vol-upload", "one", tmp_path / "state", "--pool", "tpm")
-    assert "is not TPM state" in said and path.read_bytes() == made
+    assert messages.UPLOAD_FOREIGN("one", "tpm", "unknown") in said and path.read_bytes() == made

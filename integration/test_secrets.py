@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 
+import messages
 import xmls
 from host import DAEMONS, POOL, wait_for
 
@@ -100,19 +101,19 @@ def test_without_usage_type(tpm_host):
     starts(tpm_host, "one")
     said = tpm_host.virsh_fails("vol-create", "tpm", "/dev/stdin",
                                 input=xmls.volume("three", **encrypted(usage="tpm-key")))
-    assert "secret usage='tpm-key' of TPM volume 'three' in pool 'tpm' is not defined" in said
+    assert messages.SECRET_NOT_DEFINED("usage='tpm-key'", "three", "tpm") in said
 
 
 def test_usage_type_volume_is_refused(tpm_host):
     """The secret of a disk is not taken for a TPM, by whom it may be asked for."""
     secret = tpm_host.define_secret("open sesame", "disk", "volume")
-    message = f"secret uuid='{secret}' of TPM volume 'two' in pool 'tpm' has usage type 'volume': it must be 'vtpm' or none"
+    message = messages.SECRET_OF_OTHER_USAGE(f"uuid='{secret}'", "two", "tpm", "volume")
     tpm_host.create_volume("one")
     before = tpm_host.contents(POOL)
     assert message in tpm_host.virsh_fails("vol-create", "tpm", "/dev/stdin",
                                            input=xmls.volume("two", **encrypted(secret=secret)))
     assert message in tpm_host.copy_fails("one", "two", **encrypted(secret=secret))
-    assert "secret usage='disk' of TPM volume 'two' in pool 'tpm' is not defined with usage type 'vtpm'" in \
+    assert messages.SECRET_NOT_DEFINED("usage='disk'", "two", "tpm") in \
         tpm_host.copy_fails("one", "two", **encrypted(usage="disk"))
     assert tpm_host.contents(POOL) == before
 
@@ -136,7 +137,7 @@ def test_ephemeral_and_private(tpm_host, ephemeral, private):
         tpm_host.copy_volume("one", "three")
         starts(tpm_host, "one")
         return
-    message = f"secret uuid='{secret}' of TPM volume 'one' in pool 'tpm' is not defined with usage type 'vtpm': define it with secret-define"
+    message = messages.SECRET_NOT_DEFINED(f"uuid='{secret}'", "one", "tpm")
     assert message in tpm_host.copy_fails("one", "three")
     assert message in does_not_start(tpm_host, "one")
 
@@ -149,8 +150,7 @@ def test_secret_that_comes_later(tpm_host):
     tpm_host.virsh("secret-undefine", secret)
     tpm_host.daemon("restart", "virtstoraged")
 
-    message = (f"TPM volume 'one' of pool 'tpm' is encrypted, but no secret is known for it: "
-               f"define one of usage type 'vtpm' whose usage name is '{POOL}/one'")
+    message = messages.NO_SECRET_KNOWN("one", "tpm", f"{POOL}/one")
     assert tpm_host.describe("one").find("target/encryption/secret") is None
     assert message in tpm_host.copy_fails("one", "two")
     assert message in does_not_start(tpm_host, "one")
@@ -172,7 +172,7 @@ def test_secret_that_goes(tpm_host, tmp_path, by):
 
     assert tpm_host.describe("one").find("target/encryption/secret").get(by) == name
     assert "capacity" in tpm_host.virsh("vol-info", "one", "--pool", "tpm").lower()
-    message = f"secret {by}='{name}' of TPM volume 'one' in pool 'tpm' is not defined"
+    message = messages.SECRET_NOT_DEFINED(f"{by}='{name}'", "one", "tpm")
     assert message in tpm_host.copy_fails("one", "two")
     assert message in tpm_host.copy_fails("one", "two", **what)
     assert message in does_not_start(tpm_host, "one")
@@ -207,7 +207,7 @@ def test_value_that_changes(tpm_host):
     tpm_host.create_volume("one", **encrypted(secret=secret))
     before = tpm_host.contents(POOL)
     tpm_host.set_secret(secret, "something else")
-    message = "wrong passphrase for TPM volume 'one' of pool 'tpm'"
+    message = messages.WRONG_PASSPHRASE("one", "tpm")
     assert message in tpm_host.copy_fails("one", "two")
     assert message in does_not_start(tpm_host, "one")
     # A file has its owner from the first start.
@@ -254,15 +254,15 @@ def test_value_that_is_empty_or_missing(tpm_host):
     assert "NULL" in tpm_host.virsh_fails("secret-set-value", secret, "--file", "/dev/null")
 
     before = tpm_host.contents(POOL)
-    message = f"secret uuid='{secret}' of TPM volume '{{}}' in pool 'tpm' has no value: set it with secret-set-value"
+    one, two = (messages.SECRET_WITHOUT_VALUE(f"uuid='{secret}'", name, "tpm") for name in ("one", "two"))
     tpm_host.path(f"/etc/libvirt/secrets/{secret}.base64").write_text("")
     tpm_host.daemon("restart", "virtsecretd")
     for _ in ("empty", "never set"):
-        assert message.format("two") in tpm_host.virsh_fails(
+        assert two in tpm_host.virsh_fails(
             "vol-create", "tpm", "/dev/stdin", input=xmls.volume("two", **encrypted(secret=secret)))
-        assert message.format("one") in tpm_host.copy_fails("one", "two", **encrypted(secret=secret))
-        assert message.format("one") in tpm_host.copy_fails("one", "two", **encrypted(secret=other))
-        assert message.format("one") in does_not_start(tpm_host, "one")
+        assert one in tpm_host.copy_fails("one", "two", **encrypted(secret=secret))
+        assert one in tpm_host.copy_fails("one", "two", **encrypted(secret=other))
+        assert one in does_not_start(tpm_host, "one")
         tpm_host.virsh("secret-undefine", secret)
         tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, "tpm-key"))
     assert tpm_host.contents(POOL) == before
@@ -387,13 +387,14 @@ def use_passphrases(host, tmp_path, first, second):
 
 def use_wrong_passphrase(host, first):
     """The errors, too, that come of a passphrase."""
-    assert "wrong passphrase" in host.copy_fails("one", "three")
-    assert "wrong passphrase" in host.copy_fails("one", "three", **encrypted(usage="second"))
-    assert "wrong passphrase" in host.virsh_fails("start", "guest")
+    message = messages.WRONG_PASSPHRASE("one", "tpm")
+    assert message in host.copy_fails("one", "three")
+    assert message in host.copy_fails("one", "three", **encrypted(usage="second"))
+    assert message in host.virsh_fails("start", "guest")
     ca = host.path("/var/lib/swtpm-localca")
     host.run("chown", "-R", "0:0", ca)
     try:
-        assert "swtpm_setup could not make" in host.virsh_fails(
+        assert messages.SETUP_FAILED("four") in host.virsh_fails(
             "vol-create", "tpm", "/dev/stdin", input=xmls.volume("four", **encrypted(secret=first)))
     finally:
         host.run("chown", "-R", "tss:root", ca)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import xmls
+from expected import error
 from host import wait_for
 from test_migration import kill_daemon, kill_process, slow_migration, start_guest
 
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.newer_swtpm
 # How often a guest goes there and back.
 TRIPS = 3
 SECRET = "6f1f2f0e-9d5b-4f0e-8a4e-6c1d2b3a4f50"
+# What either host says of the volume, whoever uses it.
+IN_USE = error("VIR_ERR_RESOURCE_BUSY", "TPM volume 'one' of pool 'tpm'")
 
 
 @contextlib.contextmanager
@@ -116,9 +119,8 @@ def nobody_else_gets_it(volume, *hosts):
     """On no host can the volume be wiped or deleted."""
     inode = volume.stat().st_ino
     for host in hosts:
-        busy = "TPM volume 'one' of pool 'tpm' is in use"
-        assert busy in host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
-        assert busy in host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+        assert IN_USE in host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
+        assert IN_USE in host.virsh_fails("vol-delete", "one", "--pool", "tpm")
     assert volume.stat().st_ino == inode and volume.read_bytes().startswith(b"nilmptws")
 
 
@@ -132,20 +134,20 @@ def test_lock_in_each_phase(host, other_host, folder):
     assert held_by_swtpm(guest, volume)
     nobody_else_gets_it(volume, host, other_host)
     other = other_host.define_guest("other", xmls.tpm_volume("one"))
-    assert "is in use" in other_host.virsh_fails("start", "other")
+    assert IN_USE in other_host.virsh_fails("start", "other")
     with slow_migration(guest, other_host):
         # Two swtpm have the volume open; the one that has it in use is still that here.
         wait_for("its swtpm is there", lambda: other_host.run("pgrep", "-x", "swtpm").stdout)
         assert held_by_swtpm(guest, volume)
         nobody_else_gets_it(volume, host, other_host)
-        assert "is in use" in other_host.virsh_fails("start", "other")
+        assert IN_USE in other_host.virsh_fails("start", "other")
         host.virsh("domjobabort", "guest")
     wait_for("the other host is left", lambda: "guest" not in other_host.virsh("list", "--all", "--name").split())
     assert held_by_swtpm(guest, volume)
     guest.next_report()
     moved = travel(guest, [other_host], sealed, volume)
     nobody_else_gets_it(volume, host, other_host)
-    assert "is in use" in host.virsh_fails("start", "guest")
+    assert IN_USE in host.virsh_fails("start", "guest")
     other_host.virsh("destroy", "guest")
     assert host.holders(volume) == set()
     assert moved.on(host).boot("unseal")["unsealed"] == sealed
@@ -182,8 +184,7 @@ def test_lock_until_swtpm_has_its_own(host, other_host, folder):
                  every=0.02)
         refused = 0
         while start.poll() is None:
-            said = other_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
-            assert "TPM volume 'one' of pool 'tpm' is in use" in said
+            assert IN_USE in other_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
             refused += 1
         assert start.returncode == 0, start.stderr.read()
     assert refused > 0
@@ -293,8 +294,7 @@ def test_gluster(host, other_host, gluster):
             guest.wait_report(f"unsealed {sealed}")
             guest.next_report()
             for each in (host, other_host):
-                said = each.virsh_fails("vol-wipe", "one", "--pool", "tpm")
-                assert "TPM volume 'one' of pool 'tpm' is in use" in said
+                assert IN_USE in each.virsh_fails("vol-wipe", "one", "--pool", "tpm")
         host.virsh("destroy", "guest")
         assert guest.boot("unseal")["unsealed"] == sealed
         for one in (host, other_host):

@@ -1,10 +1,10 @@
 """Snapshots of domains whose TPM is a volume."""
 
-import re
 import subprocess
 
 import pytest
 
+import messages
 import xmls
 from host import POOL
 
@@ -94,7 +94,7 @@ def test_revert_refuses_another_identity(tpm_host, guest, running):
         guest.wait_report("FAILED unsealing")
     before = tpm_host.contents(POOL)
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
-    assert re.search("TPM volume 'one' of pool 'tpm' has identity .*, expected", said), said
+    assert messages.HAS_OTHER_IDENTITY("one", "tpm") in said
     assert guest.state() == ("running" if running else "shut off")
     assert tpm_host.contents(POOL) == before
     tpm_host.virsh_fails("snapshot-revert", "guest", "then", "--force")
@@ -105,8 +105,7 @@ def test_offline_internal_snapshot_is_refused(tpm_host, guest):
     """The TPM would stay behind."""
     before = tpm_host.contents(POOL, IMAGES)
     said = tpm_host.virsh_fails("snapshot-create-as", "guest", "then")
-    assert "TPM volume 'one' of pool 'tpm' has format 'raw'" in said
-    assert "the TPM would stay behind" in said
+    assert messages.NO_INTERNAL_SNAPSHOT("one", "tpm") in said
     assert tpm_host.contents(POOL, IMAGES) == before
     assert tpm_host.virsh("snapshot-list", "guest", "--name") == ""
 
@@ -138,7 +137,7 @@ def test_snapshot_without_memory(tpm_host, guest, running):
     images = tpm_host.contents(IMAGES)
     xml = tpm_host.virsh("dumpxml", "guest")
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
-    assert "revert requires force: snapshot 'then' does not include the TPM on volume 'one' of pool 'tpm'" in said
+    assert messages.SNAPSHOT_WITHOUT_TPM("then", "one", "tpm") in said
     assert guest.state() == state
     assert not running or guest.pid("qemu") == pid
     assert tpm_host.contents(IMAGES) == images
@@ -158,7 +157,7 @@ def test_internal_snapshot_of_before(tpm_host, guest):
     guest.tpm = volume
     guest.define("info")
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
-    assert "snapshot 'then' does not include the TPM on volume 'one' of pool 'tpm'" in said
+    assert messages.SNAPSHOT_WITHOUT_TPM("then", "one", "tpm") in said
     tpm_host.virsh("snapshot-revert", "guest", "then", "--force")
     assert tpm_host.virsh("snapshot-current", "guest", "--name") == "then"
 

@@ -10,11 +10,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+import messages
 import xmls
+from expected import ANY, Output, error
 from host import FORMS, POOL, permanent_blob, wait_for
 
 ALGORITHMS = ["zero", "nnsa", "dod", "bsi", "gutmann", "schneier", "pfitzner7", "pfitzner33", "random"]
 BLANK = "<tpm manufacture='no'/>"
+# What is said of a volume that a guest uses.
+IN_USE = messages.IN_USE("one", "tpm", messages.PROCESS_NAMED(ANY, "swtpm"))
 
 
 @pytest.fixture
@@ -163,18 +167,18 @@ def test_upload_is_opened_with_the_secret(tpm_host, encrypted, tmp_path):
     tpm_host.create_volume("blank", tpm=BLANK, **encrypted)
     before = tpm_host.contents(POOL)
     for name in ("one", "blank"):
-        for content, message in ((volume_bytes(tpm_host, "other"), "wrong passphrase for TPM volume"),
-                                 ((tmp_path / "aes128").read_bytes(), "128"),
-                                 (volume_bytes(tpm_host, "old"), f"TPM volume '{name}'")):
+        for content, message in ((volume_bytes(tpm_host, "other"), messages.WRONG_PASSPHRASE(name, "tpm")),
+                                 ((tmp_path / "aes128").read_bytes(), messages.AES_128(name)),
+                                 (volume_bytes(tpm_host, "old"), messages.WRONG_PASSPHRASE(name, "tpm"))):
             said = tpm_host.virsh_fails(*upload(tpm_host, name, content, tmp_path))
-            assert f"TPM volume '{name}' of pool 'tpm' stays as it was, as what was uploaded cannot be opened" in said
+            assert messages.UPLOAD_NOT_OPENED_PREFIX(name, "tpm") in said
             assert message in said
             assert tpm_host.contents(POOL) == before
 
     content = volume_bytes(tpm_host, "one")
     tpm_host.virsh("secret-undefine", encrypted["secret"])
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
-    assert "secret" in said and "is not defined" in said
+    assert messages.SECRET_NOT_DEFINED(ANY, "one", "tpm") in said and encrypted["secret"] in said
     assert tpm_host.contents(POOL) == before
 
 
@@ -206,18 +210,18 @@ def test_upload_without_sidecar(tpm_host, tmp_path):
 
 
 @pytest.mark.parametrize("form, message", [
-    (lambda linear: b"x" * 1000, "is not TPM state but looks 'unknown'"),
-    (lambda linear: b"QFI\xfb" + bytes(1000), "is not TPM state but looks 'qcow2'"),
-    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), "is not TPM state but looks 'luks'"),
-    (lambda linear: b"", "what was uploaded is blank; vol-wipe makes a volume blank"),
-    (lambda linear: bytes(4 << 20), "what was uploaded is blank; vol-wipe makes a volume blank"),
-    (lambda linear: linear[:-1000], "the TPM state that was uploaded is truncated or inconsistent"),
-    (lambda linear: permanent_blob(linear)[:-1], "that was uploaded is truncated or inconsistent"),
+    (lambda linear: b"x" * 1000, messages.UPLOAD_FOREIGN("one", "tpm", "unknown")),
+    (lambda linear: b"QFI\xfb" + bytes(1000), messages.UPLOAD_FOREIGN("one", "tpm", "qcow2")),
+    (lambda linear: b"LUKS\xba\xbe" + bytes(1000), messages.UPLOAD_FOREIGN("one", "tpm", "luks")),
+    (lambda linear: b"", messages.UPLOAD_BLANK("one", "tpm")),
+    (lambda linear: bytes(4 << 20), messages.UPLOAD_BLANK("one", "tpm")),
+    (lambda linear: linear[:-1000], messages.UPLOAD_DAMAGED("one", "tpm")),
+    (lambda linear: permanent_blob(linear)[:-1], messages.UPLOAD_DAMAGED("one", "tpm")),
     # A blob of volatile state differs in what is behind the header.
     (lambda linear: permanent_blob(linear).replace(b"\xab\x36\x47\x23", b"\x45\x63\x79\x83"),
-     "is not the permanent state of a TPM, but its volatile state"),
-    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), "more than 16777216 bytes"),
-    (lambda linear: os.urandom(20 << 20), "more than 16777216 bytes"),
+     messages.UPLOAD_VOLATILE("one", "tpm")),
+    (lambda linear: linear.ljust((16 << 20) + 1, b"\0"), messages.STREAM_IS_FULL(16 << 20)),
+    (lambda linear: os.urandom(20 << 20), messages.STREAM_IS_FULL(16 << 20)),
 ], ids=["foreign", "qcow2", "luks", "empty", "zeros", "cut-short", "blob-cut-short", "volatile",
         "large", "larger"])
 @pytest.mark.parametrize("blank", [False, True])
@@ -238,11 +242,11 @@ def test_upload_is_whole(tpm_host, tmp_path):
     before = tpm_host.contents(POOL)
     for options in (["--offset", "1"], ["--length", str(1 << 30)]):
         said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear, tmp_path, *options))
-        assert "TPM volume 'one' of pool 'tpm' can only be uploaded whole" in said
+        assert messages.UPLOAD_NOT_WHOLE("one", "tpm", 16 << 20) in said
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear, tmp_path, "--length", "1000"))
-    assert "more than 1000 bytes" in said
+    assert messages.STREAM_IS_FULL(1000) in said
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", linear[:1000], tmp_path, "--length", "1000"))
-    assert "truncated" in said
+    assert messages.UPLOAD_DAMAGED("one", "tpm") in said
     assert tpm_host.contents(POOL) == before
 
 
@@ -254,10 +258,10 @@ def test_upload_changes_no_encryption(tpm_host, encrypted, tmp_path):
     before = tpm_host.contents(POOL)
     for name in ("clear", "clear-2"):
         said = tpm_host.virsh_fails(*upload(tpm_host, name, volume_bytes(tpm_host, "secret"), tmp_path))
-        assert "it is not encrypted, and what was uploaded is" in said and "vol-create-from" in said
+        assert messages.UPLOAD_ENCRYPTED(name, "tpm") in said
     for name in ("secret", "secret-2"):
         said = tpm_host.virsh_fails(*upload(tpm_host, name, volume_bytes(tpm_host, "clear"), tmp_path))
-        assert "it is encrypted, and what was uploaded is not" in said and "vol-create-from" in said
+        assert messages.UPLOAD_CLEAR(name, "tpm") in said
     assert tpm_host.contents(POOL) == before
 
 
@@ -490,7 +494,7 @@ def test_busy_pool_says_so(tpm_host, slow_disk):
         wait_for("the volume's file", lambda: list(tpm_host.path(POOL).glob(".one.*.tmptpm")), every=0.01)
         for command in ("pool-refresh", "pool-destroy"):
             said = tpm_host.virsh_fails(command, "tpm")
-            assert "resource busy: storage pool 'tpm' is busy with a job on one of its volumes; try again later" in said
+            assert messages.POOL_BUSY("tpm") in said
         assert client.wait() == 0
     tpm_host.virsh("pool-refresh", "tpm")
 
@@ -500,7 +504,7 @@ def test_upload_to_a_volume_in_use(tpm_host, tmp_path):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
     inode = tpm_host.path(f"{POOL}/one").stat().st_ino
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", volume_bytes(tpm_host, "one"), tmp_path))
-    assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+    assert IN_USE in said
     assert tpm_host.path(f"{POOL}/one").stat().st_ino == inode
 
 
@@ -526,8 +530,8 @@ stream.finish()
         guest.start()
         client.stdin.write("\n")
         client.stdin.close()
-        said = client.stderr.read()
-    assert "TPM volume 'one' of pool 'tpm' is in use by process" in said
+        said = Output(client.stderr.read())
+    assert IN_USE in said
     assert guest.state() == "running"
 
 
@@ -585,9 +589,7 @@ def test_lock_of_somebody_unseen(tpm_host, tmp_path):
             tpm_host.lock(file)
             socket.send_fds(one, [b"x"], [file.fileno()])
         for command in (["vol-wipe", "one"], ["vol-delete", "one"], ["vol-upload", "one", path]):
-            assert ("TPM volume 'one' of pool 'tpm' is in use, but not by a process on this host "
-                    "(another host on shared storage?)") in \
-                tpm_host.virsh_fails(*command, "--pool", "tpm")
+            assert messages.IN_USE_ELSEWHERE("one", "tpm") in tpm_host.virsh_fails(*command, "--pool", "tpm")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
 
 
@@ -596,12 +598,11 @@ def test_volume_that_is_gone(tpm_host, tmp_path):
     path = tpm_host.path(tpm_host.create_volume("one"))
     content = path.read_bytes()
     path.unlink()
-    message = ("TPM volume 'one' not found in pool 'tpm'; create it with vol-create, or run pool-refresh "
-               "if it was put there by hand")
+    message = messages.FILE_NOT_FOUND("one", "tpm")
     assert message in tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
     assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
     for command in (["vol-dumpxml", "one"], ["vol-info", "one"], ["vol-download", "one", tmp_path / "copy"]):
-        assert "one" in tpm_host.virsh_fails(*command, "--pool", "tpm")
+        assert error("VIR_ERR_NO_STORAGE_VOL", "one") in tpm_host.virsh_fails(*command, "--pool", "tpm")
 
 
 # Download
@@ -642,7 +643,7 @@ def test_download_gives_up(tpm_host, tmp_path):
     with open(path, "r+b") as file:
         tpm_host.lock(file)
         said = tpm_host.virsh_fails("vol-download", "one", tmp_path / "copy", "--pool", "tpm")
-    assert "TPM volume 'one' of pool 'tpm' is in use, and no whole copy of it could be read within 5 seconds: pause the guest" in said
+    assert messages.NO_WHOLE_COPY("one", "tpm") in said
 
 
 @pytest.mark.guest
@@ -699,7 +700,7 @@ def test_restore_of_another_backup_is_refused(tpm_host, encrypted, tmp_path, sec
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
     create_blank(tpm_host, text)
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", volume_bytes(tpm_host, "other"), tmp_path))
-    assert "it was made for another TPM than the one that was uploaded" in said
+    assert messages.UPLOAD_OTHER_TPM("one", "tpm") in said
     assert volume_bytes(tpm_host, "one") == b""
 
 
@@ -740,7 +741,7 @@ def test_wipe(tpm_host, encrypted, algorithm):
     assert described.find("tpm").get("manufacture") == "no"
     assert described.find("target/encryption/secret").get("uuid") == encrypted["secret"]
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    assert "TPM volume 'one' of pool 'tpm' is blank" in tpm_host.virsh_fails("start", "guest")
+    assert messages.BLANK("one", "tpm") in tpm_host.virsh_fails("start", "guest")
 
 
 def test_interrupted_wipe(tpm_host):
@@ -806,7 +807,7 @@ def test_wipe_by_trim_is_refused(tpm_host):
     tpm_host.create_volume("one")
     before = tpm_host.contents(POOL)
     said = tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm", "--algorithm", "trim")
-    assert "TPM volume 'one' cannot be wiped by 'trim'" in said
+    assert messages.WIPE_BY_TRIM("one") in said
     assert tpm_host.contents(POOL) == before
 
 
@@ -816,7 +817,7 @@ def test_wipe_and_delete_of_a_volume_in_use(tpm_host):
     before = tpm_host.contents(POOL)
     for command in ("vol-wipe", "vol-delete"):
         said = tpm_host.virsh_fails(command, "one", "--pool", "tpm")
-        assert re.search(r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)", said)
+        assert IN_USE in said
     assert tpm_host.contents(POOL).keys() == before.keys()
     assert tpm_host.virsh("domstate", "guest") == "running"
 
@@ -842,7 +843,7 @@ def test_resize_says_that_it_need_not_be(tpm_host):
     tpm_host.create_volume("one")
     for size in ("2M", "512k"):
         said = tpm_host.virsh_fails("vol-resize", "one", size, "--pool", "tpm", "--shrink")
-        assert "the capacity of TPM volume 'one' cannot be changed, and need not be" in said
+        assert messages.RESIZE("one") in said
 
 
 def test_leftover_of_a_wipe_is_overwritten(tpm_host):
@@ -883,7 +884,7 @@ def test_wipe_that_fails(tpm_host, tmp_path, scrub):
         finally:
             tpm_host.run("umount", "-n", "/usr/bin/scrub")
         assert not any(old.read())
-    assert "the old content of TPM volume 'one' of pool 'tpm' was overwritten with zeros only" in said
+    assert messages.WIPED_WITH_ZEROS_ONLY("one", "tpm") in said
     assert f"scrub -f -p nnsa {path}" in said and "/proc/" not in said
     assert path.read_bytes() == b""
     assert {file.name for file in path.parent.iterdir()} == {"one", "one.tpm.xml"}

@@ -383,7 +383,7 @@ testVolumes(void)
     DO_TEST("blank", .error = "is blank");
     DO_TEST("a newer swtpm", .fixture = "tpm2", .handover = true, .arguments = STATE);
 
-# define CHANGED "has changed while the guest was starting"
+# define CHANGED "changed while the guest was starting"
 # define IDENTITY "<tpm><uuid>3f1f8a2e-6c0b-4a57-9d0e-0f6a5b1c2d3e</uuid></tpm>"
 
     DO_TEST("another identity", .fixture = "tpm2", .described = IDENTITY, .error = CHANGED);
@@ -403,7 +403,7 @@ testVolumes(void)
 
     DO_TEST("shared", .fixture = "tpm2", .shared = true, .arguments = STATE);
     DO_TEST("shared, incoming", .fixture = "tpm2", .shared = true, .incoming = true,
-            .error = "it needs the capability 'tpmstate-opt-lock'");
+            .error = "capability 'tpmstate-opt-lock'");
     DO_TEST("shared, a newer swtpm", .fixture = "tpm2", .shared = true,
             .handover = true,
             .arguments = STATE ",lock --migration release-lock-outgoing");

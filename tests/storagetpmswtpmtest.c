@@ -617,7 +617,7 @@ testControlNone(const void *opaque G_GNUC_UNUSED)
 /* Nothing to tell but that it has failed. */
 # define DO_STEP_FAILS(name, step, control) \
     DO_STEP(name, step, control, NULL, NULL, NULL, VIR_ERR_OPERATION_FAILED, \
-            "cannot start the TPM on volume 'guest1' of pool 'tpmpool': operation failed: swtpm has not done CMD_")
+            "cannot start the TPM on volume 'guest1' of pool 'tpmpool': operation failed: swtpm did not execute CMD_")
 
 static int
 testControls(void)
@@ -629,7 +629,7 @@ testControls(void)
     DO_STEP_FAILS("half an answer", INIT, "0000!");
     DO_STEP_FAILS("no answer", INIT, "!");
     DO_STEP("half an answer, hangs", INIT, "0000", NULL, NULL, NULL,
-            VIR_ERR_OPERATION_TIMEOUT, "has not answered CMD_INIT within");
+            VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_INIT within");
     DO_STEP("wrong passphrase", INIT, FAILED, NULL,
             "swtpm: Verification of HMAC failed. Data integrity is compromised\n",
             NULL, VIR_ERR_AUTH_FAILED, "wrong passphrase for TPM volume 'guest1' of pool 'tpmpool'");
@@ -645,18 +645,18 @@ testControls(void)
     DO_STEP("state", FINISH, DONE, NULL, NULL, "7374617465", 0, NULL);
     DO_STEP_FAILS("not done", FINISH, FAILED);
     DO_STEP("not done, stays", FINISH, FAILED "~", NULL, NULL, NULL,
-            VIR_ERR_OPERATION_TIMEOUT, "has not answered CMD_SHUTDOWN within");
+            VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
     DO_STEP("done, stays", FINISH, DONE "~", NULL, NULL, NULL,
-            VIR_ERR_OPERATION_TIMEOUT, "has not answered CMD_SHUTDOWN within");
+            VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
     DO_STEP_FAILS("no answer", FINISH, "!");
 
     DO_STEP("response", TRANSMIT, NULL, "0102030405", NULL, "0102030405", 0, NULL);
     DO_STEP("longer response", TRANSMIT, NULL, "000102030405060708090a0b0c0d0e0f10", NULL,
             "000102030405060708090a0b0c0d0e0f", 0, NULL);
     DO_STEP("no answer", TRANSMIT, NULL, "!", NULL, NULL, VIR_ERR_OPERATION_FAILED,
-            "swtpm has not done a TPM command");
+            "swtpm did not execute a TPM command");
     DO_STEP("hangs", TRANSMIT, NULL, "hang", NULL, NULL, VIR_ERR_OPERATION_TIMEOUT,
-            "has not answered a TPM command within");
+            "did not answer a TPM command within");
 
     DO_POOL("swtpm is told", testControlSent);
     if (testRunDir && virTestRun("swtpm finds a real name", testRealName, NULL) < 0)
@@ -1035,7 +1035,7 @@ testInspectAll(void)
                " " NV_PUBLIC_OF("00000000", "0010") " " RSA2048 " " SUCCESS,
                "; rsa2048 " FINGERPRINT_RSA " +; ");
     DO_INSPECT_FULL("exits", SUCCESS " " BANKS " !", NULL, VIR_ERR_OPERATION_FAILED,
-                    "swtpm has not done a TPM command");
+                    "swtpm did not execute a TPM command");
 
     if (virTestRun("inspect: all cut", testInspectCut, NULL) < 0)
         ret = -1;
@@ -1270,12 +1270,12 @@ testCopyForeignNot(virStoragePoolDef *pool)
 
     if (mkfifo(orig->target.path, 0600) < 0 ||
         (copy = virStorageTPMCopy(pool, vol, orig)) ||
-        testExpectError(VIR_ERR_OPERATION_INVALID, "neither a file nor a block device") < 0)
+        testExpectError(VIR_ERR_OPERATION_INVALID, "neither a regular file nor a block device") < 0)
         return -1;
 
     if (unlink(orig->target.path) < 0 || mkdir(orig->target.path, 0700) < 0 ||
         (copy = virStorageTPMCopy(pool, vol, orig)) ||
-        testExpectError(VIR_ERR_OPERATION_INVALID, "neither a file nor a block device") < 0)
+        testExpectError(VIR_ERR_OPERATION_INVALID, "neither a regular file nor a block device") < 0)
         return -1;
 
     if (rmdir(orig->target.path) < 0 ||
@@ -1291,7 +1291,7 @@ testCopyForeignNot(virStoragePoolDef *pool)
         return -1;
 
     return testExpectError(VIR_ERR_OPERATION_UNSUPPORTED,
-                           "it is a volume of type 'network', and not a file or block device of this host");
+                           "it is of type 'network' and not a file or block device of this host");
 }
 
 
@@ -1362,25 +1362,25 @@ testCopiesRefused(void)
     DO_COPY_NOT("of an encrypted volume without a secret", "tpm2-encrypted", CLEAR, NULL, CLEAR, NULL,
                 NULL, CONFIG_UNSUPPORTED, "TPM volume 'one' of pool 'tpmpool' is encrypted, but");
     DO_COPY_NOT("of another version", "tpm2", CLEAR, NULL, CLEAR, "<tpm version='1.2'/>", NULL,
-                CONFIG_UNSUPPORTED, "TPM volume 'two' cannot be of version 1.2: 'one' holds a TPM of version 2.0");
+                CONFIG_UNSUPPORTED, "TPM volume 'two' cannot have version 1.2, as 'one' holds a TPM of version 2.0");
     DO_COPY_NOT("with other banks", "tpm2", CLEAR, TPM(BANK("sha1")), CLEAR, TPM(BANK("sha256")),
-                NULL, CONFIG_UNSUPPORTED, "PCR banks of TPM volume 'two' cannot be chosen: they are those of 'one'");
+                NULL, CONFIG_UNSUPPORTED, "PCR banks of TPM volume 'two' cannot differ from those of 'one'");
     DO_COPY_NOT("with another profile", "tpm2", CLEAR, TPM("<profile source='a'/>"), CLEAR,
                 TPM("<profile source='b'/>"), NULL, CONFIG_UNSUPPORTED,
-                "the profile of TPM volume 'two' cannot be chosen");
+                "profile of TPM volume 'two' cannot differ");
     DO_COPY_NOT("with a profile", "tpm2", CLEAR, NULL, CLEAR, TPM("<profile source='b'/>"), NULL,
-                CONFIG_UNSUPPORTED, "the profile of TPM volume 'two' cannot be chosen");
+                CONFIG_UNSUPPORTED, "profile of TPM volume 'two' cannot differ");
     DO_COPY_NOT("of another TPM", "tpm2", CLEAR, TPM(EK(FINGERPRINT_EC)), CLEAR, NULL,
                 SUCCESS " " BANKS " " START " " BARE(RSA2048), OPERATION_INVALID,
-                "TPM volume 'one' of pool 'tpmpool' holds another TPM than it is described: the fingerprint of its endorsement key rsa2048 is " FINGERPRINT_RSA ", not " FINGERPRINT_EC);
+                "endorsement key rsa2048 has fingerprint " FINGERPRINT_RSA ", expected " FINGERPRINT_EC);
     DO_COPY_NOT("import with other banks", "tpm2", FOREIGN, NULL, CLEAR, TPM(BANK("sha1")),
-                SUCCESS " " BANKS, CONFIG_UNSUPPORTED, "those of the TPM that is imported are others");
+                SUCCESS " " BANKS, CONFIG_UNSUPPORTED, "cannot differ from those of the imported TPM");
     DO_COPY_NOT("import of another version", "tpm12", FOREIGN, NULL, CLEAR, "<tpm version='2.0'/>",
                 NULL, CONFIG_UNSUPPORTED, "holds a TPM of version 1.2");
     DO_COPY_NOT("import of nothing", "", FOREIGN, NULL, CLEAR, NULL, NULL, OPERATION_INVALID,
-                "cannot become TPM volume 'two': it is not the permanent state of a TPM but looks 'blank'");
+                "as TPM volume 'two', as its content is 'blank'");
     DO_COPY_NOT("import of an encrypted file, without a secret", "tpm2-encrypted", FOREIGN, NULL,
-                CLEAR, NULL, NULL, CONFIG_UNSUPPORTED, "is encrypted: give TPM volume 'two' the secret");
+                CLEAR, NULL, NULL, CONFIG_UNSUPPORTED, "is encrypted, but TPM volume 'two' has no secret");
     DO_POOL("copy: import of what is no file", testCopyForeignNot);
 
     return ret;
@@ -1403,19 +1403,19 @@ testConversionsNot(void)
     DO_CONVERT_NOT("source can't be opened", "2:" FAILED, NULL, "first\n", OPERATION_FAILED,
                    "cannot start the TPM on volume 'one' of pool 'tpmpool': first");
     DO_CONVERT_NOT("source does not tell its state", "12:" FAILED, NULL, NULL,
-                   OPERATION_FAILED, "has not done CMD_GET_STATEBLOB");
+                   OPERATION_FAILED, "did not execute CMD_GET_STATEBLOB");
     DO_CONVERT_NOT("source hangs", DONE " hang", NULL, NULL, OPERATION_TIMEOUT,
-                   "TPM volume 'one' of pool 'tpmpool' has not answered CMD_GET_STATEBLOB");
+                   "TPM volume 'one' of pool 'tpmpool' did not answer CMD_GET_STATEBLOB");
     DO_COPY_FULL("secret missing", testCopyFake, "tpm2", TEST_SOURCE_LINEAR, CLEAR, NULL,
                  "missing", NULL, NULL, VIR_ERR_NO_SECRET,
-                 "secret usage='missing' of TPM volume 'two' in pool 'tpmpool'",
+                 "secret usage='missing' of TPM volume 'two' of pool 'tpmpool'",
                  { "12:" STATEBLOB, NULL, NULL, false });
     DO_CONVERT_NOT("target does not take the state", "12:" STATEBLOB " 13:" FAILED, NULL, NULL,
-                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm has not done CMD_SET_STATEBLOB");
+                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm did not execute CMD_SET_STATEBLOB");
     DO_CONVERT_NOT("target does not end", "12:" STATEBLOB " 3:" FAILED, NULL, NULL,
-                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm has not done CMD_SHUTDOWN");
+                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm did not execute CMD_SHUTDOWN");
     DO_CONVERT_NOT("target writes nothing", "12:" STATEBLOB, NULL, NULL,
-                   INTERNAL_ERROR, "swtpm has not made the TPM of volume 'two' of pool 'tpmpool' that it was given");
+                   INTERNAL_ERROR, "swtpm did not convert the state for TPM volume 'two' of pool 'tpmpool'");
 
     return ret;
 }

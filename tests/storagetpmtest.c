@@ -388,7 +388,7 @@ testNames(void)
     g_autofree char *longest = g_strnfill(230, 'n');
     g_autofree char *tooLong = g_strnfill(231, 'n');
     const testNameData longestData = { longest, NULL };
-    const testNameData tooLongData = { tooLong, "is longer than 230 bytes" };
+    const testNameData tooLongData = { tooLong, "be longer than 230 bytes" };
     int ret = 0;
 
     DO_NAME("guest1", NULL);
@@ -397,15 +397,15 @@ testNames(void)
     DO_NAME("guest1.tpm.xml.old", NULL);
     DO_NAME("guest1.abcdef.tmptpm", NULL);
     DO_NAME("", "cannot be empty");
-    DO_NAME(".guest1", "begins with a dot");
-    DO_NAME("..", "begins with a dot");
-    DO_NAME("guests/guest1", "contains a slash, comma, backslash or control");
-    DO_NAME("guest,1", "contains a slash, comma, backslash or control");
-    DO_NAME("guest\\1", "contains a slash, comma, backslash or control");
+    DO_NAME(".guest1", "begin with a dot");
+    DO_NAME("..", "begin with a dot");
+    DO_NAME("guests/guest1", "contain a slash, comma, backslash or control");
+    DO_NAME("guest,1", "contain a slash, comma, backslash or control");
+    DO_NAME("guest\\1", "contain a slash, comma, backslash or control");
     DO_NAME("guest\n1", "backslash or control character");
     DO_NAME("guest\t1", "backslash or control character");
     DO_NAME("guest\x7f", "backslash or control character");
-    DO_NAME("guest1.tpm.xml", "ends in '.tpm.xml'");
+    DO_NAME("guest1.tpm.xml", "end in '.tpm.xml'");
 
     if (virTestRun("longest name", testName, &longestData) < 0)
         ret = -1;
@@ -679,9 +679,9 @@ testPublishBad(virStoragePoolDef *pool,
 
     if (safewrite(temp->fd, bytes->data, bytes->len) != bytes->len ||
         virStorageTPMTempPublish(temp, other) == 0 ||
-        testExpectError(VIR_ERR_OPERATION_INVALID, "what is not whole TPM state, but looks '") < 0 ||
+        testExpectError(VIR_ERR_OPERATION_INVALID, "and not complete TPM state") < 0 ||
         virStorageTPMTempReplace(temp, path) == 0 ||
-        testExpectError(VIR_ERR_OPERATION_INVALID, "what is not whole TPM state, but looks '") < 0)
+        testExpectError(VIR_ERR_OPERATION_INVALID, "and not complete TPM state") < 0)
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
@@ -703,7 +703,7 @@ testPublishUnwritten(virStoragePoolDef *pool,
     if (!temp || virStorageTPMTempPublish(temp, path) == 0)
         return -1;
 
-    return testExpectError(VIR_ERR_OPERATION_INVALID, "looks 'blank'");
+    return testExpectError(VIR_ERR_OPERATION_INVALID, "is 'blank'");
 }
 
 
@@ -1006,7 +1006,7 @@ testBytesReadLarge(virStoragePoolDef *pool,
         return -1;
 
     return testExpectError(VIR_ERR_OPERATION_INVALID,
-                           "'guest1' has 16777217 bytes: that is no TPM state, which has at most 16777216");
+                           "'guest1' has 16777217 bytes, but TPM state has at most 16777216");
 }
 
 
@@ -1069,7 +1069,7 @@ testBytesToMemoryFull(virStoragePoolDef *pool G_GNUC_UNUSED,
     if (fd >= 0)
         return -1;
 
-    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot get memory for the state of a TPM");
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot allocate memory for the state of a TPM");
 }
 
 
@@ -1168,7 +1168,7 @@ testSnapshotLocked(virStoragePoolDef *pool,
         return -1;
 
     return testExpectError(VIR_ERR_RESOURCE_BUSY,
-                           "TPM volume 'guest1' of pool 'tpmpool' is in use, and no whole copy of it could be read within 5 seconds");
+                           "TPM volume 'guest1' of pool 'tpmpool' is in use, and no consistent copy");
 }
 
 
@@ -1446,7 +1446,7 @@ testSetAsideNot(virStoragePoolDef *pool,
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         unlink(vol->target.path) < 0 ||
         (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
-        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '") < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
         testExpectFiles(pool, "") < 0)
         return -1;
 
@@ -1454,7 +1454,7 @@ testSetAsideNot(virStoragePoolDef *pool,
         (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0)
         return -1;
 
-    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '");
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '");
 }
 
 
@@ -1475,7 +1475,7 @@ testSetAsideOther(virStoragePoolDef *pool,
     testFile(pool, "guest1", "another");
 
     if ((old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
-        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot set '") < 0 ||
+        testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
         testExpectFiles(pool, "guest1") < 0)
         return -1;
 
@@ -2533,7 +2533,7 @@ testCommands(void)
     DO_ARGS_ERROR("no passphrases", "encrypted", 0, TEST_SECRET_GOOD,
                   VIR_ERR_ARGUMENT_UNSUPPORTED, "passphrase using a file descriptor");
     DO_ARGS_ERROR("secret missing", "encrypted", pwd, TEST_SECRET_MISSING,
-                  VIR_ERR_NO_SECRET, "secret uuid='22a88862-6d6e-4e4c-8d0a-8a8c2e4b1a11' of TPM volume 'guest1' in pool 'tpmpool' is not defined");
+                  VIR_ERR_NO_SECRET, "secret uuid='22a88862-6d6e-4e4c-8d0a-8a8c2e4b1a11' of TPM volume 'guest1' of pool 'tpmpool' is not defined");
     DO_ARGS_ERROR("secret of that usage missing", "encrypted-usage", pwd,
                   TEST_SECRET_MISSING, VIR_ERR_NO_SECRET, "secret usage='tpm-key'");
     DO_ARGS_ERROR("secret without a value", "encrypted", pwd, TEST_SECRET_NO_VALUE,
@@ -2782,7 +2782,7 @@ testSetupHangs(virStoragePoolDef *pool,
 
     if (bytes || testExpectFiles(pool, "") < 0 ||
         testExpectError(VIR_ERR_OPERATION_TIMEOUT,
-                        "has not made the TPM of volume 'guest1' within 2 seconds") < 0 ||
+                        "did not create TPM volume 'guest1' within 2 seconds") < 0 ||
         virFileReadAll(pids, TEST_FILE_MAX, &text) < 0)
         return -1;
 
@@ -2833,17 +2833,17 @@ testManufacture(void)
     DO_SETUP("clear", "2.0", "tpm2", 0, VIR_ERR_OK, NULL);
     DO_SETUP("encrypted", "encrypted", "tpm2-encrypted", 0, VIR_ERR_OK, NULL);
     DO_SETUP("clear, though told to encrypt", "encrypted", "tpm2", 0,
-             VIR_ERR_INTERNAL_ERROR, "is not the TPM that it was asked for");
+             VIR_ERR_INTERNAL_ERROR, "did not create the requested TPM");
     DO_SETUP("encrypted, though not told to", "2.0", "tpm2-encrypted", 0,
              VIR_ERR_INTERNAL_ERROR, "volume 'guest1'");
     DO_SETUP("fails", "2.0", "tpm2", 1, VIR_ERR_OPERATION_FAILED,
-             "could not make the TPM of volume 'guest1', exit status 1: no CA  tried twice");
+             "could not create TPM volume 'guest1', exit status 1: no CA  tried twice");
     DO_SETUP("makes a blank state", "2.0", "", 0,
-             VIR_ERR_INTERNAL_ERROR, "is not the TPM that it was asked for");
+             VIR_ERR_INTERNAL_ERROR, "did not create the requested TPM");
     DO_SETUP("makes nothing", "2.0", NULL, 0,
-             VIR_ERR_SYSTEM_ERROR, "which swtpm_setup has made");
+             VIR_ERR_SYSTEM_ERROR, "which swtpm_setup has created");
     DO_SETUP("of no such version", "1.2", "tpm12", 0, VIR_ERR_OPERATION_UNSUPPORTED,
-             "cannot make a TPM of version 1.2 for volume 'guest1'");
+             "does not support version 1.2 of TPM volume 'guest1'");
     DO_POOL("manufacture that hangs", testSetupHangs);
     DO_POOL("sweep of the run directory", testSetupSweep);
 

@@ -61,7 +61,7 @@ virDomainTPMVolumeCheckProperties(xmlXPathContextPtr ctxt)
             continue;
 
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("%1$s is not for a TPM that is on a storage volume: it is decided by the volume"),
+                       _("%1$s cannot be set for a TPM on a storage volume"),
                        virDomainTPMVolumeProperties[i].name);
         return -1;
     }
@@ -81,7 +81,7 @@ virDomainTPMVolumeParseStorage(xmlNodePtr node,
 
     if (virStringIsEmpty(srcpool->volume)) {
         virReportError(VIR_ERR_XML_ERROR, "%s",
-                       _("<storage> of a TPM names no volume: create one in a pool of type 'tpm' and give its name as 'volume'"));
+                       _("<storage> of a TPM names no volume: create one in a pool of type 'tpm' and name it in 'volume'"));
         return -1;
     }
 
@@ -133,7 +133,7 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 
     if (!node && virDomainTPMDefHasVolume(def)) {
         virReportError(VIR_ERR_XML_ERROR, "%s",
-                       _("<source type='volume'> of a TPM needs a <storage> that names the volume"));
+                       _("<source type='volume'> of a TPM requires a <storage> that names the volume"));
         return -1;
     }
 
@@ -142,7 +142,7 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 
     if (def->type != VIR_DOMAIN_TPM_TYPE_EMULATOR) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<storage> is only for a TPM with backend type 'emulator', not '%1$s'"),
+                       _("<storage> is only supported for a TPM with backend type 'emulator', not '%1$s'"),
                        virDomainTPMBackendTypeToString(def->type));
         return -1;
     }
@@ -239,7 +239,7 @@ virDomainTPMVolumeValidate(const virDomainTPMDef *def)
 
     if (virStringIsEmpty(src->pool)) {
         virReportError(VIR_ERR_XML_ERROR,
-                       _("<storage> of the TPM on volume '%1$s' has an empty pool name: leave 'pool' out for the pool '%2$s'"),
+                       _("<storage> of the TPM on volume '%1$s' has an empty pool name: omit 'pool' to use pool '%2$s'"),
                        src->volume, VIR_DOMAIN_TPM_VOLUME_POOL_DEFAULT);
         return -1;
     }
@@ -281,7 +281,7 @@ virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
             continue;
 
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("the TPM of domain '%1$s' is on volume '%2$s' of storage pool '%3$s', but the new definition names neither <storage> nor <source>, so that the guest would start with an empty TPM: keep both elements, or remove the TPM from the domain first if that is what you want"),
+                       _("new definition of domain '%1$s' would replace its TPM on volume '%2$s' of pool '%3$s' by an empty one: keep <storage> and <source>, or remove the TPM from the domain first"),
                        def->name, volume->data.emulator.srcpool->volume,
                        volume->data.emulator.srcpool->pool);
         return -1;
@@ -295,12 +295,15 @@ bool
 virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
                                     const virDomainTPMDef *dst)
 {
+    char source[VIR_UUID_STRING_BUFLEN];
+    char target[VIR_UUID_STRING_BUFLEN];
+
     if (!virDomainTPMDefHasVolume(src))
         return true;
 
     if (!virDomainTPMDefHasVolume(dst)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM is on volume '%1$s' of storage pool '%2$s', target TPM names no volume"),
+                       _("source TPM is on volume '%1$s' of pool '%2$s', but target TPM is not on a volume"),
                        src->data.emulator.srcpool->volume,
                        src->data.emulator.srcpool->pool);
         return false;
@@ -311,8 +314,10 @@ virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
                VIR_UUID_BUFLEN) == 0)
         return true;
 
-    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                   _("Target TPM on a storage volume is another one than the source"));
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("target TPM identity '%1$s' does not match source '%2$s'"),
+                   virUUIDFormat(dst->data.emulator.identity, target),
+                   virUUIDFormat(src->data.emulator.identity, source));
     return false;
 }
 

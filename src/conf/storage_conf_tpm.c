@@ -69,30 +69,30 @@ virStorageVolTPMNameCheck(const char *name)
 
     case VIR_STORAGE_VOL_TPM_NAME_EMPTY:
         virReportError(VIR_ERR_INVALID_ARG, "%s",
-                       _("the name of a TPM volume cannot be empty"));
+                       _("TPM volume name cannot be empty"));
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_DOT:
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name begins with a dot"),
+                       _("TPM volume name '%1$s' cannot begin with a dot"),
                        name);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_LONG:
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name is longer than %2$d bytes"),
+                       _("TPM volume name '%1$s' cannot be longer than %2$d bytes"),
                        name, VIR_STORAGE_VOL_TPM_NAME_MAX);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name contains a slash, comma, backslash or control character"),
+                       _("TPM volume name '%1$s' cannot contain a slash, comma, backslash or control character"),
                        name);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_SIDECAR:
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("a TPM volume cannot be named '%1$s': the name ends in '%2$s'"),
+                       _("TPM volume name '%1$s' cannot end in '%2$s'"),
                        name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX);
         return -1;
     }
@@ -379,13 +379,13 @@ virStorageVolTPMDefValidate(const virStorageVolTPMDef *def)
 
     if (def->activePcrBanks) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                       _("<active_pcr_banks> is not for a TPM of version 1.2, which has only SHA-1 PCRs"));
+                       _("<active_pcr_banks> is not supported for TPM version 1.2"));
         return -1;
     }
 
     if (def->profile.source) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                       _("<profile> is not for a TPM of version 1.2"));
+                       _("<profile> is not supported for TPM version 1.2"));
         return -1;
     }
 
@@ -422,7 +422,7 @@ virStorageVolTPMDefRefuse(const virStoragePoolDef *pool,
 {
     if (node) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<tpm> of volume '%1$s' is only for pools of type 'tpm', and '%2$s' is of type '%3$s'"),
+                       _("<tpm> of volume '%1$s' is not supported in pool '%2$s' of type '%3$s': use a pool of type 'tpm'"),
                        vol->name, NULLSTR(pool->name),
                        virStoragePoolTypeToString(pool->type));
         return -1;
@@ -431,7 +431,7 @@ virStorageVolTPMDefRefuse(const virStoragePoolDef *pool,
     if (vol->target.encryption &&
         vol->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("encryption format 'vtpm' of volume '%1$s' is only for pools of type 'tpm', and '%2$s' is of type '%3$s'"),
+                       _("encryption format 'vtpm' of volume '%1$s' is not supported in pool '%2$s' of type '%3$s': use a pool of type 'tpm'"),
                        vol->name, NULLSTR(pool->name),
                        virStoragePoolTypeToString(pool->type));
         return -1;

@@ -279,11 +279,11 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
 
     if (place.volume) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s': refer to it in the TPM of domain '%4$s' by <storage pool='%3$s' volume='%2$s'/> instead of <source>"),
+                       _("TPM of domain '%4$s' cannot use '%1$s', which belongs to TPM volume '%2$s' of pool '%3$s': use <storage pool='%3$s' volume='%2$s'/> instead of <source>"),
                        emulator->source_path, place.volume, place.pool, def->name);
     } else {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to a storage pool of type 'tpm': refer to a volume in the TPM of domain '%2$s' by <storage> instead of <source>"),
+                       _("TPM of domain '%2$s' cannot use '%1$s', which belongs to a storage pool of type 'tpm': use <storage> instead of <source>"),
                        emulator->source_path, def->name);
     }
 
@@ -395,7 +395,7 @@ qemuTPMPathReportBusy(const char *path,
     switch (virTPMStateLockFindOwner(fd, &holder)) {
     case VIR_TPM_STATE_LOCK_OWNER_PROCESS:
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("TPM state '%1$s' is in use by another domain, in %2$s"),
+                       _("TPM state '%1$s' is in use by %2$s of another domain"),
                        path, holder);
         return;
 
@@ -407,7 +407,7 @@ qemuTPMPathReportBusy(const char *path,
 
     case VIR_TPM_STATE_LOCK_OWNER_UNKNOWN:
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("TPM state '%1$s' is in use by a process that cannot be determined, on this host or another one"),
+                       _("TPM state '%1$s' is in use by an unknown process on this host or another one"),
                        path);
         return;
     }

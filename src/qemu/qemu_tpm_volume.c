@@ -74,7 +74,7 @@ qemuTPMVolumeRequire(const virDomainDef *def)
             continue;
 
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the TPM of domain '%1$s' is not on a storage volume, as 'swtpm_require_volume' in qemu.conf requires: create a volume with vol-create and name it in the domain, or let 'virt-tpm-volume adopt' make one of the state that there is"),
+                       _("TPM of domain '%1$s' is not on a storage volume, which 'swtpm_require_volume' in qemu.conf requires: create a volume with vol-create and name it in the domain, or adopt the existing state with 'virt-tpm-volume adopt'"),
                        def->name);
         return -1;
     }
@@ -136,7 +136,7 @@ qemuTPMVolumeGetPoolDef(virStoragePoolPtr pool,
 
     if (def->type != VIR_STORAGE_POOL_TPM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("storage pool '%1$s' of TPM volume '%2$s' is of type '%3$s': it must be of type 'tpm'"),
+                       _("storage pool '%1$s' of TPM volume '%2$s' is of type '%3$s', not 'tpm'"),
                        src->pool, src->volume,
                        virStoragePoolTypeToString(def->type));
         return NULL;
@@ -173,7 +173,7 @@ qemuTPMVolumeCheckFormat(const virStorageSourcePoolDef *src,
 
     if (vol->target.format != VIR_STORAGE_FILE_RAW) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has format '%3$s', on which a guest cannot be started yet"),
+                       _("TPM volume '%1$s' of pool '%2$s' has format '%3$s', which is not supported yet"),
                        src->volume, src->pool,
                        virStorageFileFormatTypeToString(vol->target.format));
         return -1;
@@ -181,7 +181,7 @@ qemuTPMVolumeCheckFormat(const virStorageSourcePoolDef *src,
 
     if (encryption && encryption->format != VIR_STORAGE_ENCRYPTION_FORMAT_VTPM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has encryption format '%3$s', with which a guest cannot be started yet"),
+                       _("TPM volume '%1$s' of pool '%2$s' has encryption format '%3$s', which is not supported yet"),
                        src->volume, src->pool,
                        virStorageEncryptionFormatTypeToString(encryption->format));
         return -1;
@@ -202,7 +202,7 @@ qemuTPMVolumeSetVersion(virDomainTPMEmulatorDef *emulator,
     if (emulator->version != VIR_DOMAIN_TPM_VERSION_DEFAULT &&
         emulator->version != version) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' holds a TPM of version %3$s, but the domain asks for version %4$s"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds a TPM of version %3$s, but the domain requires version %4$s"),
                        emulator->srcpool->volume, emulator->srcpool->pool,
                        virDomainTPMVersionTypeToString(version),
                        virDomainTPMVersionTypeToString(emulator->version));
@@ -233,7 +233,7 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
 
     if (!emulator->hasidentity) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has no identity, so that the TPM of the guest cannot be stored on it: restore its description '%1$s.tpm.xml', and give the uuid in it to the <source> of the TPM in the guest's XML"),
+                       _("TPM volume '%1$s' of pool '%2$s' has no identity, and cannot take the TPM of the guest: restore its description '%1$s.tpm.xml' and set the uuid from it in the <source> of the guest's TPM"),
                        src->volume, src->pool);
         return -1;
     }
@@ -258,13 +258,13 @@ qemuTPMVolumeReportAnother(const virDomainTPMEmulatorDef *emulator,
 
     if (!emulator->hasidentity) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', but that of the TPM with which the guest was running is not known: if it is the same, give the uuid to the <source> of the TPM in the guest's XML"),
+                       _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', but the identity of the guest's TPM is not known: if they are the same, set the uuid in the <source> of the guest's TPM"),
                        src->volume, src->pool, found);
         return -1;
     }
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', expected '%4$s', with which the guest was running"),
+                   _("TPM volume '%1$s' of pool '%2$s' has identity '%3$s', expected '%4$s'"),
                    src->volume, src->pool, found,
                    virUUIDFormat(emulator->identity, expected));
     return -1;
@@ -385,14 +385,14 @@ qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
 
     if (!virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_NVRAM_BACKEND_FILE)) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s': it cannot keep its state in a file"),
+                       _("%1$s does not support state in a file, which TPM volume '%2$s' of pool '%3$s' requires"),
                        swtpm, src->volume, src->pool);
         return -1;
     }
 
     if (encrypted && !virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_PWD_FD)) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("%1$s is too old for TPM volume '%2$s' of pool '%3$s', which is encrypted: it cannot be given a passphrase"),
+                       _("%1$s does not support passing a passphrase using a file descriptor, which encrypted TPM volume '%2$s' of pool '%3$s' requires"),
                        swtpm, src->volume, src->pool);
         return -1;
     }
@@ -417,7 +417,7 @@ qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
 
     if (emulator->version == VIR_DOMAIN_TPM_VERSION_DEFAULT) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' does not tell its version: give it as 'version' of the domain's TPM <backend>"),
+                       _("version of TPM volume '%1$s' of pool '%2$s' is not known: set 'version' in the <backend> of the domain's TPM"),
                        emulator->srcpool->volume, emulator->srcpool->pool);
         return -1;
     }
@@ -469,13 +469,13 @@ qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
 
     if (holder) {
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume, in %4$s"),
+                       _("TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is already running from a copy of the volume, in %4$s"),
                        uuid, src->volume, src->pool, holder);
         return;
     }
 
     virReportError(VIR_ERR_RESOURCE_BUSY,
-                   _("the TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is running already from a copy of the volume"),
+                   _("TPM with uuid '%1$s' on volume '%2$s' of pool '%3$s' is already running from a copy of the volume"),
                    uuid, src->volume, src->pool);
 }
 
@@ -591,7 +591,7 @@ qemuTPMVolumeChooseLock(const virDomainTPMEmulatorDef *emulator,
 
     if (volume->incoming && !volume->handsOver) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where swtpm of this host cannot take it over from another: it needs the capability 'tpmstate-opt-lock'"),
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but swtpm of this host cannot take its lock over from another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
                        emulator->srcpool->volume, emulator->srcpool->pool);
         return -1;
     }
@@ -624,13 +624,13 @@ qemuTPMVolumeReportEncrypted(virDomainObj *vm,
 {
     if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is clear, and cannot take the TPM that is encrypted on the other host: create an encrypted volume, under a secret of the same value"),
+                       _("TPM volume '%1$s' of pool '%2$s' is not encrypted, and cannot take the encrypted TPM of the other host: create an encrypted volume whose secret has the same value"),
                        src->volume, src->pool);
         return;
     }
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("TPM volume '%1$s' of pool '%2$s' is clear, but was encrypted when the guest was saved: what was saved cannot be decrypted without the secret that the volume had"),
+                   _("TPM volume '%1$s' of pool '%2$s' is not encrypted, but was encrypted when the guest was saved: restore the volume with the secret that it had"),
                    src->volume, src->pool);
 }
 
@@ -641,13 +641,13 @@ qemuTPMVolumeReportOtherPassphrase(virDomainObj *vm,
 {
     if (vm->job->asyncJob == VIR_ASYNC_JOB_MIGRATION_IN) {
         virReportError(VIR_ERR_AUTH_FAILED,
-                       _("TPM volume '%1$s' of pool '%2$s' cannot take the TPM of the other host: its secret must have the same value on both"),
+                       _("secret of TPM volume '%1$s' of pool '%2$s' does not match the one of the other host: set the same value on both hosts"),
                        src->volume, src->pool);
         return;
     }
 
     virReportError(VIR_ERR_AUTH_FAILED,
-                   _("the TPM on volume '%1$s' of pool '%2$s' cannot be restored: the guest was saved when the volume had another passphrase"),
+                   _("cannot restore the TPM on volume '%1$s' of pool '%2$s', which had another passphrase when the guest was saved"),
                    src->volume, src->pool);
 }
 
@@ -772,7 +772,7 @@ qemuTPMVolumeVerify(virDomainTPMDef *tpm)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("TPM volume '%1$s' of pool '%2$s' has changed while the guest was starting: start it again"),
+                   _("TPM volume '%1$s' of pool '%2$s' changed while the guest was starting: start it again"),
                    src->volume, src->pool);
     return -1;
 }
@@ -877,7 +877,7 @@ qemuTPMVolumeConvertLock(void *opaque)
         fcntl(volume->passedfd, F_SETLK, &fl) < 0 ||
         fcntl(volume->passedfd, F_OFD_SETLK, &none) < 0) {
         virReportSystemError(errno, "%s",
-                             _("cannot hand the lock of a TPM volume to swtpm"));
+                             _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;
     }
 
@@ -953,7 +953,7 @@ qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
 
         src = def->tpms[i]->data.emulator.srcpool;
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has format 'raw', which has no internal snapshots: the TPM would stay behind when the disks are reverted; take the snapshot while the guest is running"),
+                       _("internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', which has format 'raw': take the snapshot while the guest is running"),
                        src->volume, src->pool);
         return -1;
     }
@@ -1030,7 +1030,7 @@ qemuTPMVolumeCheckRevert(virDomainObj *vm,
         return 0;
 
     virReportError(VIR_ERR_SNAPSHOT_REVERT_RISKY,
-                   _("snapshot '%1$s' does not include the TPM on volume '%2$s' of pool '%3$s', which would stay as it is while the disks are reverted: keys of the guest may not fit"),
+                   _("snapshot '%1$s' does not include the TPM on volume '%2$s' of pool '%3$s', which would not be reverted with the disks"),
                    snapdef->parent.name, src->volume, src->pool);
     return -1;
 }
@@ -1053,7 +1053,7 @@ qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
             continue;
 
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, where the guest's swtpm cannot hand it over to another host: it needs the capability 'tpmstate-opt-lock'"),
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but the guest's swtpm cannot hand its lock over to another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
                        emulator->srcpool->volume, emulator->srcpool->pool);
         return -1;
     }
@@ -1202,7 +1202,7 @@ qemuTPMVolumeReportSwtpm(virQEMUDriver *driver,
     if (driver->privileged && strstr(log, "Permission denied") &&
         (closed = qemuTPMVolumeFindClosedDir(emulator->source_path, cfg))) {
         virReportSystemError(EACCES,
-                             _("swtpm, which runs as user %1$u, cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s': allow it to, for example with chmod o+x"),
+                             _("swtpm, which runs as user %1$u, cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s': allow it, for example with chmod o+x"),
                              cfg->swtpm_user, closed, src->volume, src->pool);
         return;
     }

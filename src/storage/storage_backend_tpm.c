@@ -58,7 +58,7 @@ virStorageBackendTPMCheckPath(const virStoragePoolDef *def)
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("the path '%1$s' of tpm pool '%2$s' contains a comma, backslash or control character"),
+                   _("path '%1$s' of tpm pool '%2$s' cannot contain a comma, backslash or control character"),
                    def->target.path, def->name);
     return -1;
 }
@@ -131,7 +131,7 @@ virStorageBackendTPMCheckDir(const virStoragePoolDef *def)
 
     if (!virFileIsDir(def->target.path)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("directory '%1$s' of tpm pool '%2$s' does not exist: make it with pool-build"),
+                       _("directory '%1$s' of tpm pool '%2$s' does not exist: create it with pool-build"),
                        def->target.path, def->name);
         return -1;
     }
@@ -142,7 +142,7 @@ virStorageBackendTPMCheckDir(const virStoragePoolDef *def)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("directory '%1$s' of tpm pool '%2$s' has mode 0%3$o: users that can write to it could replace TPM volumes; remove that permission with chmod"),
+                   _("directory '%1$s' of tpm pool '%2$s' has mode 0%3$o, which lets other users replace TPM volumes: remove their write permission with chmod"),
                    def->target.path, def->name, sb.st_mode & 07777);
     return -1;
 }
@@ -232,11 +232,11 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
                            vol->target.path);
         else if (errno == ELOOP || errno == ENXIO || errno == EINVAL)
             virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("volume '%1$s' is not a regular file; links, directories, devices and pipes cannot be TPM volumes"),
+                           _("volume '%1$s' is not a regular file"),
                            vol->target.path);
         else if (errno == EACCES || errno == EPERM)
             virReportSystemError(errno,
-                                 _("no permission to read and write '%1$s' of TPM volume '%2$s'; check its owner, mode and security label, and on a network file system that root may do so"),
+                                 _("no permission to read and write '%1$s' of TPM volume '%2$s': check its owner, mode and security label, and the access of root to a network file system"),
                                  vol->target.path, vol->name);
         else
             virReportSystemError(errno, _("cannot open volume '%1$s'"),
@@ -432,14 +432,14 @@ virStorageBackendTPMReportMissing(const virStoragePoolDef *def,
 {
     if (virStorageBackendTPMDirChanged(def)) {
         virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is another one than when it had volumes: is its file system mounted?"),
+                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is not the one that held its volumes: check that the file system is mounted"),
                        name, def->name, def->target.path);
         return;
     }
 
     if (virStorageBackendTPMDirIsEmpty(def)) {
         virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is empty: is its file system mounted?"),
+                       _("TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is empty: check that the file system is mounted"),
                        name, def->name, def->target.path);
         return;
     }
@@ -520,7 +520,7 @@ virStorageBackendTPMCheckEncryption(const virStorageVolDef *vol)
 
     case VIR_STORAGE_ENCRYPTION_FORMAT_QCOW:
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("encryption format 'qcow' of TPM volume '%1$s' is not supported: it is not secure; use 'vtpm' or 'luks'"),
+                       _("encryption format 'qcow' of TPM volume '%1$s' is not secure, and not supported: use 'vtpm' or 'luks'"),
                        vol->name);
         return -1;
 
@@ -542,7 +542,7 @@ virStorageBackendTPMCheckEncryption(const virStorageVolDef *vol)
 
     if (enc->nsecrets != 1) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the encryption of TPM volume '%1$s' needs exactly one <secret>"),
+                       _("encryption of TPM volume '%1$s' requires exactly one <secret>"),
                        vol->name);
         return -1;
     }
@@ -563,7 +563,7 @@ virStorageBackendTPMCheckTarget(const virStorageVolDef *vol)
 
     if (vol->target.format != VIR_STORAGE_FILE_RAW) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("format '%1$s' is not for TPM volumes: '%2$s' must be 'raw'"),
+                       _("format '%1$s' of TPM volume '%2$s' is not supported: use 'raw'"),
                        virStorageFileFormatTypeToString(vol->target.format), vol->name);
         return -1;
     }
@@ -576,7 +576,7 @@ virStorageBackendTPMCheckTarget(const virStorageVolDef *vol)
 
     if (vol->target.capacity > VIR_STORAGE_VOL_TPM_CAPACITY_MAX) {
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("capacity of TPM volume '%1$s' is %2$llu bytes; at most %3$llu are possible, and 1 MiB is plenty"),
+                       _("capacity of TPM volume '%1$s' is %2$llu bytes, but at most %3$llu are supported: omit it to use 1 MiB"),
                        vol->name, vol->target.capacity,
                        VIR_STORAGE_VOL_TPM_CAPACITY_MAX);
         return -1;
@@ -713,7 +713,7 @@ virStorageBackendTPMBuildVol(virStoragePoolObj *pool,
 
     if (vol->tpm->identity) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'identity' of TPM volume '%1$s' is for vol-create-from: a volume that is not made from another is always a new TPM"),
+                       _("'identity' of TPM volume '%1$s' is only supported by vol-create-from"),
                        vol->name);
         return -1;
     }
@@ -732,14 +732,14 @@ virStorageBackendTPMBuildVolFrom(virStoragePoolObj *pool,
 
     if (vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("manufacture='no' of TPM volume '%1$s' is for vol-create: a volume that is made from another is not blank"),
+                       _("manufacture='no' of TPM volume '%1$s' is only supported by vol-create"),
                        vol->name);
         return -1;
     }
 
     if (vol->tpm->identity == VIR_STORAGE_VOL_TPM_IDENTITY_NEW && !vol->tpm->source) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("identity='new' of TPM volume '%1$s' needs a volume of a tpm pool to be made from"),
+                       _("identity='new' of TPM volume '%1$s' requires a volume of a tpm pool as source"),
                        vol->name);
         return -1;
     }
@@ -782,7 +782,7 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
 
     if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' cannot be copied to pool '%3$s' of type '%4$s': only clear TPM state can; use vol-download"),
+                       _("cannot copy TPM volume '%1$s' of pool '%2$s' to pool '%3$s' of type '%4$s', as it does not hold clear TPM state: use vol-download"),
                        vol->name, def->name, newpool->name,
                        virStoragePoolTypeToString(newpool->type));
         return -1;
@@ -985,7 +985,7 @@ virStorageBackendTPMInspectVol(virStoragePoolObj *pool,
 
     if (vol->building) {
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("TPM volume '%1$s' of pool '%2$s' is being made"),
+                       _("TPM volume '%1$s' of pool '%2$s' is being created"),
                        vol->name, poolname);
         return NULL;
     }
@@ -1049,7 +1049,7 @@ virStorageBackendTPMScrub(virStoragePoolObj *pool,
     /* the user knows the volume, and not the descriptor */
     said = virStringReplace(virGetLastErrorMessage(), path, vol->target.path);
     virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("the old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s"),
+                   _("old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s"),
                    vol->name, virStoragePoolObjGetDef(pool)->name, said);
     return -1;
 }
@@ -1159,14 +1159,14 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 
     if (algorithm == VIR_STORAGE_VOL_WIPE_ALG_TRIM) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
-                       _("TPM volume '%1$s' cannot be wiped by 'trim': it is a file"),
+                       _("wipe algorithm 'trim' is not supported for TPM volume '%1$s', which is a file"),
                        vol->name);
         return -1;
     }
 
     if (!(scrub = virFindFileInPath("scrub"))) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' cannot be wiped by this algorithm, which needs the program 'scrub': install it, or use the algorithm 'zero'"),
+                       _("this wipe algorithm requires the program 'scrub' for TPM volume '%1$s': install it, or use the algorithm 'zero'"),
                        vol->name);
         return -1;
     }
@@ -1250,7 +1250,7 @@ virStorageBackendTPMResizeVol(virStoragePoolObj *pool G_GNUC_UNUSED,
                   VIR_STORAGE_VOL_RESIZE_SHRINK, -1);
 
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("the capacity of TPM volume '%1$s' cannot be changed, and need not be: a TPM never needs more than the file has"),
+                   _("capacity of TPM volume '%1$s' cannot be changed"),
                    vol->name);
     return -1;
 }

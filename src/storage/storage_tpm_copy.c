@@ -88,7 +88,7 @@ virStorageTPMCopyReadForeign(const char *path)
 
     if (!S_ISREG(sb.st_mode) && !S_ISBLK(sb.st_mode)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("'%1$s' is neither a file nor a block device: it cannot become a TPM volume"),
+                       _("cannot import '%1$s' as a TPM volume, as it is neither a regular file nor a block device"),
                        path);
         return NULL;
     }
@@ -109,7 +109,7 @@ virStorageTPMCopyCheckLocal(const virStorageVolDef *vol,
         return 0;
 
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("'%1$s' cannot become TPM volume '%2$s': it is a volume of type '%3$s', and not a file or block device of this host; copy it to a pool of type 'dir' first"),
+                   _("cannot import '%1$s' as TPM volume '%2$s', as it is of type '%3$s' and not a file or block device of this host: copy it to a pool of type 'dir' first"),
                    origvol->target.path, vol->name,
                    virStorageVolTypeToString(origvol->type));
     return -1;
@@ -132,7 +132,7 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
 
     if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("'%1$s' cannot become TPM volume '%2$s': it is not the permanent state of a TPM but looks '%3$s'"),
+                       _("cannot import '%1$s' as TPM volume '%2$s', as its content is '%3$s' and not permanent TPM state"),
                        origvol->target.path, vol->name,
                        virTPMStateKindTypeToString(state->kind));
         return NULL;
@@ -143,7 +143,7 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
 
     if (state->encrypted && !vol->target.encryption) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the TPM state in '%1$s' is encrypted: give TPM volume '%2$s' the secret that it is encrypted with, as <encryption format='vtpm'>; vol-create-from of that volume can decrypt it"),
+                       _("TPM state in '%1$s' is encrypted, but TPM volume '%2$s' has no secret: give it the secret of the state in <encryption format='vtpm'>"),
                        origvol->target.path, vol->name);
         return NULL;
     }
@@ -166,7 +166,7 @@ virStorageTPMCopyCheckConverted(const virStorageTPMSwtpmSpec *to,
         return 0;
 
     virReportError(VIR_ERR_INTERNAL_ERROR,
-                   _("swtpm has not made the TPM of volume '%1$s' of pool '%2$s' that it was given"),
+                   _("swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'"),
                    to->vol, to->pool);
     return -1;
 }
@@ -261,7 +261,7 @@ virStorageTPMCopyLearn(virStorageVolDef *vol,
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("the active PCR banks of TPM volume '%1$s' cannot be chosen: those of the TPM that is imported are others"),
+                   _("active PCR banks of TPM volume '%1$s' cannot differ from those of the imported TPM"),
                    vol->name);
     return -1;
 }
@@ -278,7 +278,7 @@ virStorageTPMCopySetVersion(virStorageVolDef *vol,
     if (vol->tpm->version != VIR_DOMAIN_TPM_VERSION_DEFAULT &&
         vol->tpm->version != version) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' cannot be of version %2$s: '%3$s' holds a TPM of version %4$s"),
+                       _("TPM volume '%1$s' cannot have version %2$s, as '%3$s' holds a TPM of version %4$s"),
                        vol->name, virDomainTPMVersionTypeToString(vol->tpm->version),
                        origname, virDomainTPMVersionTypeToString(version));
         return -1;
@@ -302,14 +302,14 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
     if (tpm->activePcrBanks && source->activePcrBanks &&
         !virBitmapEqual(tpm->activePcrBanks, source->activePcrBanks)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the active PCR banks of TPM volume '%1$s' cannot be chosen: they are those of '%2$s'"),
+                       _("active PCR banks of TPM volume '%1$s' cannot differ from those of '%2$s'"),
                        vol->name, origvol->name);
         return -1;
     }
 
     if (tpm->profile.source && STRNEQ_NULLABLE(tpm->profile.source, source->profile.source)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the profile of TPM volume '%1$s' cannot be chosen: it is that of '%2$s'"),
+                       _("profile of TPM volume '%1$s' cannot differ from that of '%2$s'"),
                        vol->name, origvol->name);
         return -1;
     }

@@ -126,7 +126,7 @@ virStorageTPMBytesReadSome(int fd,
 
     if (size > VIR_TPM_STATE_MAX_SIZE) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("'%1$s' has %2$lld bytes: that is no TPM state, which has at most %3$llu"),
+                       _("'%1$s' has %2$lld bytes, but TPM state has at most %3$llu"),
                        path, (long long)size, VIR_TPM_STATE_MAX_SIZE);
         return NULL;
     }
@@ -159,7 +159,7 @@ virStorageTPMBytesToMemory(const virStorageTPMBytes *bytes)
 
     if (fd < 0 ||
         (bytes && safewrite(fd, bytes->data, bytes->len) < 0)) {
-        virReportSystemError(errno, "%s", _("cannot get memory for the state of a TPM"));
+        virReportSystemError(errno, "%s", _("cannot allocate memory for the state of a TPM"));
         return -1;
     }
 
@@ -261,7 +261,7 @@ virStorageTPMBytesSnapshot(const char *path,
         return bytes;
 
     virReportError(VIR_ERR_RESOURCE_BUSY,
-                   _("TPM volume '%1$s' of pool '%2$s' is in use, and no whole copy of it could be read within 5 seconds: pause the guest with suspend, and try again"),
+                   _("TPM volume '%1$s' of pool '%2$s' is in use, and no consistent copy could be read within 5 seconds: suspend the guest and try again"),
                    vol, pool);
     return NULL;
 }
@@ -392,7 +392,7 @@ virStorageTPMTempNew(const char *dir,
 
     if (!temp) {
         virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("cannot lock a file for TPM volume '%1$s' in directory '%2$s': somebody else locks each new file, or its locks do not work"),
+                       _("cannot lock a new file for TPM volume '%1$s' in directory '%2$s': check that locks work on its file system"),
                        name, dir);
         return NULL;
     }
@@ -436,7 +436,7 @@ virStorageTPMTempWrite(virStorageTPMTemp *temp,
 
     if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
         virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("what is to be written to '%1$s' is not TPM state"),
+                       _("content for '%1$s' is not TPM state"),
                        temp->path);
         return -1;
     }
@@ -481,7 +481,7 @@ virStorageTPMTempCheck(const virStorageTPMTemp *temp,
         return 0;
 
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("cannot store in '%1$s' what is not whole TPM state, but looks '%2$s'"),
+                   _("content for '%1$s' is '%2$s' and not complete TPM state"),
                    path, virTPMStateKindTypeToString(state.kind));
     return -1;
 }
@@ -657,7 +657,7 @@ virStorageTPMFileSetAside(const virStoragePoolDef *pool,
 
     if (!(temp->path = virStorageTPMFileLink(vol->target.path, *lock, pool->target.path,
                                              vol->name, VIR_STORAGE_TPM_OLD_SUFFIX))) {
-        virReportSystemError(errno, _("cannot set '%1$s' aside"), vol->target.path);
+        virReportSystemError(errno, _("cannot give '%1$s' a temporary name"), vol->target.path);
         return NULL;
     }
 
@@ -968,7 +968,7 @@ virStorageTPMSidecarWrite(virStoragePoolDef *pool,
 
     if (strlen(xml) > VIR_STORAGE_TPM_SIDECAR_MAX) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the description of TPM volume '%1$s' has %2$zu bytes: at most %3$d are possible"),
+                       _("description of TPM volume '%1$s' has %2$zu bytes, but at most %3$d are supported"),
                        vol->name, strlen(xml), VIR_STORAGE_TPM_SIDECAR_MAX);
         return NULL;
     }
@@ -1158,7 +1158,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 
     if (!xml && !virStorageTPMSidecarIsLost(errno)) {
         virReportSystemError(errno,
-                             _("cannot read the description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                             _("cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
                              path, name, pool->name);
         return -1;
     }

@@ -89,7 +89,7 @@ virStorageTPMPoolCheck(virStoragePoolObjList *pools,
             continue;
 
         virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("pool '%1$s' cannot use directory '%2$s', which is that of pool '%3$s': the directory of a tpm pool must not be shared with another pool"),
+                       _("pool '%1$s' cannot use directory '%2$s', which pool '%3$s' uses: a tpm pool requires a directory of its own"),
                        search->name, search->path, (char *)g_ptr_array_index(names, i));
         return -1;
     }

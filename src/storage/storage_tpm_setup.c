@@ -57,7 +57,7 @@ virStorageTPMSetupUser(uid_t *uid,
     if (virGetUserID(SWTPM_USER, uid) < 0 ||
         virGetGroupID(SWTPM_GROUP, gid) < 0) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPMs are made by the user '%1$s', who owns swtpm's local CA, and there is none: install swtpm's tools"),
+                       _("user '%1$s', who owns swtpm's local CA, not found: install swtpm's tools"),
                        SWTPM_USER);
         return -1;
     }
@@ -78,7 +78,7 @@ virStorageTPMSetupCheckVersion(const virStorageVolDef *vol)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("swtpm_setup of this host cannot make a TPM of version %1$s for volume '%2$s'"),
+                   _("swtpm_setup of this host does not support version %1$s of TPM volume '%2$s'"),
                    virDomainTPMVersionTypeToString(vol->tpm->version), vol->name);
     return -1;
 }
@@ -237,7 +237,7 @@ virStorageTPMSetupWait(virCommand *cmd,
         return 0;
 
     virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                   _("swtpm_setup has not made the TPM of volume '%1$s' within %2$u seconds: check whether swtpm's local CA can be used"),
+                   _("swtpm_setup did not create TPM volume '%1$s' within %2$u seconds: check that swtpm's local CA can be used"),
                    vol->name, virStorageTPMSetupTimeout);
     return -1;
 }
@@ -278,7 +278,7 @@ virStorageTPMSetupRun(virCommand *cmd,
 
     words = virStorageTPMSetupLastWords(errors, *output);
     virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("swtpm_setup could not make the TPM of volume '%1$s', exit status %2$d: %3$s"),
+                   _("swtpm_setup could not create TPM volume '%1$s', exit status %2$d: %3$s"),
                    vol->name, status, words);
     return -1;
 }
@@ -309,7 +309,7 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
     VIR_AUTOCLOSE fd = -1;
 
     if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
-        virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has made"), path);
+        virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has created"), path);
         return NULL;
     }
 
@@ -319,7 +319,7 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
     virTPMStateProbeBytes(bytes->data, bytes->len, &state);
     if (!virStorageTPMSetupIsAsAsked(vol, &state)) {
         virReportError(VIR_ERR_INTERNAL_ERROR,
-                       _("what swtpm_setup has made for volume '%1$s' is not the TPM that it was asked for"),
+                       _("swtpm_setup did not create the requested TPM for volume '%1$s'"),
                        vol->name);
         return NULL;
     }

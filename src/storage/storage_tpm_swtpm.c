@@ -172,7 +172,7 @@ virStorageTPMSwtpmMakeState(virStorageTPMSwtpm *swtpm,
                              0600)) < 0 ||
         (uid != (uid_t)-1 && fchown(swtpm->state, uid, gid) < 0) ||
         (bytes && safewrite(swtpm->state, bytes->data, bytes->len) < 0)) {
-        virReportSystemError(errno, _("cannot make '%1$s' for the state of TPM volume '%2$s' in pool '%3$s'"),
+        virReportSystemError(errno, _("cannot create '%1$s' for the state of TPM volume '%2$s' of pool '%3$s'"),
                              swtpm->path, swtpm->vol, swtpm->pool);
         return -1;
     }
@@ -277,13 +277,13 @@ virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
 
     if (swtpm->hangs) {
         virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                       _("swtpm for TPM volume '%1$s' of pool '%2$s' has not answered %3$s within %4$d seconds"),
+                       _("swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$d seconds"),
                        swtpm->vol, swtpm->pool, command, VIR_STORAGE_TPM_SWTPM_TIMEOUT);
         return;
     }
 
     virReportError(VIR_ERR_OPERATION_FAILED,
-                   _("swtpm has not done %1$s"), command);
+                   _("swtpm did not execute %1$s"), command);
     virTPMStateReportSwtpm(NULLSTR_EMPTY(swtpm->log), swtpm->pool, swtpm->vol);
 }
 

@@ -186,20 +186,20 @@ virStorageTPMUploadReportForeign(const virStorageTPMUploadData *upload,
     switch (kind) {
     case VIR_TPM_STATE_BLANK:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: what was uploaded is blank; vol-wipe makes a volume blank"),
+                       _("cannot upload blank content to TPM volume '%1$s' of pool '%2$s': use vol-wipe to make it blank"),
                        vol, pool);
         return;
 
     case VIR_TPM_STATE_LINEAR:
     case VIR_TPM_STATE_DAMAGED:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: the TPM state that was uploaded is truncated or inconsistent"),
+                       _("cannot upload truncated or inconsistent TPM state to TPM volume '%1$s' of pool '%2$s'"),
                        vol, pool);
         return;
 
     case VIR_TPM_STATE_BLOB:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: what was uploaded is not the permanent state of a TPM, but its volatile state"),
+                       _("cannot upload volatile TPM state to TPM volume '%1$s' of pool '%2$s': upload the permanent state"),
                        vol, pool);
         return;
 
@@ -208,7 +208,7 @@ virStorageTPMUploadReportForeign(const virStorageTPMUploadData *upload,
     case VIR_TPM_STATE_UNKNOWN:
     case VIR_TPM_STATE_LAST:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: what was uploaded is not TPM state but looks '%3$s'"),
+                       _("cannot upload content of type '%3$s' to TPM volume '%1$s' of pool '%2$s': upload the state of a TPM"),
                        vol, pool, virTPMStateKindTypeToString(kind));
         return;
     }
@@ -280,11 +280,11 @@ virStorageTPMUploadCheckEncryption(const virStorageTPMUploadData *upload)
 
     if (encrypted)
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: it is encrypted, and what was uploaded is not; upload it to a volume without encryption, and convert that with vol-create-from"),
+                       _("cannot upload clear TPM state to TPM volume '%1$s' of pool '%2$s', which is encrypted: upload it to a volume without encryption, and convert that with vol-create-from"),
                        upload->vol->name, upload->pool->name);
     else
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: it is not encrypted, and what was uploaded is; upload it to a volume with that encryption, and convert that with vol-create-from"),
+                       _("cannot upload encrypted TPM state to TPM volume '%1$s' of pool '%2$s', which is not encrypted: upload it to a volume with that encryption, and convert that with vol-create-from"),
                        upload->vol->name, upload->pool->name);
     return -1;
 }
@@ -340,7 +340,7 @@ virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
                                    upload->found, &upload->clear) == 0)
         return 0;
 
-    virLastErrorPrefixMessage(_("TPM volume '%1$s' of pool '%2$s' stays as it was, as what was uploaded cannot be opened"),
+    virLastErrorPrefixMessage(_("cannot open the TPM state that was uploaded to TPM volume '%1$s' of pool '%2$s'"),
                               upload->vol->name, upload->pool->name);
     return -1;
 }
@@ -429,7 +429,7 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
 
     if (same == VIR_TRISTATE_BOOL_NO && upload->old.kind == VIR_TPM_STATE_BLANK) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' stays as it was: it was made for another TPM than the one that was uploaded; upload that to a volume of its own"),
+                       _("cannot upload another TPM than the one that TPM volume '%1$s' of pool '%2$s' was created for: upload it to a volume of its own"),
                        upload->vol->name, upload->pool->name);
         return -1;
     }
@@ -569,7 +569,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
 
     if (offset != 0 || len > VIR_TPM_STATE_MAX_SIZE) {
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("TPM volume '%1$s' of pool '%2$s' can only be uploaded whole: from offset 0, at most %3$llu bytes"),
+                       _("cannot upload to a part of TPM volume '%1$s' of pool '%2$s': upload at most %3$llu bytes from offset 0"),
                        vol->name, pool->name, VIR_TPM_STATE_MAX_SIZE);
         return -1;
     }

@@ -64,7 +64,7 @@ virStorageTPMVerifyEndorsements(const virStorageVolTPMDef *described,
 
     if (same == VIR_TRISTATE_BOOL_NO) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds another TPM than it is described: the fingerprint of its endorsement key %3$s is %4$s, not %5$s"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds another TPM than described, whose endorsement key %3$s has fingerprint %4$s, expected %5$s"),
                        vol, pool, one->key, other->fingerprint, one->fingerprint);
         return -1;
     }

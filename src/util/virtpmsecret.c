@@ -61,7 +61,7 @@ virTPMSecretGet(const virSecretLookupTypeDef *lookup,
     if (!(secret = virTPMSecretLookup(conn, lookup))) {
         if (virGetLastErrorCode() == VIR_ERR_NO_SECRET)
             virReportError(VIR_ERR_NO_SECRET,
-                           _("secret %1$s of TPM volume '%2$s' in pool '%3$s' is not defined with usage type 'vtpm': define it with secret-define"),
+                           _("secret %1$s of TPM volume '%2$s' of pool '%3$s' is not defined with usage type 'vtpm': define it with secret-define"),
                            name, vol, pool);
         return -1;
     }
@@ -69,7 +69,7 @@ virTPMSecretGet(const virSecretLookupTypeDef *lookup,
     if (secret->usageType != VIR_SECRET_USAGE_TYPE_NONE &&
         secret->usageType != VIR_SECRET_USAGE_TYPE_VTPM) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("secret %1$s of TPM volume '%2$s' in pool '%3$s' has usage type '%4$s': it must be 'vtpm' or none"),
+                       _("secret %1$s of TPM volume '%2$s' of pool '%3$s' has usage type '%4$s': use a secret with usage type 'vtpm' or none"),
                        name, vol, pool,
                        virSecretUsageTypeToString(secret->usageType));
         return -1;
@@ -78,7 +78,7 @@ virTPMSecretGet(const virSecretLookupTypeDef *lookup,
     if (!(*value = conn->secretDriver->secretGetValue(secret, len, 0))) {
         if (virGetLastErrorCode() == VIR_ERR_NO_SECRET)
             virReportError(VIR_ERR_NO_SECRET,
-                           _("secret %1$s of TPM volume '%2$s' in pool '%3$s' has no value: set it with secret-set-value"),
+                           _("secret %1$s of TPM volume '%2$s' of pool '%3$s' has no value: set it with secret-set-value"),
                            name, vol, pool);
         return -1;
     }
@@ -99,7 +99,7 @@ virTPMSecretSend(virCommand *cmd,
 
     if (fd < 0)
         virReportError(VIR_ERR_OPERATION_FAILED,
-                       _("cannot pass the passphrase of TPM volume '%1$s' in pool '%2$s' to a child process"),
+                       _("cannot pass the passphrase of TPM volume '%1$s' of pool '%2$s' to a child process"),
                        vol, pool);
 
     return fd;
@@ -122,7 +122,7 @@ virTPMSecretPass(virCommand *cmd,
 
     if (len == 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("the secret of TPM volume '%1$s' in pool '%2$s' is empty"),
+                       _("secret of TPM volume '%1$s' of pool '%2$s' is empty"),
                        vol, pool);
         return -1;
     }

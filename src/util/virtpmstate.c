@@ -994,43 +994,43 @@ virTPMStateRequire(const virTPMState *state,
 
     case VIR_TPM_STATE_BLANK:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' is blank: it holds no TPM state; upload or migrate one into it, or delete it and create it anew with vol-create"),
+                       _("TPM volume '%1$s' of pool '%2$s' is blank: upload or migrate TPM state to it, or delete it and create it again with vol-create"),
                        vol, pool);
         return -1;
 
     case VIR_TPM_STATE_DAMAGED:
         if (state->mendable) {
             virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("TPM volume '%1$s' of pool '%2$s' is damaged: its header has lost the TPM state, which is whole; mend it with 'virt-tpm-volume repair'"),
+                           _("TPM volume '%1$s' of pool '%2$s' is damaged, as its header has lost the TPM state: repair it with 'virt-tpm-volume repair'"),
                            vol, pool);
             return -1;
         }
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' is damaged: its TPM state is truncated or inconsistent; restore it from a backup with vol-upload"),
+                       _("TPM volume '%1$s' of pool '%2$s' is damaged, as its TPM state is truncated or inconsistent: restore it from a backup with vol-upload"),
                        vol, pool);
         return -1;
 
     case VIR_TPM_STATE_BLOB:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds a bare TPM state blob, not swtpm's linear file; import it with vol-upload or vol-create-from"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds a bare TPM state blob, not swtpm's linear file: import it with vol-upload or vol-create-from"),
                        vol, pool);
         return -1;
 
     case VIR_TPM_STATE_QCOW2:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds a qcow2 image, not TPM state; move the image elsewhere and create the volume with vol-create"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds a qcow2 image, not TPM state: move the image elsewhere and create the volume with vol-create"),
                        vol, pool);
         return -1;
 
     case VIR_TPM_STATE_LUKS:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds a LUKS container, not TPM state; move the container elsewhere and create the volume with vol-create"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds a LUKS container, not TPM state: move the container elsewhere and create the volume with vol-create"),
                        vol, pool);
         return -1;
 
     case VIR_TPM_STATE_UNKNOWN:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds something unknown, not TPM state of at most %3$llu bytes, padded to at most %4$llu; move the file elsewhere and create the volume with vol-create"),
+                       _("TPM volume '%1$s' of pool '%2$s' holds unknown content, not TPM state of at most %3$llu bytes, padded to at most %4$llu: move the file elsewhere and create the volume with vol-create"),
                        vol, pool, VIR_TPM_STATE_MAX_BLOB, VIR_TPM_STATE_MAX_SIZE);
         return -1;
 
@@ -1059,7 +1059,7 @@ virTPMStateRequireSecret(const virTPMState *state,
 
     if (!state->encrypted && secret) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted: it was replaced, or the secret is not meant for it"),
+                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced"),
                        vol, pool);
         return -1;
     }
@@ -1082,7 +1082,7 @@ virTPMStateRequireCipher(const virTPMState *state,
         return 0;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("the TPM state in '%1$s' is encrypted with AES-128, which libvirt does not use: decrypt it with swtpm first"),
+                   _("TPM state in '%1$s' is encrypted with AES-128, which is not supported: decrypt it with swtpm first"),
                    name);
     return -1;
 }
@@ -1124,7 +1124,7 @@ virTPMStateReportNewer(const char *log,
         return false;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("the TPM state of volume '%1$s' of pool '%2$s' was made by a newer libtpms than this host has: it has format %3$u, and this host knows formats up to %4$u"),
+                   _("TPM state of volume '%1$s' of pool '%2$s' has format %3$u of a newer libtpms, but this host supports formats up to %4$u: update libtpms"),
                    vol, pool, needed, known);
     return true;
 }
@@ -1149,7 +1149,7 @@ virTPMStateReportSwtpm(const char *log,
 
     if (strstr(log, "Invalid magic")) {
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("the TPM state of volume '%1$s' of pool '%2$s' is not the permanent state of a TPM"),
+                       _("TPM volume '%1$s' of pool '%2$s' does not hold permanent TPM state"),
                        vol, pool);
         return;
     }
@@ -1392,7 +1392,7 @@ virTPMStateReportNotRegular(const char *path,
                             const char *vol)
 {
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file; links, directories, devices and pipes cannot be TPM volumes"),
+                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file"),
                    path, vol, pool);
 }
 
@@ -1407,20 +1407,20 @@ virTPMStateReportOpen(int err,
     case ENOENT:
     case ENOTDIR:
         virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("TPM volume '%1$s' not found in pool '%2$s'; create it with vol-create, or run pool-refresh if it was put there by hand"),
+                       _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create, or run pool-refresh if its file was put there by hand"),
                        vol, pool);
         return;
 
     case EACCES:
     case EPERM:
         virReportSystemError(err,
-                             _("no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'; check its owner, mode and security label, and on a network file system that root may do so"),
+                             _("no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s': check its owner, mode and security label, and the access of root to a network file system"),
                              path, vol, pool);
         return;
 
     case EROFS:
         virReportSystemError(err,
-                             _("cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s'; a TPM needs its state on a writable file system"),
+                             _("cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s': a TPM requires a writable file system"),
                              path, vol, pool);
         return;
 
@@ -1449,7 +1449,7 @@ virTPMStateReportBusy(int fd,
     switch (virTPMStateLockFindOwner(fd, &holder)) {
     case VIR_TPM_STATE_LOCK_OWNER_PROCESS:
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("TPM volume '%1$s' of pool '%2$s' is in use by %3$s; stop the guest or wait for the operation that uses it"),
+                       _("TPM volume '%1$s' of pool '%2$s' is in use by %3$s: stop the guest or wait for the operation that uses it"),
                        vol, pool, holder);
         return;
 
@@ -1461,7 +1461,7 @@ virTPMStateReportBusy(int fd,
 
     case VIR_TPM_STATE_LOCK_OWNER_UNKNOWN:
         virReportError(VIR_ERR_RESOURCE_BUSY,
-                       _("TPM volume '%1$s' of pool '%2$s' is in use by a process that cannot be determined, on this host or another one"),
+                       _("TPM volume '%1$s' of pool '%2$s' is in use by an unknown process on this host or another one"),
                        vol, pool);
         return;
     }
@@ -1648,7 +1648,7 @@ virTPMStateOpen(const char *path G_GNUC_UNUSED,
                 const char *vol)
 {
     virReportError(VIR_ERR_NO_SUPPORT,
-                   _("TPM volume '%1$s' of pool '%2$s' cannot be locked: this platform has no open file description locks"),
+                   _("TPM volume '%1$s' of pool '%2$s' cannot be locked, as open file description locks are not supported on this platform"),
                    vol, pool);
     return -1;
 }
