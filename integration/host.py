@@ -479,14 +479,14 @@ class Guest:
         """The same guest, on another host."""
         return Guest(host, self.name, self.tpm, self.uuid)
 
-    def migrate(self, target, *options, how="p2p"):
+    def migrate(self, target, *options, how="p2p", live=True):
         """Migrate the running guest to another host; returns the guest there."""
-        self.host.virsh(*self.migration(target, *options, how=how))
+        self.host.virsh(*self.migration(target, *options, how=how, live=live))
         return self.on(target)
 
-    def migration(self, target, *options, how="p2p"):
+    def migration(self, target, *options, how="p2p", live=True):
         """The arguments of virsh for that, for a migration that must fail."""
-        return ("migrate", self.name, target.uri, "--live", "--persistent", *{
+        return ("migrate", self.name, target.uri, *(["--live"] if live else []), "--persistent", *{
             "direct": ("--migrateuri", target.migrate_uri),
             "p2p": ("--p2p", "--migrateuri", target.migrate_uri),
             "tunnelled": ("--p2p", "--tunnelled"),
