@@ -1,4 +1,4 @@
-"""Runs inside of tools/sandbox, for tools/bench, whose --help says what it does."""
+"""Runs inside of tools/sandbox, for tools/bench, see its --help."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""What is measured: pools with many volumes, guests that do nothing, swtpm_setup."""
+"""Set-up of the measurements: pools with many volumes, idle guests, swtpm_setup."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""How two sides are compared."""
+"""Measures two sides by turns and compares them."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured, against what, and what it may cost."""
+"""The rows of the table: what is measured, against what, and the bar of the ratio."""
 
 import functools
 import itertools

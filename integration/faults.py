@@ -1,7 +1,7 @@
-"""Faults on purpose: calls of a daemon that fail, and calls before which something else happens.
+"""Makes calls of a daemon fail, and runs another operation before a call.
 
-Preload stands between a daemon and its calls (see preload.c). Lab has volumes, what can be done
-to them, and tells whether what is there afterwards may be.
+Preload controls the calls (see preload.c). Lab has volumes, the operations on them, and checks the
+result.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""What a test does to a libvirt host, as its user would do it."""
+"""Operations of the tests on a libvirt host, by the means of a user."""
 
 import contextlib
 import fcntl

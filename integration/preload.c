@@ -1,10 +1,10 @@
 /*
- * preload.c: stands between a daemon and the calls that it makes on the files of a pool
+ * preload.c: make calls of a daemon on the files of a pool fail, wait or take longer
  *
- * Built and preloaded by faults.py, which also describes what is in the shared memory
- * that this is controlled by. A call is counted where it is of a kind that is asked for,
- * and about a file below one of the given folders, or about memory that is a file. The
- * call of the given number fails, or waits until it is let go. Kinds can be delayed.
+ * Built and preloaded by faults.py, which controls it by shared memory and describes its
+ * layout. A call is counted if it is of a requested kind, and its file is below one of the
+ * given folders or is a memfd. The call with the given number fails, or waits until it is
+ * released. Kinds of calls can also be delayed.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

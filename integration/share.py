@@ -1,9 +1,9 @@
-"""Several pytests, each in a sandbox of its own, share the tests: what tools/integration starts.
+"""Distributes the tests among several pytests, each in a sandbox of its own, for tools/integration.
 
-All of them collect the same tests. In the folder that they have in common are the list of these,
-and for each test, by its number in the list, NUMBER.claim, made by the one that runs it, and
-NUMBER.result. A claim is a file that only one of them can make; a result is written once. WORKER.done
-says that one of them has found nothing more to run."""
+All of them collect the same tests. The folder that they share contains the list of these, and for
+each test, by its number in the list, NUMBER.claim and NUMBER.result. Only one pytest can create the
+claim, and runs the test; the result is written once. WORKER.done is written by a pytest that has
+found no more tests to run."""
 
 import itertools
 import json

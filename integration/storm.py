@@ -1,5 +1,5 @@
-"""What clients do to the volumes of a tpm pool by the Python binding, one after the other or at
-once, and what must be so afterwards."""
+"""Operations of clients on the volumes of a tpm pool by the Python binding, one after the other or at
+once, and checks of the result."""
 
 import collections
 import hashlib

@@ -1,4 +1,4 @@
-"""What swtpm may get at, and what is said where it, or libvirt, may not."""
+"""What swtpm has access to, and the errors if it, or libvirt, has none."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What the documents tell a reader to run works as it stands there."""
+"""The commands in the documentation work as they are written there."""
 
 import html
 import re

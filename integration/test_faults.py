@@ -1,5 +1,5 @@
-"""Each call of virtstoraged that can fail is made to fail once; and before each something else
-is done to the same volume, on another host that has the pool's directory in common."""
+"""Each call of virtstoraged that can fail fails once, and before each another operation
+on the same volume is run, by another host that shares the pool's directory."""
 
 import collections
 import errno

@@ -1,4 +1,4 @@
-"""What does not answer holds up nobody who does not need it."""
+"""A file system, program or process that does not answer only delays those who need it."""
 
 import signal
 import subprocess

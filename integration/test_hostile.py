@@ -1,4 +1,4 @@
-"""What somebody may plant in a pool's folder: none of it is followed, waited for or trusted."""
+"""Foreign files in a pool's directory: libvirt does not follow, wait for or trust them."""
 
 import contextlib
 import os

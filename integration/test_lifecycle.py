@@ -1,5 +1,5 @@
-"""The life of a domain whose TPM is a volume, and changes to the domain. Whatever happens to it, the
-volume stays the same."""
+"""The life of a domain whose TPM is a volume, and changes to the domain. None of them replaces or
+deletes the volume."""
 
 import contextlib
 import itertools

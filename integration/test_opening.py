@@ -1,4 +1,4 @@
-"""How state is opened: a copy in memory, which swtpm finds under a name that is no link."""
+"""How state is opened: swtpm gets a copy in memory, by a name that is not a link."""
 
 import contextlib
 import pwd

@@ -1,5 +1,5 @@
-"""Room for the state of a TPM: how it lies in a volume, what a full file system and a swtpm
-that was interrupted do to it, and state that this host cannot use."""
+"""Disk space for the state of a TPM: the layout of a volume, the effects of a full file system and of a
+swtpm that was interrupted, and state that this host cannot use."""
 
 import base64
 import contextlib

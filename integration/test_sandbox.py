@@ -1,4 +1,4 @@
-"""The ground that the other tests stand on: the sandbox, its daemons and the guest."""
+"""What the other tests rely on: the sandbox, its daemons and the guest."""
 
 import os
 import re

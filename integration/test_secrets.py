@@ -1,4 +1,4 @@
-"""Secrets of encrypted volumes: how they are named, what they may be, and that their values
+"""Secrets of encrypted volumes: how they are named, which values they may have, and that the values
 reach no file and no process but the one that needs them."""
 
 import base64

@@ -1,4 +1,4 @@
-"""tools/integration counts every test once, whatever becomes of the sandbox that runs it."""
+"""tools/integration counts every test once, even if the sandbox that runs it dies."""
 
 import os
 import shutil

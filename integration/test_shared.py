@@ -1,4 +1,4 @@
-"""Two hosts that have the directory of a tpm pool in common, with a swtpm that hands its lock over."""
+"""Two hosts that share the directory of a tpm pool, with a swtpm that hands its lock over."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""A daemon that is killed in the middle of what it does, and one that many clients ask at once."""
+"""A daemon that is killed during an operation, and one with many clients at once."""
 
 import collections
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""virt-tpm-volume: volumes of the TPMs that domains have, whether they are in order, and whose they are."""
+"""virt-tpm-volume: adopt, check, repair and list."""
 
 import concurrent.futures
 import contextlib

@@ -1,4 +1,4 @@
-"""tools/tree loses no work, and fails loudly where it must not go on."""
+"""tools/tree loses no work, and fails if it would have to."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a guest can do to its TPM, without a guest: TPM commands for swtpm on a file of state."""
+"""TPM commands as a guest sends them, for swtpm on a file of state, without a guest."""
 
 import socket
 import struct

@@ -1,5 +1,5 @@
 /*
- * storagetpmswtpmtest.c: what swtpm is run for: conversion, copies, questions
+ * storagetpmswtpmtest.c: run swtpm on a copy of state: copies, conversions, inspection
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * storagetpmtest.c: the files of a tpm storage pool, manufacture of TPM state
+ * storagetpmtest.c: the files of a tpm storage pool, and swtpm_setup
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

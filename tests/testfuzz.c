@@ -1,5 +1,5 @@
 /*
- * testfuzz.c: what the targets of libFuzzer have in common
+ * testfuzz.c: shared code of the fuzz targets
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

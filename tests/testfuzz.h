@@ -1,5 +1,5 @@
 /*
- * testfuzz.h: what the targets of libFuzzer have in common
+ * testfuzz.h: shared code of the fuzz targets
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

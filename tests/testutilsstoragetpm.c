@@ -1,5 +1,5 @@
 /*
- * testutilsstoragetpm.c: what the tests of tpm storage pools have in common
+ * testutilsstoragetpm.c: shared code of the tests of tpm storage pools
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

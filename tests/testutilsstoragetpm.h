@@ -1,11 +1,10 @@
 /*
- * testutilsstoragetpm.h: what the tests of tpm storage pools have in common
+ * testutilsstoragetpm.h: shared code of the tests of tpm storage pools
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * It also stands in for what the code under test would find on this host: the
- * users that it runs programs as are whoever runs the test, and there is no
- * token of a system's daemon.
+ * It also replaces functions that depend on the host: programs are run as the user
+ * who runs the test, and there is no token of a system daemon.
  */
 
 #pragma once

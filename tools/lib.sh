@@ -1,4 +1,4 @@
-# Sourced by the other tools: where things are, and how to speak.
+# Sourced by the other tools: paths, messages and shared functions.
 
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 /*
- * virsh-domain-tpm.h: Commands that tell of a domain's TPMs
+ * virsh-domain-tpm.h: commands that show a domain's TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

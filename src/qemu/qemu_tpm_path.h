@@ -1,5 +1,5 @@
 /*
- * qemu_tpm_path.h: keep what is named by a path off the volumes of tpm pools
+ * qemu_tpm_path.h: refuse TPM volumes that are named by a path
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * qemu_tpm_process.h: find and end the processes of emulated TPMs
+ * qemu_tpm_process.h: find and end swtpm processes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

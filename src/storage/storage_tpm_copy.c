@@ -1,5 +1,5 @@
 /*
- * storage_tpm_copy.c: TPM state made from another volume
+ * storage_tpm_copy.c: make TPM state from another volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

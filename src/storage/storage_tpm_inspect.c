@@ -1,5 +1,5 @@
 /*
- * storage_tpm_inspect.c: asks a TPM who it is
+ * storage_tpm_inspect.c: read endorsement keys, PCR banks and lockout from a TPM
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

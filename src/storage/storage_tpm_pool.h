@@ -1,5 +1,5 @@
 /*
- * storage_tpm_pool.h: tpm storage pools beside other pools
+ * storage_tpm_pool.h: keep other pools out of the directories of tpm pools
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

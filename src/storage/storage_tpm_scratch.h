@@ -1,5 +1,5 @@
 /*
- * storage_tpm_scratch.h: private directories of who runs swtpm
+ * storage_tpm_scratch.h: private directories for swtpm's user
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * storage_tpm_setup.c: manufacture of TPM state
+ * storage_tpm_setup.c: make TPM state with swtpm_setup
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

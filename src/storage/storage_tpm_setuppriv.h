@@ -1,5 +1,5 @@
 /*
- * storage_tpm_setuppriv.h: functions of the manufacture exposed for tests
+ * storage_tpm_setuppriv.h: functions of storage_tpm_setup.c exposed for tests
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * storage_tpm_swtpm.h: swtpm on a copy of a volume's state
+ * storage_tpm_swtpm.h: run swtpm on a copy of a volume's state
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * storage_tpm_swtpmpriv.h: how swtpm is run, exposed for tests
+ * storage_tpm_swtpmpriv.h: functions of storage_tpm_swtpm.c exposed for tests
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

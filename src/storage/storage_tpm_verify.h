@@ -1,5 +1,5 @@
 /*
- * storage_tpm_verify.h: whether a TPM volume is what it is described as
+ * storage_tpm_verify.h: compare a TPM volume with its description
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stands for swtpm_setup. TEST_SETUP is STATUS:FOLDER, with which status it ends, and
-# where the state and certificate are that it makes; no folder for none.
+# Replaces swtpm_setup. TEST_SETUP is STATUS:FOLDER: its exit status, and the folder of
+# the state and certificate that it makes, which is empty if it makes none.
 
 status=${TEST_SETUP%%:*}
 made=${TEST_SETUP#*:}

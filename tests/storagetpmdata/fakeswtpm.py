@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 #
-# fakeswtpm.py: a swtpm that answers what storagetpmswtpmtest wants it to
+# fakeswtpm.py: replaces swtpm; its answers are those of storagetpmswtpmtest
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
@@ -9,7 +9,7 @@
 #
 #   HEX      these bytes
 #   HEX!     these bytes, and then it exits
-#   HEX~     these bytes, and then it does not hear any more
+#   HEX~     these bytes, and then it ignores all commands
 #   hang     nothing
 #   CMD:HEX  these bytes, for command CMD of the control channel
 #
