@@ -320,7 +320,8 @@ virStorageBackendTPMNewVol(const virStoragePoolDef *def,
 
 
 /* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
- * to whether it is TPM state. */
+ * to whether it is TPM state. Returns 1 if it is a volume, 0 if not, -1 if the pool
+ * cannot take it. */
 static int
 virStorageBackendTPMRefreshFile(virStorageTPMRefresh *refresh,
                                 const virStoragePoolDef *def,
@@ -345,7 +346,7 @@ virStorageBackendTPMRefreshFile(virStorageTPMRefresh *refresh,
     }
 
     *holdsState = state.kind == VIR_TPM_STATE_LINEAR;
-    return virStorageTPMRefreshAddVol(refresh, &vol);
+    return virStorageTPMRefreshAddVol(refresh, &vol) < 0 ? -1 : 1;
 }
 
 
@@ -403,7 +404,7 @@ virStorageBackendTPMAddSidecars(virStoragePoolDef *def,
 }
 
 
-/* One file of the pool's directory. */
+/* One file of the pool's directory. Returns as virStorageBackendTPMRefreshFile(). */
 static int
 virStorageBackendTPMRefreshEntry(virStorageTPMRefresh *refresh,
                                  const virStoragePoolDef *def,
@@ -412,19 +413,19 @@ virStorageBackendTPMRefreshEntry(virStorageTPMRefresh *refresh,
 {
     g_autofree char *sidecarOf = NULL;
     bool holdsState;
+    int rc = 0;
 
     virStorageTPMFileSweep(def->target.path, name);
 
     if (virStorageTPMFileIsVolume(name)) {
-        if (virStorageBackendTPMRefreshFile(refresh, def, name, &holdsState) < 0)
-            return -1;
+        rc = virStorageBackendTPMRefreshFile(refresh, def, name, &holdsState);
         if (holdsState)
             virStorageBackendTPMNoteAlone(alone, name, VIR_STORAGE_BACKEND_TPM_ALONE_VOLUME);
     } else if ((sidecarOf = virStorageTPMFileSidecarVolume(name))) {
         virStorageBackendTPMNoteAlone(alone, sidecarOf, VIR_STORAGE_BACKEND_TPM_ALONE_SIDECAR);
     }
 
-    return 0;
+    return rc;
 }
 
 
@@ -529,15 +530,16 @@ virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
     bool volumes = false;
+    int added;
     int rc;
 
     if (virDirOpen(&dir, def->target.path) < 0)
         return -1;
 
     while ((rc = virDirRead(dir, &ent, def->target.path)) > 0) {
-        if (virStorageBackendTPMRefreshEntry(refresh, def, ent->d_name, alone) < 0)
+        if ((added = virStorageBackendTPMRefreshEntry(refresh, def, ent->d_name, alone)) < 0)
             return -1;
-        volumes = volumes || virStorageTPMFileIsVolume(ent->d_name);
+        volumes = volumes || added > 0;
     }
 
     if (rc < 0)
@@ -556,7 +558,7 @@ virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
 static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
-    g_autoptr(virStoragePoolDef) read = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStoragePoolDef) now = virStorageBackendTPMCopyPool(pool);
     g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     virStorageTPMRefresh *refresh = virStorageTPMRefreshStart(pool);
@@ -567,15 +569,17 @@ virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 
     virObjectUnlock(pool);
     virStorageBackendTPMSweepRunDir(rundir);
-    ret = virStorageBackendTPMReadDir(refresh, read);
+    ret = virStorageBackendTPMReadDir(refresh, now);
     virObjectLock(pool);
 
     if (ret == 0) {
         virStorageTPMRefreshRemoveMissing(refresh);
-        def->capacity = read->capacity;
-        def->available = read->available;
-        def->allocation = read->allocation;
-        def->target.perms = read->target.perms;
+        def->capacity = now->capacity;
+        def->available = now->available;
+        def->allocation = now->allocation;
+        def->target.perms.mode = now->target.perms.mode;
+        def->target.perms.uid = now->target.perms.uid;
+        def->target.perms.gid = now->target.perms.gid;
     }
 
     virStorageTPMRefreshEnd(refresh);
