@@ -475,6 +475,9 @@ PATH_FUNCTION(UNLINK, unlink, path, (const char *path), (path))
 PATH_AT_FUNCTION(UNLINK, unlinkat, path, (int dir, const char *path, int flags),
                  (dir, path, flags))
 PATH_FUNCTION(CHOWN, chown, path, (const char *path, uid_t uid, gid_t gid), (path, uid, gid))
+PATH_AT_FUNCTION(CHOWN, fchownat, path,
+                 (int dir, const char *path, uid_t uid, gid_t gid, int flags),
+                 (dir, path, uid, gid, flags))
 PATH_FUNCTION(CHMOD, chmod, path, (const char *path, mode_t mode), (path, mode))
 PATH_FUNCTION(MKDIR, mkdir, path, (const char *path, mode_t mode), (path, mode))
 PATH_FUNCTION(STAT, stat, path, (const char *path, struct stat *st), (path, st))

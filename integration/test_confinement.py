@@ -12,6 +12,7 @@ import pytest
 
 import messages
 import xmls
+from faults import Deed, Preload
 from host import IMPLICIT, POOL, TOP, wait_for
 
 # Where the logs of swtpm are.
@@ -158,6 +159,29 @@ def test_files_of_a_state_are_no_links(host):
     host.virsh("start", "guest")
     assert other.owner() == "root"
     assert (state / "TMP").owner() == "tss"
+
+
+def test_file_of_a_state_that_is_replaced(host):
+    """It becomes another name of somebody else's file after it was looked at, and before it
+    gets its owner."""
+    guest = host.define_guest()
+    guest.start()
+    host.virsh("destroy", "guest")
+    state = host.path(f"{IMPLICIT}/{guest.uuid}/tpm2")
+    other = host.path("/var/lib/libvirt/swtpm/other")
+    other.write_text("")
+    (state / "TMP").write_text("")
+    with Preload(host, [state / "TMP", state], "virtqemud") as preload:
+        preload.arm(("chown",), stop=1)
+        start = Deed(guest.start_paused)
+        wait_for("it is about to change the owner", lambda: preload.control.stopped, every=0.01, timeout=60)
+        (state / "TMP").rename(state.parent / "TMP")
+        os.link(other, state / "TMP")
+        preload.control.go = 1
+        assert start.ended(60)
+        assert "fchownat" in str(preload.disarm()[0])
+    assert other.owner() == "root"
+    assert (state.parent / "TMP").owner() == "tss"
 
 
 def wrong_passphrase(host):

@@ -1,18 +1,51 @@
 """A file system, program or process that does not answer only delays those who need it."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import libvirt
 import pytest
 
 import messages
 import storm
+import xmls
 from expected import Output
 from faults import Deed
-from host import wait_for
+from host import POOL, wait_for
+
+
+class Server:
+    """A file on a file system of its own, whose server can be made to answer no more."""
+
+    def __init__(self, image, shown):
+        self.path = shown
+        self._server = subprocess.Popen(
+            ["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=file,filename={image}",
+             "--export", f"type=fuse,id=export,node-name=file,mountpoint={shown},writable=on,allow-other=off"])
+        before = shown.stat().st_dev
+        wait_for("the export is mounted",
+                 lambda: shown.stat().st_dev != before or self._server.poll() is not None, timeout=20)
+        assert self._server.poll() is None, "qemu-storage-daemon has ended"
+
+    def stop(self):
+        """Answer no more."""
+        self._server.send_signal(signal.SIGSTOP)
+        # Until then the kernel knows the answers.
+        time.sleep(1.2)
+
+    def resume(self):
+        """Answer again."""
+        self._server.send_signal(signal.SIGCONT)
+
+    def close(self):
+        """Unmount the file."""
+        self.resume()
+        self._server.terminate()
+        self._server.wait()
 
 
 @pytest.fixture
@@ -21,22 +54,15 @@ def stuck(tpm_host, tmp_path):
     image, shown = tmp_path / "image", tmp_path / "shown"
     image.write_bytes(bytes(1 << 20))
     shown.touch()
-    server = subprocess.Popen(
-        ["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=file,filename={image}",
-         "--export", f"type=fuse,id=export,node-name=file,mountpoint={shown},allow-other=off"])
-    wait_for("the export is mounted", lambda: shown.stat().st_size or server.poll() is not None, timeout=20)
-    assert server.poll() is None, "qemu-storage-daemon has ended"
+    server = Server(image, shown)
     with open(shown, "rb") as file:
         holder = subprocess.Popen(["sleep", "600"], stdin=file)
-    server.send_signal(signal.SIGSTOP)
-    # Until then the kernel knows the answers.
-    time.sleep(1.2)
+    server.stop()
     yield shown
-    server.send_signal(signal.SIGCONT)
+    server.resume()
     holder.kill()
     holder.wait()
-    server.terminate()
-    server.wait()
+    server.close()
 
 
 LOCKER = """
@@ -72,3 +98,136 @@ def test_file_system_that_does_not_answer(tpm_host):
     finally:
         locker.stdin.close()
         locker.wait()
+
+
+class Volumes:
+    """A pool with a volume, c-stuck, whose file system stops answering, and others."""
+
+    def __init__(self, host, image):
+        self.client, self.other = (storm.Client({"c": None}) for _ in range(2))
+        for name in ("c-old", "c-removed"):
+            self.client.create(name)
+        path = host.path(f"{POOL}/c-stuck")
+        image.write_bytes(path.with_name("c-old").read_bytes())
+        path.touch()
+        self.server = Server(image, path)
+
+    def lookup(self):
+        """Find a volume that the pool does not know."""
+        self.client.describe("c-stuck")
+
+    def describe(self):
+        """Its XML."""
+        self.volume.XMLDesc()
+
+    def inspect(self):
+        """Its XML, when it was opened."""
+        self.volume.XMLDesc(1)
+
+    def info(self):
+        """Its size."""
+        self.volume.info()
+
+    def refresh(self):
+        """Refresh the pool."""
+        self.client.refresh()
+
+    def copy(self):
+        """Copy it."""
+        self.client.copy("c-stuck", "c-copy")
+
+    def export(self):
+        """Copy it to a pool of another type."""
+        plain = self.client.connection.storagePoolLookupByName("plain")
+        plain.createXMLFrom("<volume><name>copy</name><capacity>1</capacity></volume>", self.volume, 0).delete()
+
+    def download(self):
+        """Download it."""
+        self.client.download("c-stuck")
+
+    def wipe(self):
+        """Wipe it: its file is a mount point, and so cannot be replaced."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.volume.wipe()
+
+    def use_others(self):
+        """All that does not need it."""
+        pool = self.other.pool
+        assert {"c-old", "c-removed"} <= self.other.names()
+        pool.info()
+        pool.XMLDesc()
+        self.other.connection.listAllStoragePools()
+        self.other.describe("c-old")
+        self.other._volume("c-old").info()
+        self.other.connection.storageVolLookupByPath(f"{POOL}/c-old").name()
+        self.other.download("c-old")
+        self.other.create("c-new")
+        self.other.copy("c-old", "c-new-copy")
+        self.other.delete("c-removed")
+        another = self.other.connection.storagePoolDefineXML(xmls.pool("another", target=f"{POOL}-another"))
+        another.build()
+        another.create()
+        one = another.createXML(xmls.volume("one"))
+        another.refresh()
+        one.delete()
+        self.used = True
+
+
+@pytest.mark.parametrize("what", ["lookup", "describe", "inspect", "info", "refresh", "copy", "export",
+                                  "download", "wipe"])
+def test_volume_that_does_not_answer(tpm_host, tmp_path, what):
+    """Whoever asks for the volume waits, and nobody else, neither for the pool nor for
+    another; when the server is back, all is well."""
+    tpm_host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    volumes = Volumes(tpm_host, tmp_path / "image")
+    try:
+        if what != "lookup":
+            volumes.client.refresh()
+            volumes.volume = volumes.client._volume("c-stuck")
+        volumes.server.stop()
+        waits = Deed(getattr(volumes, what))
+        assert not waits.ended(1), "the file system answers"
+        others = Deed(volumes.use_others)
+        assert others.ended(30), "others wait for it"
+        assert others.error is None and volumes.used
+        # What only looks holds nothing.
+        busy = what in ("refresh", "copy", "export", "download", "wipe")
+        end = Deed(volumes.other.pool.destroy)
+        assert end.ended(10), "the pool cannot be asked to stop"
+        if busy:
+            assert "is busy with a job" in str(end.error)
+        else:
+            assert end.error is None
+        assert waits.is_alive()
+        volumes.server.resume()
+        assert waits.ended(30)
+        if what == "lookup":
+            assert "storage pool 'tpm' is not active" in str(waits.error)
+        else:
+            assert waits.error is None
+        if not busy:
+            volumes.other.pool.create()
+        volumes.other.refresh()
+        assert volumes.other.names() == {"c-old", "c-new", "c-new-copy", "c-stuck"} | (
+            {"c-copy"} if what == "copy" else set())
+        volumes.other.describe("c-stuck")
+    finally:
+        volumes.server.close()
+
+
+def test_pool_whose_directory_does_not_answer(tpm_host, tmp_path):
+    """It is only whoever starts it that waits."""
+    volumes = Volumes(tpm_host, tmp_path / "image")
+    try:
+        volumes.client.pool.destroy()
+        volumes.server.stop()
+        waits = Deed(volumes.client.pool.create)
+        assert not waits.ended(1), "the file system answers"
+        look = Deed(lambda: (volumes.other.connection.listAllStoragePools(), volumes.other.pool.info()))
+        assert look.ended(10), "others wait for it"
+        assert "is starting up" in tpm_host.virsh_fails("pool-undefine", "tpm")
+        volumes.server.resume()
+        assert waits.ended(30) and waits.error is None
+        assert volumes.other.names() == {"c-old", "c-removed", "c-stuck"}
+    finally:
+        volumes.server.close()

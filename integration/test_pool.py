@@ -122,6 +122,60 @@ def test_pools_do_not_come_to_share_a_directory(host, kind, tpm_first):
     link.unlink()
 
 
+@pytest.fixture
+def disk(host, tmp_path):
+    """A block device with a file system, as its path."""
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    assert host.run("mkfs.ext4", "-q", image).returncode == 0
+    device = host.run("losetup", "--find", "--show", image).stdout.strip()
+    assert device
+    yield device
+    host.run("losetup", "--detach", device)
+
+
+@pytest.mark.parametrize("how", ["start", "create", "autostart"])
+def test_pool_that_mounts_the_directory(host, disk, how):
+    """What a pool mounts is seen only when it has: it is unmounted again."""
+    target = host.path("/var/lib/libvirt/mounted")
+    target.mkdir()
+    host.path(POOL).mkdir()
+    host.run("mount", "-n", disk, POOL)
+    try:
+        host.path(POOL).chmod(0o711)
+        host.define_pool()
+        pool = f"""
+<pool type='fs'>
+  <name>second</name>
+  <source><device path='{disk}'/><format type='ext4'/></source>
+  <target><path>{target}</path></target>
+</pool>
+"""
+        if how == "create":
+            message = host.virsh_fails("pool-create", "/dev/stdin", input=pool)
+        else:
+            host.virsh("pool-define", "/dev/stdin", input=pool)
+            message = host.virsh_fails("pool-start", "second") if how == "start" else ""
+        if how == "autostart":
+            host.virsh("pool-autostart", "second")
+            host.daemon("stop", "virtstoraged")
+            host.path("/run/libvirt/storage/autostarted").unlink()
+            host.daemon("start", "virtstoraged")
+            message = host.log("virtstoraged")
+        assert f"pool 'second' cannot use directory '{target}', which is that of pool 'tpm'" in message
+        assert host.virsh("pool-list", "--name").split() == ["tpm"]
+        assert not target.is_mount()
+        host.virsh("pool-destroy", "tpm")
+        if how == "start":
+            host.virsh("pool-start", "second")
+            host.virsh("pool-destroy", "second")
+    finally:
+        host.run("umount", "-n", target)
+        host.run("umount", "-n", POOL)
+        target.rmdir()
+
+
 def test_other_pools_may_share_a_directory(host):
     """That is their own affair, and was possible before."""
     host.define_pool("one", "dir", "/var/lib/libvirt/images")

@@ -8,9 +8,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "testutils.h"
@@ -83,26 +81,6 @@ explicit_bzero(void *data,
                size_t len)
 {
     __explicit_bzero_chk(data, len, len);
-}
-
-
-/* A swtpm that is known to hang is given up early. */
-static int testTimeout; /* seconds; 0: what the code under test wants */
-
-int
-setsockopt(int fd,
-           int level,
-           int name,
-           const void *value,
-           socklen_t len)
-{
-    const struct timeval timeout = { .tv_sec = testTimeout };
-
-    if (testTimeout && level == SOL_SOCKET &&
-        (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
-        value = &timeout;
-
-    return syscall(SYS_setsockopt, fd, level, name, value, len);
 }
 
 
@@ -275,7 +253,8 @@ static void
 testUseFake(const testFake *fake)
 {
     testSwtpm = FAKE_SWTPM;
-    testTimeout = fake->hangs ? 2 : 0;
+    /* one that is known to hang is given up early */
+    virStorageTPMSwtpmTimeout = fake->hangs ? 2 : 60;
     testSetEnv("FAKE_CONTROL", fake->control);
     testSetEnv("FAKE_DATA", fake->data);
     testSetEnv("FAKE_LOG", fake->log);
@@ -292,6 +271,7 @@ testUseReal(void)
         VIR_TEST_VERBOSE("\nskipped: swtpm is not installed");
 
     testSwtpm = path;
+    virStorageTPMSwtpmTimeout = 60;
     return path;
 }
 
@@ -647,6 +627,10 @@ testControls(void)
     DO_STEP("not done, stays", FINISH, FAILED "~", NULL, NULL, NULL,
             VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
     DO_STEP("done, stays", FINISH, DONE "~", NULL, NULL, NULL,
+            VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
+    DO_STEP("done, closes, stays", FINISH, DONE "-", NULL, NULL, NULL,
+            VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
+    DO_STEP("not done, closes, stays", FINISH, FAILED "-", NULL, NULL, NULL,
             VIR_ERR_OPERATION_TIMEOUT, "did not answer CMD_SHUTDOWN within");
     DO_STEP_FAILS("no answer", FINISH, "!");
 

@@ -2356,7 +2356,7 @@ struct _testIsOfData {
     const char *described[2]; /* certificates; "" for none, NULL for no key */
     const char *has;          /* what the state has, NULL for nothing */
     size_t cut;               /* bytes missing from it */
-    bool is;
+    virTristateBool is;
 };
 
 
@@ -2406,9 +2406,11 @@ testIsOf(const void *opaque)
 }
 
 
-# define DO_IS_OF(name, ...) \
+# define DO_IS_OF(name, is, has, cut, ...) \
     do { \
-        const testIsOfData data = { __VA_ARGS__ }; \
+        const testIsOfData data = { \
+            { __VA_ARGS__ }, has, cut, VIR_TRISTATE_BOOL_ ## is \
+        }; \
         if (virTestRun("state of a TPM: " name, testIsOf, &data) < 0) \
             ret = -1; \
     } while (0)
@@ -2431,15 +2433,18 @@ testKeys(void)
     if (virTestRun("neither key nor certificate", testKeysNot, NULL) < 0)
         ret = -1;
 
-    DO_IS_OF("with its certificate", { "ek-rsa2048.pem" }, "ek-rsa2048.pem", 0, true);
-    DO_IS_OF("with the second one", { "ek-secp384r1.pem", "ek-rsa2048.pem" },
-             "ek-rsa2048.pem", 0, true);
-    DO_IS_OF("with a part of it", { "ek-rsa2048.pem" }, "ek-rsa2048.pem", 1, false);
-    DO_IS_OF("with another", { "ek-secp384r1.pem" }, "ek-rsa2048.pem", 0, false);
-    DO_IS_OF("without", { "ek-rsa2048.pem", "" }, NULL, 0, false);
-    DO_IS_OF("that has none", { "", "" }, NULL, 0, true);
-    DO_IS_OF("that has no keys", { NULL }, "ek-rsa2048.pem", 0, true);
-    DO_IS_OF("whose certificate is none", { "setup-2.0.args" }, NULL, 0, false);
+    DO_IS_OF("with its certificate", YES, "ek-rsa2048.pem", 0, "ek-rsa2048.pem");
+    DO_IS_OF("with the second one", YES, "ek-rsa2048.pem", 0,
+             "ek-secp384r1.pem", "ek-rsa2048.pem");
+    DO_IS_OF("with a part of it", NO, "ek-certified.pem", 1, "ek-certified.pem");
+    DO_IS_OF("with another", NO, "ek-certified.pem", 0, "ek-secp384r1.pem");
+    DO_IS_OF("with one that is not for endorsement keys", ABSENT, "ek-rsa2048.pem", 0,
+             "ek-secp384r1.pem");
+    DO_IS_OF("without", ABSENT, NULL, 0, "ek-rsa2048.pem", "");
+    DO_IS_OF("that has none", ABSENT, NULL, 0, "", "");
+    DO_IS_OF("that names none", ABSENT, "ek-certified.pem", 0, "", "");
+    DO_IS_OF("that has no keys", ABSENT, "ek-rsa2048.pem", 0, NULL);
+    DO_IS_OF("whose certificate is none", ABSENT, NULL, 0, "setup-2.0.args");
 
     return ret;
 }

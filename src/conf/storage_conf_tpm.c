@@ -41,7 +41,7 @@ virStorageVolTPMNameHasControlChars(const char *name)
 
 
 virStorageVolTPMName
-virStorageVolTPMNameJudge(const char *name)
+virStorageVolTPMNameClassify(const char *name)
 {
     if (*name == '\0')
         return VIR_STORAGE_VOL_TPM_NAME_EMPTY;
@@ -60,10 +60,26 @@ virStorageVolTPMNameJudge(const char *name)
 }
 
 
+char *
+virStorageVolTPMNameEscape(const char *name)
+{
+    char keep[131] = "\"\\";
+    size_t i;
+
+    /* characters of UTF-8, quotes and backslashes can be shown */
+    for (i = 0x80; i <= 0xff; i++)
+        keep[i - 0x80 + 2] = i;
+
+    return g_strescape(name, g_utf8_validate(name, -1, NULL) ? keep : NULL);
+}
+
+
 int
 virStorageVolTPMNameCheck(const char *name)
 {
-    switch (virStorageVolTPMNameJudge(name)) {
+    g_autofree char *escaped = virStorageVolTPMNameEscape(name);
+
+    switch (virStorageVolTPMNameClassify(name)) {
     case VIR_STORAGE_VOL_TPM_NAME_GOOD:
         return 0;
 
@@ -75,25 +91,25 @@ virStorageVolTPMNameCheck(const char *name)
     case VIR_STORAGE_VOL_TPM_NAME_DOT:
         virReportError(VIR_ERR_INVALID_ARG,
                        _("TPM volume name '%1$s' cannot begin with a dot"),
-                       name);
+                       escaped);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_LONG:
         virReportError(VIR_ERR_INVALID_ARG,
                        _("TPM volume name '%1$s' cannot be longer than %2$d bytes"),
-                       name, VIR_STORAGE_VOL_TPM_NAME_MAX);
+                       escaped, VIR_STORAGE_VOL_TPM_NAME_MAX);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
         virReportError(VIR_ERR_INVALID_ARG,
                        _("TPM volume name '%1$s' cannot contain a slash, comma, backslash or control character"),
-                       name);
+                       escaped);
         return -1;
 
     case VIR_STORAGE_VOL_TPM_NAME_SIDECAR:
         virReportError(VIR_ERR_INVALID_ARG,
                        _("TPM volume name '%1$s' cannot end in '%2$s'"),
-                       name, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX);
+                       escaped, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX);
         return -1;
     }
 
@@ -135,6 +151,46 @@ virStorageVolTPMVersionFromState(virTPMStateVersion version)
     }
 
     return VIR_DOMAIN_TPM_VERSION_DEFAULT;
+}
+
+
+virDomainTPMVersion
+virStorageVolTPMVersionOrDefault(virDomainTPMVersion version)
+{
+    return version == VIR_DOMAIN_TPM_VERSION_DEFAULT ? VIR_DOMAIN_TPM_VERSION_2_0 : version;
+}
+
+
+const virSecretLookupTypeDef *
+virStorageVolTPMGetSecret(const virStorageEncryption *encryption)
+{
+    if (!encryption || encryption->nsecrets == 0)
+        return NULL;
+
+    return &encryption->secrets[0]->seclookupdef;
+}
+
+
+bool
+virStorageVolTPMSecretIsSame(const virSecretLookupTypeDef *a,
+                             const virSecretLookupTypeDef *b)
+{
+    virSecretLookupType type = a ? a->type : VIR_SECRET_LOOKUP_TYPE_NONE;
+
+    if (type != (b ? b->type : VIR_SECRET_LOOKUP_TYPE_NONE))
+        return false;
+
+    switch (type) {
+    case VIR_SECRET_LOOKUP_TYPE_UUID:
+        return memcmp(a->u.uuid, b->u.uuid, VIR_UUID_BUFLEN) == 0;
+    case VIR_SECRET_LOOKUP_TYPE_USAGE:
+        return STREQ(a->u.usage, b->u.usage);
+    case VIR_SECRET_LOOKUP_TYPE_NONE:
+    case VIR_SECRET_LOOKUP_TYPE_LAST:
+        break;
+    }
+
+    return true;
 }
 
 

@@ -41,7 +41,7 @@ bool virStorageVolTPMNameHasControlChars(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageVolTPMNameJudge:
+ * virStorageVolTPMNameClassify:
  * @name: name of a file
  *
  * Returns whether a volume may have that name, and if not why: no '/', comma
@@ -49,14 +49,24 @@ bool virStorageVolTPMNameHasControlChars(const char *name)
  * character, not longer than VIR_STORAGE_VOL_TPM_NAME_MAX, not that of a
  * sidecar or temporary.
  */
-virStorageVolTPMName virStorageVolTPMNameJudge(const char *name)
+virStorageVolTPMName virStorageVolTPMNameClassify(const char *name)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMNameEscape:
+ * @name: name of a file
+ *
+ * Returns the name as it can stand in an error message or a line of a log: control
+ * characters, and all that is not ASCII in a name that is not UTF-8, are escaped.
+ */
+char *virStorageVolTPMNameEscape(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageVolTPMNameCheck:
  * @name: name of a volume
  *
- * As virStorageVolTPMNameJudge().
+ * As virStorageVolTPMNameClassify().
  *
  * Returns 0 if a volume may have that name, -1 with an error reported otherwise.
  */
@@ -151,6 +161,33 @@ void virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
  * Returns the version as XML names it; DEFAULT if the bytes don't tell.
  */
 virDomainTPMVersion virStorageVolTPMVersionFromState(virTPMStateVersion version);
+
+/**
+ * virStorageVolTPMVersionOrDefault:
+ * @version: the version that is asked for or known; DEFAULT for none
+ *
+ * Returns the version, or the one of a TPM of which none is told: 2.0.
+ */
+virDomainTPMVersion virStorageVolTPMVersionOrDefault(virDomainTPMVersion version);
+
+/**
+ * virStorageVolTPMGetSecret:
+ * @encryption: encryption of a volume, or NULL
+ *
+ * Returns the secret that the volume is encrypted with, or NULL for none.
+ */
+const virSecretLookupTypeDef *virStorageVolTPMGetSecret(const virStorageEncryption *encryption)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMSecretIsSame:
+ * @a, @b: what secrets are found by; NULL for none
+ *
+ * Returns whether both are found by the same uuid or usage, or are none.
+ */
+bool virStorageVolTPMSecretIsSame(const virSecretLookupTypeDef *a,
+                                  const virSecretLookupTypeDef *b)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageVolTPMDefFree:

@@ -300,19 +300,6 @@ qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
 }
 
 
-/* The secret of a volume, or NULL. */
-static const virSecretLookupTypeDef *
-qemuTPMVolumeGetSecret(const virStorageVolDef *vol)
-{
-    const virStorageEncryption *encryption = vol->target.encryption;
-
-    if (!encryption || encryption->nsecrets == 0)
-        return NULL;
-
-    return &encryption->secrets[0]->seclookupdef;
-}
-
-
 static void
 qemuTPMVolumeSetSecret(virDomainTPMDef *tpm,
                        const virSecretLookupTypeDef *secret)
@@ -344,7 +331,7 @@ qemuTPMVolumeResolve(virConnectPtr conn,
 
     g_free(emulator->source_path);
     emulator->source_path = g_strdup(vol->target.path);
-    qemuTPMVolumeSetSecret(tpm, qemuTPMVolumeGetSecret(vol));
+    qemuTPMVolumeSetSecret(tpm, virStorageVolTPMGetSecret(vol->target.encryption));
 
     return 0;
 }
@@ -707,30 +694,6 @@ qemuTPMVolumeMakeRoom(const virStorageSourcePoolDef *src,
 }
 
 
-static bool
-qemuTPMVolumeSecretIsEqual(const virSecretLookupTypeDef *a,
-                           const virSecretLookupTypeDef *b)
-{
-    if (!b)
-        return a->type == VIR_SECRET_LOOKUP_TYPE_NONE;
-
-    if (a->type != b->type)
-        return false;
-
-    switch (a->type) {
-    case VIR_SECRET_LOOKUP_TYPE_UUID:
-        return memcmp(a->u.uuid, b->u.uuid, VIR_UUID_BUFLEN) == 0;
-    case VIR_SECRET_LOOKUP_TYPE_USAGE:
-        return STREQ(a->u.usage, b->u.usage);
-    case VIR_SECRET_LOOKUP_TYPE_NONE:
-    case VIR_SECRET_LOOKUP_TYPE_LAST:
-        break;
-    }
-
-    return true;
-}
-
-
 /* Whether the storage driver describes the volume as it did when the domain was
  * prepared. */
 static bool
@@ -749,8 +712,8 @@ qemuTPMVolumeIsUnchanged(virDomainTPMDef *tpm,
         vol->tpm->version != emulator->version)
         return false;
 
-    return qemuTPMVolumeSecretIsEqual(&QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
-                                      qemuTPMVolumeGetSecret(vol));
+    return virStorageVolTPMSecretIsSame(&QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
+                                        virStorageVolTPMGetSecret(vol->target.encryption));
 }
 
 

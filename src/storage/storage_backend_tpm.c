@@ -17,6 +17,7 @@
 #include "storage_tpm_copy.h"
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_files.h"
+#include "storage_tpm_refresh.h"
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "storage_tpm_transfer.h"
@@ -36,6 +37,20 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_backend_tpm");
+
+
+/* What has to be known of a pool while it is unlocked. */
+static virStoragePoolDef *
+virStorageBackendTPMCopyPool(virStoragePoolObj *pool)
+{
+    const virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    virStoragePoolDef *copy = g_new0(virStoragePoolDef, 1);
+
+    copy->type = VIR_STORAGE_POOL_TPM;
+    copy->name = g_strdup(def->name);
+    copy->target.path = g_strdup(def->target.path);
+    return copy;
+}
 
 
 static int
@@ -104,14 +119,21 @@ static int
 virStorageBackendTPMBuildPool(virStoragePoolObj *pool,
                               unsigned int flags)
 {
+    int ret;
+
     virCheckFlags(0, -1);
 
-    if (virStorageBackendTPMCheckPath(virStoragePoolObjGetDef(pool)) < 0 ||
-        virStorageBackendBuildLocal(pool) < 0)
+    if (virStorageBackendTPMCheckPath(virStoragePoolObjGetDef(pool)) < 0)
         return -1;
 
-    virStorageBackendTPMForgetDir(virStoragePoolObjGetDef(pool));
-    return 0;
+    /* the pool is starting: its definition stays */
+    virObjectUnlock(pool);
+    ret = virStorageBackendBuildLocal(pool);
+    virObjectLock(pool);
+
+    if (ret == 0)
+        virStorageBackendTPMForgetDir(virStoragePoolObjGetDef(pool));
+    return ret;
 }
 
 
@@ -152,11 +174,38 @@ static int
 virStorageBackendTPMStartPool(virStoragePoolObj *pool)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    int ret;
 
     if (virStorageBackendTPMCheckPath(def) < 0)
         return -1;
 
-    return virStorageBackendTPMCheckDir(def);
+    /* the pool is starting: its definition stays */
+    virObjectUnlock(pool);
+    ret = virStorageBackendTPMCheckDir(def);
+    virObjectLock(pool);
+
+    return ret;
+}
+
+
+static int
+virStorageBackendTPMDeletePool(virStoragePoolObj *pool,
+                               unsigned int flags)
+{
+    int ret;
+
+    virCheckFlags(0, -1);
+
+    /* keeps the pool as it is */
+    virStoragePoolObjSetStarting(pool, true);
+    virObjectUnlock(pool);
+
+    ret = virStorageBackendDeleteLocal(pool, flags);
+
+    virObjectLock(pool);
+    virStoragePoolObjSetStarting(pool, false);
+
+    return ret;
 }
 
 
@@ -173,11 +222,10 @@ virStorageBackendTPMRunDir(virStoragePoolObj *pool)
 
 /* What an earlier daemon has left is removed before this one makes anything. */
 static void
-virStorageBackendTPMSweepRunDir(virStoragePoolObj *pool)
+virStorageBackendTPMSweepRunDir(const char *rundir)
 {
     static bool swept;
     static virMutex lock = VIR_MUTEX_INITIALIZER;
-    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
 
     VIR_WITH_MUTEX_LOCK_GUARD(&lock) {
         if (!swept)
@@ -272,13 +320,14 @@ virStorageBackendTPMNewVol(const virStoragePoolDef *def,
 
 
 /* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
- * to whether it is TPM state. */
+ * to whether it is TPM state. Returns 1 if it is a volume, 0 if not, -1 if the pool
+ * cannot take it. */
 static int
-virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
+virStorageBackendTPMRefreshFile(virStorageTPMRefresh *refresh,
+                                const virStoragePoolDef *def,
                                 const char *name,
                                 bool *holdsState)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
     virTPMState state;
 
@@ -296,12 +345,8 @@ virStorageBackendTPMRefreshFile(virStoragePoolObj *pool,
         return 0;
     }
 
-    if (virStoragePoolObjAddVol(pool, vol) < 0)
-        return -1;
-
-    vol = NULL;
     *holdsState = state.kind == VIR_TPM_STATE_LINEAR;
-    return 0;
+    return virStorageTPMRefreshAddVol(refresh, &vol) < 0 ? -1 : 1;
 }
 
 
@@ -359,27 +404,28 @@ virStorageBackendTPMAddSidecars(virStoragePoolDef *def,
 }
 
 
-/* One file of the pool's directory. */
+/* One file of the pool's directory. Returns as virStorageBackendTPMRefreshFile(). */
 static int
-virStorageBackendTPMRefreshEntry(virStoragePoolObj *pool,
+virStorageBackendTPMRefreshEntry(virStorageTPMRefresh *refresh,
+                                 const virStoragePoolDef *def,
                                  const char *name,
                                  GHashTable *alone)
 {
     g_autofree char *sidecarOf = NULL;
     bool holdsState;
+    int rc = 0;
 
-    virStorageTPMFileSweep(virStoragePoolObjGetDef(pool)->target.path, name);
+    virStorageTPMFileSweep(def->target.path, name);
 
     if (virStorageTPMFileIsVolume(name)) {
-        if (virStorageBackendTPMRefreshFile(pool, name, &holdsState) < 0)
-            return -1;
+        rc = virStorageBackendTPMRefreshFile(refresh, def, name, &holdsState);
         if (holdsState)
             virStorageBackendTPMNoteAlone(alone, name, VIR_STORAGE_BACKEND_TPM_ALONE_VOLUME);
     } else if ((sidecarOf = virStorageTPMFileSidecarVolume(name))) {
         virStorageBackendTPMNoteAlone(alone, sidecarOf, VIR_STORAGE_BACKEND_TPM_ALONE_SIDECAR);
     }
 
-    return 0;
+    return rc;
 }
 
 
@@ -452,9 +498,8 @@ virStorageBackendTPMReportMissing(const virStoragePoolDef *def,
 
 /* Size and permissions of the pool's directory. */
 static int
-virStorageBackendTPMRefreshDir(virStoragePoolObj *pool)
+virStorageBackendTPMReadDirInfo(virStoragePoolDef *def)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     struct statvfs fs;
     struct stat sb;
 
@@ -471,38 +516,74 @@ virStorageBackendTPMRefreshDir(virStoragePoolObj *pool)
     def->target.perms.mode = sb.st_mode & 07777;
     def->target.perms.uid = sb.st_uid;
     def->target.perms.gid = sb.st_gid;
-
-    if (virStoragePoolObjGetVolumesCount(pool) > 0)
-        virStorageBackendTPMRememberDir(def);
-
     return 0;
 }
 
 
+/* Reads the directory of a pool, which is not locked: each volume is brought up to
+ * date by itself. @def is a copy of the pool's definition. */
 static int
-virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
+virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
+                            virStoragePoolDef *def)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(GHashTable) alone = virHashNew(NULL);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
+    bool volumes = false;
+    int added;
     int rc;
-
-    virStorageBackendTPMSweepRunDir(pool);
 
     if (virDirOpen(&dir, def->target.path) < 0)
         return -1;
 
     while ((rc = virDirRead(dir, &ent, def->target.path)) > 0) {
-        if (virStorageBackendTPMRefreshEntry(pool, ent->d_name, alone) < 0)
+        if ((added = virStorageBackendTPMRefreshEntry(refresh, def, ent->d_name, alone)) < 0)
             return -1;
+        volumes = volumes || added > 0;
     }
 
     if (rc < 0)
         return -1;
 
     virStorageBackendTPMAddSidecars(def, alone);
-    return virStorageBackendTPMRefreshDir(pool);
+
+    if (volumes)
+        virStorageBackendTPMRememberDir(def);
+
+    return virStorageBackendTPMReadDirInfo(def);
+}
+
+
+/* See storage_tpm_refresh.h. */
+static int
+virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
+{
+    g_autoptr(virStoragePoolDef) now = virStorageBackendTPMCopyPool(pool);
+    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    virStorageTPMRefresh *refresh = virStorageTPMRefreshStart(pool);
+    int ret;
+
+    if (!refresh)
+        return -1;
+
+    virObjectUnlock(pool);
+    virStorageBackendTPMSweepRunDir(rundir);
+    ret = virStorageBackendTPMReadDir(refresh, now);
+    virObjectLock(pool);
+
+    if (ret == 0) {
+        virStorageTPMRefreshRemoveMissing(refresh);
+        def->capacity = now->capacity;
+        def->available = now->available;
+        def->allocation = now->allocation;
+        def->target.perms.mode = now->target.perms.mode;
+        def->target.perms.uid = now->target.perms.uid;
+        def->target.perms.gid = now->target.perms.gid;
+    }
+
+    virStorageTPMRefreshEnd(refresh);
+    return ret;
 }
 
 
@@ -589,7 +670,7 @@ virStorageBackendTPMCheckTarget(const virStorageVolDef *vol)
 /* What is learned when a TPM is made is not taken from the user, but for a
  * blank volume, which a state is to be brought to. */
 static int
-virStorageBackendTPMSettleTPM(virStorageVolDef *vol)
+virStorageBackendTPMPrepareTPM(virStorageVolDef *vol)
 {
     virStorageVolTPMDef *tpm;
 
@@ -613,12 +694,26 @@ static int
 virStorageBackendTPMCreateVol(virStoragePoolObj *pool,
                               virStorageVolDef *vol)
 {
+    const virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+
     if (virStorageVolTPMNameCheck(vol->name) < 0 ||
         virStorageBackendTPMCheckTarget(vol) < 0 ||
-        virStorageBackendTPMSettleTPM(vol) < 0)
+        virStorageBackendTPMPrepareTPM(vol) < 0)
         return -1;
 
-    return virStorageBackendVolCreateLocal(pool, vol);
+    /* whether the file exists is asked when the pool is unlocked */
+    vol->type = VIR_STORAGE_VOL_FILE;
+    g_free(vol->target.path);
+    vol->target.path = g_strdup_printf("%s/%s", def->target.path, vol->name);
+    g_free(vol->key);
+    vol->key = g_strdup(vol->target.path);
+
+    vol->target.allocation = 0;
+    if (vol->tpm->manufacture != VIR_TRISTATE_BOOL_NO)
+        vol->target.allocation = VIR_TPM_STATE_ROOM;
+
+    virStorageTPMRefreshSkip(pool, vol->name);
+    return 0;
 }
 
 
@@ -663,14 +758,29 @@ virStorageBackendTPMMakeBytes(virStoragePoolObj *pool,
     if (origvol && virStorageTPMCopyParameters(vol, origvol) < 0)
         return -1;
 
-    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
-        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+    vol->tpm->version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
 
     if (vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO)
         return 0;
 
     *bytes = virStorageTPMManufacture(rundir, def, vol);
     return *bytes ? 0 : -1;
+}
+
+
+/* A volume that the pool does not know is seen before a TPM is made in vain; one
+ * that comes later is seen when the new one is published. */
+static int
+virStorageBackendTPMCheckNew(const virStorageVolDef *vol)
+{
+    struct stat sb;
+
+    if (g_lstat(vol->target.path, &sb) < 0)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume target path '%1$s' already exists"), vol->target.path);
+    return -1;
 }
 
 
@@ -689,7 +799,8 @@ virStorageBackendTPMMakeVol(virStoragePoolObj *pool,
     vol->tpm = tpm;
     tpm->source = g_steal_pointer(&asked->source);
 
-    if (virStorageBackendTPMMakeBytes(pool, vol, origvol, &bytes) < 0)
+    if (virStorageBackendTPMCheckNew(vol) < 0 ||
+        virStorageBackendTPMMakeBytes(pool, vol, origvol, &bytes) < 0)
         return -1;
 
     /* it has been heeded, and is no property of the volume */
@@ -748,62 +859,6 @@ virStorageBackendTPMBuildVolFrom(virStoragePoolObj *pool,
 }
 
 
-/* A volume of this pool is about to be copied. Another TPM volume learns how
- * this one is described; another pool gets what anyone may read, and only while
- * nobody writes to it. */
-static int
-virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
-                                virStorageVolDef *vol,
-                                const virStoragePoolDef *newpool,
-                                virStorageVolDef *newvol,
-                                int *keep,
-                                char **source)
-{
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autoptr(virStorageTPMBytes) bytes = NULL;
-    virTPMState state;
-    VIR_AUTOCLOSE lock = -1;
-
-    if (newpool->type == VIR_STORAGE_POOL_TPM) {
-        if (!newvol->tpm)
-            newvol->tpm = g_new0(virStorageVolTPMDef, 1);
-        virStorageVolTPMDefSetSource(newvol->tpm, def->name, vol);
-        return 0;
-    }
-
-    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
-        virTPMStateProbe(lock, vol->target.path, &state) < 0) {
-        if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
-            virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
-                                      newpool->name,
-                                      virStoragePoolTypeToString(newpool->type));
-        return -1;
-    }
-
-    if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("cannot copy TPM volume '%1$s' of pool '%2$s' to pool '%3$s' of type '%4$s', as it does not hold clear TPM state: use vol-download"),
-                       vol->name, def->name, newpool->name,
-                       virStoragePoolTypeToString(newpool->type));
-        return -1;
-    }
-
-    /* a volume that is to be encrypted is not what it is described */
-    if (virTPMStateRequireSecret(&state, vol->target.encryption, vol->target.path,
-                                 def->name, vol->name) < 0)
-        return -1;
-
-    /* what the other pool reads by name must not be another file by then, nor
-     * be locked, which qemu-img would heed */
-    if (!(bytes = virStorageTPMBytesRead(lock, vol->target.path)) ||
-        (*keep = virStorageTPMBytesToMemory(bytes)) < 0)
-        return -1;
-
-    *source = virStorageTPMFileFdPath(*keep);
-    return 0;
-}
-
-
 /* The secret of an encrypted volume whose sidecar is lost. */
 static virStorageEncryption *
 virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
@@ -833,19 +888,50 @@ virStorageBackendTPMFindSecret(const virStorageVolDef *vol)
 }
 
 
-/* Clear state holds its certificates. Where it has others than the sidecar, it
- * was replaced by hand or by an upload that was interrupted. */
-static void
-virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
-                                 virStorageVolDef *vol,
-                                 const virStorageTPMBytes *clear)
+/* Whether clear state is known to be another TPM than the one that its sidecar
+ * describes, by the certificates that both hold: it was replaced by hand, or by an
+ * upload that was interrupted. */
+static bool
+virStorageBackendTPMIsAnother(const virStorageVolDef *sidecar,
+                              const virStorageTPMBytes *clear)
 {
-    if (!clear || virStorageTPMEndorsementIsOf(vol->tpm, clear->data, clear->len))
-        return;
+    return sidecar && sidecar->tpm && clear &&
+        virStorageTPMEndorsementIsOf(sidecar->tpm, clear->data,
+                                     clear->len) == VIR_TRISTATE_BOOL_NO;
+}
+
+
+/* Drops identity and certificates from a sidecar that is that of another TPM. A guest
+ * may write to its TPM, and an upload replace the state and then the sidecar, while
+ * they are read: before anything is dropped, both are read again, the state as of
+ * one moment. */
+static int
+virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
+                                 const virStorageVolDef *vol,
+                                 const virStorageTPMBytes *clear,
+                                 virStorageVolDef **sidecar)
+{
+    g_autoptr(virStorageTPMBytes) moment = NULL;
+
+    if (!virStorageBackendTPMIsAnother(*sidecar, clear))
+        return 0;
+
+    if (!(moment = virStorageTPMBytesSnapshot(vol->target.path, def->name, vol->name))) {
+        virResetLastError();
+        return 0;
+    }
+
+    g_clear_pointer(sidecar, virStorageVolDefFree);
+    if (virStorageTPMSidecarRead(def, vol->name, sidecar) < 0)
+        return -1;
+
+    if (!virStorageBackendTPMIsAnother(*sidecar, moment))
+        return 0;
 
     VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' is that of another TPM: "
              "its identity and certificates are ignored", vol->name, def->name);
-    virStorageVolTPMDefClearLearned(vol->tpm);
+    virStorageVolTPMDefClearLearned((*sidecar)->tpm);
+    return 0;
 }
 
 
@@ -866,7 +952,8 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
         state->kind != VIR_TPM_STATE_DAMAGED)
         return 0;
 
-    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0)
+    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0 ||
+        virStorageBackendTPMCheckSidecar(def, vol, clear, &sidecar) < 0)
         return -1;
 
     if (sidecar) {
@@ -875,7 +962,6 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
     }
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
-    virStorageBackendTPMCheckSidecar(def, vol, clear);
 
     if (version != VIR_DOMAIN_TPM_VERSION_DEFAULT)
         vol->tpm->version = version;
@@ -893,7 +979,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
      * it: that is for whoever is about to use it to refuse. */
     if (sidecar && sidecar->target.encryption &&
         sidecar->target.encryption->format == VIR_STORAGE_ENCRYPTION_FORMAT_VTPM &&
-        sidecar->target.encryption->nsecrets > 0)
+        virStorageVolTPMGetSecret(sidecar->target.encryption))
         enc = g_steal_pointer(&sidecar->target.encryption);
     else if (state->encrypted)
         enc = virStorageBackendTPMFindSecret(vol);
@@ -907,17 +993,14 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
 }
 
 
+/* Fills in what a volume is now. Its pool is not locked: @def and @vol are the
+ * caller's own. */
 static int
-virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
-                               virStorageVolDef *vol)
+virStorageBackendTPMReadDescription(virStoragePoolDef *def,
+                                    virStorageVolDef *vol)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     g_autoptr(virStorageTPMBytes) clear = NULL;
     virTPMState state;
-
-    /* the file is not there yet, and the definition is in use */
-    if (vol->building)
-        return 0;
 
     if (virStorageBackendTPMReadVol(vol, &state, &clear) < 0) {
         if (virGetLastErrorCode() == VIR_ERR_NO_STORAGE_VOL)
@@ -925,11 +1008,46 @@ virStorageBackendTPMRefreshVol(virStoragePoolObj *pool,
         return -1;
     }
 
-    g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
-    if (virStorageBackendTPMAddSidecar(def, vol, &state, clear) < 0)
-        return -1;
+    return virStorageBackendTPMAddSidecar(def, vol, &state, clear);
+}
 
-    return 0;
+
+/* A definition of a volume that is being made or removed: its file tells nothing. */
+static virStorageVolDef *
+virStorageBackendTPMCopyVol(virStoragePoolDef *def,
+                            virStorageVolDef *vol)
+{
+    g_autofree char *xml = virStorageVolDefFormat(def, vol);
+    virStorageVolDef *copy = NULL;
+
+    if (!xml || !(copy = virStorageVolDefParse(def, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY)))
+        return NULL;
+
+    copy->building = true;
+    copy->target.path = g_strdup(vol->target.path);
+    copy->target.physical = vol->target.physical;
+    return copy;
+}
+
+
+static virStorageVolDef *
+virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
+                                virStorageVolDef *vol)
+{
+    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStorageVolDef) now = NULL;
+    int rc;
+
+    if (vol->building)
+        return virStorageBackendTPMCopyVol(def, vol);
+
+    now = virStorageBackendTPMNewVol(def, vol->name);
+
+    virObjectUnlock(pool);
+    rc = virStorageBackendTPMReadDescription(def, now);
+    virObjectLock(pool);
+
+    return rc < 0 ? NULL : g_steal_pointer(&now);
 }
 
 
@@ -938,38 +1056,105 @@ static virStorageVolDef *
 virStorageBackendTPMFindVol(virStoragePoolObj *pool,
                             const char *name)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
     g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
+    virStorageVolDef *known;
+    int rc;
 
-    if (virStorageVolTPMNameCheck(name) < 0) {
+    if (virStorageVolTPMNameClassify(name) != VIR_STORAGE_VOL_TPM_NAME_GOOD) {
+        g_autofree char *escaped = virStorageVolTPMNameEscape(name);
+
         virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("no storage vol with matching name '%1$s'"), name);
+                       _("no storage vol with matching name '%1$s'"), escaped);
         return NULL;
     }
 
-    if (virStorageBackendTPMRefreshVol(pool, vol) < 0 ||
-        virStoragePoolObjAddVol(pool, vol) < 0)
+    virObjectUnlock(pool);
+    rc = virStorageBackendTPMReadDescription(def, vol);
+    virObjectLock(pool);
+
+    /* somebody has made or found it meanwhile */
+    if ((known = virStorageVolDefFindByName(pool, name))) {
+        virResetLastError();
+        return known;
+    }
+
+    if (rc < 0)
         return NULL;
 
+    if (!virStoragePoolObjIsActive(pool) ||
+        STRNEQ(def->target.path, virStoragePoolObjGetDef(pool)->target.path)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("storage pool '%1$s' is not active"), def->name);
+        return NULL;
+    }
+
+    if (virStoragePoolObjAddVol(pool, vol) < 0)
+        return NULL;
+
+    virStorageTPMRefreshSkip(pool, name);
     virStorageVolTPMDefRelease(vol);
     return g_steal_pointer(&vol);
 }
 
 
-/* A definition that others do not look at. Its TPM is what the sidecar tells. */
-static virStorageVolDef *
-virStorageBackendTPMCopyDef(virStoragePoolDef *def,
-                            const virStorageVolDef *vol)
+/* A volume of this pool is about to be copied. Another TPM volume learns how
+ * this one is described; another pool gets what anyone may read, and only while
+ * nobody writes to it. */
+static int
+virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
+                                virStorageVolDef *vol,
+                                const virStoragePoolDef *newpool,
+                                virStorageVolDef *newvol,
+                                int *keep,
+                                char **source)
 {
-    g_autofree char *xml = virStorageVolDefFormat(def, (virStorageVolDef *)vol);
-    virStorageVolDef *copy = NULL;
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageVolDef) now = virStorageBackendTPMNewVol(def, vol->name);
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+    virTPMState state;
+    VIR_AUTOCLOSE lock = -1;
 
-    if (!xml || !(copy = virStorageVolDefParse(def, xml, NULL, VIR_VOL_XML_PARSE_OPT_CAPACITY)))
-        return NULL;
+    if (virStorageBackendTPMReadDescription(def, now) < 0)
+        return -1;
 
-    g_free(copy->target.path);
-    copy->target.path = g_strdup(vol->target.path);
-    return copy;
+    if (newpool->type == VIR_STORAGE_POOL_TPM) {
+        if (!newvol->tpm)
+            newvol->tpm = g_new0(virStorageVolTPMDef, 1);
+        virStorageVolTPMDefSetSource(newvol->tpm, def->name, now);
+        return 0;
+    }
+
+    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
+        virTPMStateProbe(lock, vol->target.path, &state) < 0) {
+        if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
+            virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
+                                      newpool->name,
+                                      virStoragePoolTypeToString(newpool->type));
+        return -1;
+    }
+
+    if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("cannot copy TPM volume '%1$s' of pool '%2$s' to pool '%3$s' of type '%4$s', as it does not hold clear TPM state: use vol-download"),
+                       vol->name, def->name, newpool->name,
+                       virStoragePoolTypeToString(newpool->type));
+        return -1;
+    }
+
+    /* a volume that is to be encrypted is not what it is described */
+    if (virTPMStateRequireSecret(&state, now->target.encryption, vol->target.path,
+                                 def->name, vol->name) < 0)
+        return -1;
+
+    /* what the other pool reads by name must not be another file by then, nor
+     * be locked, which qemu-img would heed */
+    if (!(bytes = virStorageTPMBytesRead(lock, vol->target.path)) ||
+        (*keep = virStorageTPMBytesToMemory(bytes)) < 0)
+        return -1;
+
+    *source = virStorageTPMFileFdPath(*keep);
+    return 0;
 }
 
 
@@ -977,44 +1162,30 @@ static char *
 virStorageBackendTPMInspectVol(virStoragePoolObj *pool,
                                virStorageVolDef *vol)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autofree char *poolname = g_strdup(def->name);
-    g_autoptr(virStorageVolDef) copy = NULL;
-    char *xml;
+    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStorageVolDef) now = virStorageBackendTPMNewVol(def, vol->name);
     int rc;
 
     if (vol->building) {
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("TPM volume '%1$s' of pool '%2$s' is being created"),
-                       vol->name, poolname);
+                       vol->name, def->name);
         return NULL;
     }
 
-    if (!(copy = virStorageBackendTPMCopyDef(def, vol)))
-        return NULL;
-
+    /* opening it takes long enough for it to change */
     virObjectUnlock(pool);
-    rc = virStorageTPMVerify(poolname, copy);
+    if ((rc = virStorageTPMVerify(def->name, vol)) == 0)
+        rc = virStorageBackendTPMReadDescription(def, now);
     virObjectLock(pool);
 
     if (rc < 0)
         return NULL;
 
-    if (!(vol = virStorageVolDefFindByName(pool, copy->name))) {
-        virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("no storage vol with matching name '%1$s'"), copy->name);
-        return NULL;
-    }
+    if (now->tpm && vol->tpm)
+        now->tpm->inspection = g_steal_pointer(&vol->tpm->inspection);
 
-    if (virStorageBackendTPMRefreshVol(pool, vol) < 0)
-        return NULL;
-
-    if (vol->tpm && copy->tpm)
-        vol->tpm->inspection = g_steal_pointer(&copy->tpm->inspection);
-
-    xml = virStorageVolDefFormat(virStoragePoolObjGetDef(pool), vol);
-    virStorageVolTPMDefRelease(vol);
-    return xml;
+    return virStorageVolDefFormat(def, now);
 }
 
 
@@ -1143,6 +1314,8 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
     vol->in_use--;
     virStoragePoolObjDecrAsyncjobs(pool);
 
+    if (ret == 0)
+        virStorageTPMRefreshSkip(pool, vol->name);
     return ret;
 }
 
@@ -1178,8 +1351,8 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 /* Before a volume is wiped: it is no longer one that was made blank, see
  * virStorageVolTPMDefClearLost(). */
 static int
-virStorageBackendTPMBeginWipe(virStoragePoolDef *def,
-                              virStorageVolDef *sidecar)
+virStorageBackendTPMForgetPurpose(virStoragePoolDef *def,
+                                  virStorageVolDef *sidecar)
 {
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->manufacture)
         return 0;
@@ -1229,7 +1402,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         return -1;
 
     if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0 ||
-        virStorageBackendTPMBeginWipe(def, sidecar) < 0 ||
+        virStorageBackendTPMForgetPurpose(def, sidecar) < 0 ||
         !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
         !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
         return -1;
@@ -1293,13 +1466,14 @@ virStorageBackend virStorageBackendTPM = {
     .startPool = virStorageBackendTPMStartPool,
     .buildPool = virStorageBackendTPMBuildPool,
     .refreshPool = virStorageBackendTPMRefreshPool,
-    .deletePool = virStorageBackendDeleteLocal,
+    .refreshKeepsVols = true,
+    .deletePool = virStorageBackendTPMDeletePool,
     .createVol = virStorageBackendTPMCreateVol,
     .buildVol = virStorageBackendTPMBuildVol,
     .buildVolFrom = virStorageBackendTPMBuildVolFrom,
     .prepareCopy = virStorageBackendTPMPrepareCopy,
     .findVol = virStorageBackendTPMFindVol,
-    .refreshVol = virStorageBackendTPMRefreshVol,
+    .describeVol = virStorageBackendTPMDescribeVol,
     .inspectVol = virStorageBackendTPMInspectVol,
     .deleteVol = virStorageBackendTPMDeleteVol,
     .resizeVol = virStorageBackendTPMResizeVol,

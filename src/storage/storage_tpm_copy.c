@@ -23,40 +23,13 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-const virSecretLookupTypeDef *
-virStorageTPMCopySecret(const virStorageEncryption *encryption)
-{
-    if (!encryption || encryption->nsecrets == 0)
-        return NULL;
-
-    return &encryption->secrets[0]->seclookupdef;
-}
-
-
-static bool
-virStorageTPMCopySameSecret(const virSecretLookupTypeDef *a,
-                            const virSecretLookupTypeDef *b)
-{
-    if (!a || !b)
-        return a == b;
-
-    if (a->type != b->type)
-        return false;
-
-    if (a->type == VIR_SECRET_LOOKUP_TYPE_USAGE)
-        return STREQ(a->u.usage, b->u.usage);
-
-    return memcmp(a->u.uuid, b->u.uuid, VIR_UUID_BUFLEN) == 0;
-}
-
-
 static virStorageTPMBytes *
 virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
                             const virStorageVolDef *origvol,
                             virTPMState *state)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
-    bool secret = virStorageTPMCopySecret(source->encryption);
+    bool secret = virStorageVolTPMGetSecret(source->encryption);
 
     if (!(bytes = virStorageTPMBytesSnapshot(origvol->target.path, source->pool,
                                              origvol->name)))
@@ -327,9 +300,9 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
 /* What is known before the state is looked at closer: whose words the source
  * is opened by, and with which secret. */
 static virStorageTPMBytes *
-virStorageTPMCopyBegin(virStorageVolDef *vol,
-                       const virStorageVolDef *origvol,
-                       virStorageTPMSwtpmSpec *from)
+virStorageTPMCopyReadSource(virStorageVolDef *vol,
+                            const virStorageVolDef *origvol,
+                            virStorageTPMSwtpmSpec *from)
 {
     const virStorageVolTPMSource *source = vol->tpm->source;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
@@ -339,7 +312,7 @@ virStorageTPMCopyBegin(virStorageVolDef *vol,
         bytes = virStorageTPMCopyReadVolume(source, origvol, &state);
         from->pool = source->pool;
         from->vol = origvol->name;
-        from->secret = virStorageTPMCopySecret(source->encryption);
+        from->secret = virStorageVolTPMGetSecret(source->encryption);
     } else {
         bytes = virStorageTPMCopyImport(vol, origvol, &state);
     }
@@ -348,15 +321,14 @@ virStorageTPMCopyBegin(virStorageVolDef *vol,
         return NULL;
 
     if (!source && state.encrypted)
-        from->secret = virStorageTPMCopySecret(vol->target.encryption);
+        from->secret = virStorageVolTPMGetSecret(vol->target.encryption);
 
     if (virStorageTPMCopySetVersion(vol, origvol->name,
                                     virStorageVolTPMVersionFromState(state.version)) < 0 ||
         (source && virStorageTPMCopyParameters(vol, origvol) < 0))
         return NULL;
 
-    if (vol->tpm->version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
-        vol->tpm->version = VIR_DOMAIN_TPM_VERSION_2_0;
+    vol->tpm->version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
     from->version = vol->tpm->version;
 
     return g_steal_pointer(&bytes);
@@ -373,16 +345,16 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     virStorageTPMSwtpmSpec from = { .pool = pool->name, .vol = vol->name };
     virStorageTPMSwtpmSpec to = { .pool = pool->name, .vol = vol->name };
 
-    if (!(bytes = virStorageTPMCopyBegin(vol, origvol, &from)))
+    if (!(bytes = virStorageTPMCopyReadSource(vol, origvol, &from)))
         return NULL;
 
     if (vol->tpm->source)
         virStorageTPMCopyDescription(vol->tpm, vol->tpm->source->tpm);
 
     to.version = from.version;
-    to.secret = virStorageTPMCopySecret(vol->target.encryption);
+    to.secret = virStorageVolTPMGetSecret(vol->target.encryption);
 
-    if (!virStorageTPMCopySameSecret(from.secret, to.secret)) {
+    if (!virStorageVolTPMSecretIsSame(from.secret, to.secret)) {
         g_autoptr(virStorageTPMBytes) source = g_steal_pointer(&bytes);
 
         if (!(bytes = virStorageTPMCopyConvert(&from, &to, source)))

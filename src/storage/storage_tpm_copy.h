@@ -35,15 +35,6 @@ virStorageTPMBytes *virStorageTPMCopy(const virStoragePoolDef *pool,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMCopySecret:
- * @encryption: encryption of a volume, or NULL
- *
- * Returns the secret that the volume is encrypted with, or NULL for none.
- */
-const virSecretLookupTypeDef *virStorageTPMCopySecret(const virStorageEncryption *encryption)
-    G_GNUC_WARN_UNUSED_RESULT;
-
-/**
  * virStorageTPMCopyInspect:
  * @spec: which TPM it is
  * @bytes: its state, a linear file that virTPMStateProbeBytes() has recognised

@@ -247,7 +247,19 @@ virStorageTPMEndorsementIsIn(const virStorageVolTPMEndorsement *endorsement,
 }
 
 
-bool
+/* Whether there is a certificate of an endorsement key, of whichever TPM: it has
+ * the extended key usage tcg-kp-EKCertificate, 2.23.133.8.1. */
+static bool
+virStorageTPMEndorsementHasAny(const uint8_t *data,
+                               size_t len)
+{
+    const uint8_t usage[] = { 0x06, 0x05, 0x67, 0x81, 0x05, 0x08, 0x01 };
+
+    return memmem(data, len, usage, sizeof(usage));
+}
+
+
+virTristateBool
 virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
                              const uint8_t *data,
                              size_t len)
@@ -262,9 +274,12 @@ virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
             continue;
 
         if (virStorageTPMEndorsementIsIn(endorsement, data, len))
-            return true;
+            return VIR_TRISTATE_BOOL_YES;
         named = true;
     }
 
-    return !named;
+    if (named && virStorageTPMEndorsementHasAny(data, len))
+        return VIR_TRISTATE_BOOL_NO;
+
+    return VIR_TRISTATE_BOOL_ABSENT;
 }

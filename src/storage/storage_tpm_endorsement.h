@@ -79,13 +79,16 @@ int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
  * @tpm: the description of a TPM
  * @data: clear TPM state of @len bytes
  *
- * Whether the state has one of the certificates that @tpm names: they are in
- * it byte for byte, and are known by the end of their signature. It is mistakes
- * that this finds, not forgeries.
+ * Whether the state is that of the TPM that @tpm describes, as far as the state's
+ * certificates of endorsement keys tell: those that @tpm names are in it byte for
+ * byte, and are known by the end of their signature. It is mistakes that this finds,
+ * not forgeries.
  *
- * Returns false only if @tpm names certificates and the state has none.
+ * Returns YES if the state has a certificate that @tpm names; NO if @tpm names
+ * certificates, and the state has only others; ABSENT if one of both has none, as
+ * after the platform's firmware has removed them.
  */
-bool virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
+virTristateBool virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
                                   const uint8_t *data,
                                   size_t len)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

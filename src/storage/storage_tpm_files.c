@@ -57,13 +57,13 @@ virStorageTPMFileIsVolume(const char *name)
 {
     g_autofree char *escaped = NULL;
 
-    switch (virStorageVolTPMNameJudge(name)) {
+    switch (virStorageVolTPMNameClassify(name)) {
     case VIR_STORAGE_VOL_TPM_NAME_GOOD:
         return true;
 
     case VIR_STORAGE_VOL_TPM_NAME_LONG:
     case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
-        escaped = g_strescape(name, NULL);
+        escaped = virStorageVolTPMNameEscape(name);
         VIR_WARN("ignoring file '%s' in a tpm pool: a volume cannot have that name", escaped);
         return false;
 
@@ -211,10 +211,10 @@ virStorageTPMBytesReadTwice(int fd,
 /* Reads a volume once more from its path: sets @bytes to a whole copy, or NULL
  * if there is none right now. */
 static int
-virStorageTPMBytesTry(const char *path,
-                      const char *pool,
-                      const char *vol,
-                      virStorageTPMBytes **bytes)
+virStorageTPMBytesReadOnce(const char *path,
+                           const char *pool,
+                           const char *vol,
+                           virStorageTPMBytes **bytes)
 {
     struct stat sb;
     VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
@@ -253,7 +253,7 @@ virStorageTPMBytesSnapshot(const char *path,
     virStorageTPMBytes *bytes;
 
     do {
-        if (virStorageTPMBytesTry(path, pool, vol, &bytes) < 0)
+        if (virStorageTPMBytesReadOnce(path, pool, vol, &bytes) < 0)
             return NULL;
     } while (!bytes && g_get_monotonic_time() < until);
 
@@ -305,7 +305,7 @@ virStorageTPMTempFree(virStorageTPMTemp *temp)
         return;
 
     /* while it is locked: nobody else may remove or replace it */
-    if (temp->path && virTPMStateIsAt(temp->fd, temp->path) && unlink(temp->path) < 0)
+    if (temp->path && virTPMStatePathNames(temp->fd, temp->path) && unlink(temp->path) < 0)
         VIR_WARN("cannot remove temporary file '%s': %s",
                  temp->path, g_strerror(errno));
 
@@ -343,9 +343,9 @@ virStorageTPMTempSetPerms(virStorageTPMTemp *temp,
 /* Sets @temp to NULL, without an error, if it was taken for somebody's leftover
  * before it was locked. */
 static int
-virStorageTPMTempTry(const char *dir,
-                     const char *name,
-                     virStorageTPMTemp **temp)
+virStorageTPMTempMake(const char *dir,
+                      const char *name,
+                      virStorageTPMTemp **temp)
 {
     g_autoptr(virStorageTPMTemp) made = g_new0(virStorageTPMTemp, 1);
     g_autofree char *path = NULL;
@@ -386,7 +386,7 @@ virStorageTPMTempNew(const char *dir,
     size_t i;
 
     for (i = 0; !temp && i < VIR_STORAGE_TPM_TRIES; i++) {
-        if (virStorageTPMTempTry(dir, name, &temp) < 0)
+        if (virStorageTPMTempMake(dir, name, &temp) < 0)
             return NULL;
     }
 
@@ -590,7 +590,7 @@ virStorageTPMFileLink(const char *path,
             return NULL;
         }
 
-        if (virTPMStateIsAt(fd, linked))
+        if (virTPMStatePathNames(fd, linked))
             return g_steal_pointer(&linked);
 
         /* somebody has put another file there, heeding no lock */

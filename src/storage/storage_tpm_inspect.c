@@ -149,7 +149,7 @@ virStorageTPMMessagePutAuth(virStorageTPMMessage *message)
 
 /* Takes @len bytes; NULL if there are not that many. */
 static const uint8_t *
-virStorageTPMMessageTake(virStorageTPMMessage *message,
+virStorageTPMMessageRead(virStorageTPMMessage *message,
                          size_t len)
 {
     const uint8_t *bytes = message->buf + message->pos;
@@ -167,7 +167,7 @@ virStorageTPMMessageTake(virStorageTPMMessage *message,
 static uint32_t
 virStorageTPMMessageTake32(virStorageTPMMessage *message)
 {
-    const uint8_t *bytes = virStorageTPMMessageTake(message, 4);
+    const uint8_t *bytes = virStorageTPMMessageRead(message, 4);
 
     return bytes ? virReadBufInt32BE(bytes) : 0;
 }
@@ -176,7 +176,7 @@ virStorageTPMMessageTake32(virStorageTPMMessage *message)
 static uint16_t
 virStorageTPMMessageTake16(virStorageTPMMessage *message)
 {
-    const uint8_t *bytes = virStorageTPMMessageTake(message, 2);
+    const uint8_t *bytes = virStorageTPMMessageRead(message, 2);
 
     return bytes ? virReadBufInt16BE(bytes) : 0;
 }
@@ -188,14 +188,14 @@ virStorageTPMMessageTake2B(virStorageTPMMessage *message,
                            size_t *len)
 {
     *len = virStorageTPMMessageTake16(message);
-    return virStorageTPMMessageTake(message, *len);
+    return virStorageTPMMessageRead(message, *len);
 }
 
 
 static void
-virStorageTPMMessageBegin(virStorageTPMMessage *message,
-                          uint16_t tag,
-                          uint32_t code)
+virStorageTPMMessageInit(virStorageTPMMessage *message,
+                         uint16_t tag,
+                         uint32_t code)
 {
     memset(message, 0, sizeof(*message));
     virStorageTPMMessagePut(message, 2, tag);
@@ -237,7 +237,7 @@ static int
 virStorageTPMInspectStartup(virStorageTPMSwtpm *swtpm,
                             virStorageTPMMessage *message)
 {
-    virStorageTPMMessageBegin(message, TPM_ST_NO_SESSIONS, TPM_CC_STARTUP);
+    virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_STARTUP);
     virStorageTPMMessagePut(message, 2, TPM_SU_CLEAR);
     return virStorageTPMMessageSend(message, swtpm);
 }
@@ -271,9 +271,9 @@ virStorageTPMInspectTakeBanks(virStorageTPMMessage *message,
 
     for (i = 0; i < count && !message->overrun; i++) {
         int bank = virStorageTPMInspectBank(virStorageTPMMessageTake16(message));
-        const uint8_t *size = virStorageTPMMessageTake(message, 1);
+        const uint8_t *size = virStorageTPMMessageRead(message, 1);
         size_t len = size ? *size : 0;
-        const uint8_t *selected = virStorageTPMMessageTake(message, len);
+        const uint8_t *selected = virStorageTPMMessageRead(message, len);
         bool active = false;
 
         while (selected && len > 0)
@@ -296,7 +296,7 @@ virStorageTPMInspectBanks(virStorageTPMSwtpm *swtpm,
 {
     int rc;
 
-    virStorageTPMMessageBegin(message, TPM_ST_NO_SESSIONS, TPM_CC_GET_CAPABILITY);
+    virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_GET_CAPABILITY);
     virStorageTPMMessagePut(message, 4, TPM_CAP_PCRS);
     virStorageTPMMessagePut(message, 4, 0);
     virStorageTPMMessagePut(message, 4, 1);
@@ -304,7 +304,7 @@ virStorageTPMInspectBanks(virStorageTPMSwtpm *swtpm,
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
         return rc;
 
-    virStorageTPMMessageTake(message, 1); /* more data */
+    virStorageTPMMessageRead(message, 1); /* more data */
     virStorageTPMMessageTake32(message);  /* capability */
     virStorageTPMInspectTakeBanks(message, found);
     return 1;
@@ -321,7 +321,7 @@ virStorageTPMInspectLockout(virStorageTPMSwtpm *swtpm,
     size_t i;
     int rc;
 
-    virStorageTPMMessageBegin(message, TPM_ST_NO_SESSIONS, TPM_CC_GET_CAPABILITY);
+    virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_GET_CAPABILITY);
     virStorageTPMMessagePut(message, 4, TPM_CAP_TPM_PROPERTIES);
     virStorageTPMMessagePut(message, 4, TPM_PT_PERMANENT);
     virStorageTPMMessagePut(message, 4, TPM_PT_MAX_AUTH_FAIL - TPM_PT_PERMANENT + 1);
@@ -329,7 +329,7 @@ virStorageTPMInspectLockout(virStorageTPMSwtpm *swtpm,
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
         return rc;
 
-    virStorageTPMMessageTake(message, 1); /* more data */
+    virStorageTPMMessageRead(message, 1); /* more data */
     virStorageTPMMessageTake32(message);  /* capability */
     count = virStorageTPMMessageTake32(message);
 
@@ -359,7 +359,7 @@ static int
 virStorageTPMInspectClear(virStorageTPMSwtpm *swtpm,
                           virStorageTPMMessage *message)
 {
-    virStorageTPMMessageBegin(message, TPM_ST_SESSIONS, TPM_CC_CLEAR_CONTROL);
+    virStorageTPMMessageInit(message, TPM_ST_SESSIONS, TPM_CC_CLEAR_CONTROL);
     virStorageTPMMessagePut(message, 4, TPM_RH_PLATFORM);
     virStorageTPMMessagePutAuth(message);
     virStorageTPMMessagePut(message, 1, 0); /* do not disable it */
@@ -367,7 +367,7 @@ virStorageTPMInspectClear(virStorageTPMSwtpm *swtpm,
     if (virStorageTPMMessageSend(message, swtpm) < 0)
         return -1;
 
-    virStorageTPMMessageBegin(message, TPM_ST_SESSIONS, TPM_CC_CLEAR);
+    virStorageTPMMessageInit(message, TPM_ST_SESSIONS, TPM_CC_CLEAR);
     virStorageTPMMessagePut(message, 4, TPM_RH_PLATFORM);
     virStorageTPMMessagePutAuth(message);
     return virStorageTPMMessageSend(message, swtpm);
@@ -474,7 +474,7 @@ virStorageTPMInspectKey(virStorageTPMSwtpm *swtpm,
     size_t start;
     int rc;
 
-    virStorageTPMMessageBegin(message, TPM_ST_SESSIONS, TPM_CC_CREATE_PRIMARY);
+    virStorageTPMMessageInit(message, TPM_ST_SESSIONS, TPM_CC_CREATE_PRIMARY);
     virStorageTPMMessagePut(message, 4, TPM_RH_ENDORSEMENT);
     virStorageTPMMessagePutAuth(message);
     virStorageTPMMessagePut(message, 2, 4); /* length of what is sensitive: */
@@ -500,7 +500,7 @@ virStorageTPMInspectKey(virStorageTPMSwtpm *swtpm,
     virStorageTPMMessageTake32(message); /* size of the parameters */
     virStorageTPMInspectTakePublic(message, found);
 
-    virStorageTPMMessageBegin(message, TPM_ST_NO_SESSIONS, TPM_CC_FLUSH_CONTEXT);
+    virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_FLUSH_CONTEXT);
     virStorageTPMMessagePut(message, 4, handle);
     return virStorageTPMMessageSend(message, swtpm) < 0 ? -1 : 1;
 }
@@ -518,7 +518,7 @@ virStorageTPMInspectNVSize(virStorageTPMSwtpm *swtpm,
     size_t policy;
     int rc;
 
-    virStorageTPMMessageBegin(message, TPM_ST_NO_SESSIONS, TPM_CC_NV_READ_PUBLIC);
+    virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_NV_READ_PUBLIC);
     virStorageTPMMessagePut(message, 4, nv);
 
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
@@ -548,7 +548,7 @@ virStorageTPMInspectNVPart(virStorageTPMSwtpm *swtpm,
     size_t got;
     int rc;
 
-    virStorageTPMMessageBegin(message, TPM_ST_SESSIONS, TPM_CC_NV_READ);
+    virStorageTPMMessageInit(message, TPM_ST_SESSIONS, TPM_CC_NV_READ);
     virStorageTPMMessagePut(message, 4, nv);
     virStorageTPMMessagePut(message, 4, nv);
     virStorageTPMMessagePutAuth(message);

@@ -40,7 +40,7 @@ VIR_LOG_INIT("storage.storage_tpm_setup");
  * the local CA, which may have its key in a device or on a network. */
 unsigned int virStorageTPMSetupTimeout = 120;
 
-/* How often it is looked whether it has ended, in microseconds. */
+/* How often it is looked whether a child has ended, in microseconds. */
 #define VIR_STORAGE_TPM_SETUP_PAUSE (2 * 1000)
 
 
@@ -89,13 +89,12 @@ virStorageTPMSetupAddPassphrase(virCommand *cmd,
                                 const virStoragePoolDef *pool,
                                 const virStorageVolDef *vol)
 {
-    const virSecretLookupTypeDef *secret;
+    const virSecretLookupTypeDef *secret = virStorageVolTPMGetSecret(vol->target.encryption);
     int fd;
 
-    if (!vol->target.encryption)
+    if (!secret)
         return 0;
 
-    secret = &vol->target.encryption->secrets[0]->seclookupdef;
     if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name, NULL)) < 0)
         return -1;
 
@@ -154,8 +153,8 @@ virStorageTPMSetupBuildCommand(const virStoragePoolDef *pool,
 
 /* The end of what a tool has said, on one line. */
 static char *
-virStorageTPMSetupLastWords(const char *errors,
-                            const char *output)
+virStorageTPMSetupFormatErrors(const char *errors,
+                               const char *output)
 {
     const char *said = errors && *errors ? errors : NULLSTR_EMPTY(output);
     const size_t most = 400;
@@ -169,7 +168,7 @@ virStorageTPMSetupLastWords(const char *errors,
 
 /* What a tool has written to memory. */
 static char *
-virStorageTPMSetupReadSaid(int fd)
+virStorageTPMSetupReadOutput(int fd)
 {
     g_autoptr(virStorageTPMBytes) said = virStorageTPMBytesRead(fd, "swtpm_setup");
 
@@ -182,19 +181,17 @@ virStorageTPMSetupReadSaid(int fd)
 
 /* In the child: it and what it runs can be ended together. */
 static int
-virStorageTPMSetupLead(void *opaque G_GNUC_UNUSED)
+virStorageTPMSetupMakeGroup(void *opaque G_GNUC_UNUSED)
 {
     return setpgid(0, 0);
 }
 
 
-/* Waits until a child has ended, but does not reap it, so that its process group
- * stays its own. Returns 1 if it has succeeded, 0 if not, -1 if it has not ended in
- * time. */
-static int
-virStorageTPMSetupWatch(pid_t pid)
+int
+virStorageTPMSetupWaitChild(pid_t pid,
+                            unsigned int seconds)
 {
-    gint64 end = g_get_monotonic_time() + virStorageTPMSetupTimeout * G_USEC_PER_SEC;
+    gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
 
     do {
         siginfo_t info = { 0 };
@@ -222,12 +219,12 @@ virStorageTPMSetupWait(virCommand *cmd,
     pid_t pid;
     int rc;
 
-    virCommandSetPreExecHook(cmd, virStorageTPMSetupLead, NULL);
+    virCommandSetPreExecHook(cmd, virStorageTPMSetupMakeGroup, NULL);
 
     if (virCommandRunAsync(cmd, &pid) < 0)
         return -1;
 
-    if ((rc = virStorageTPMSetupWatch(pid)) <= 0)
+    if ((rc = virStorageTPMSetupWaitChild(pid, virStorageTPMSetupTimeout)) <= 0)
         ignore_value(kill(-pid, SIGKILL));
 
     if (virCommandWait(cmd, status) < 0 && rc >= 0)
@@ -269,14 +266,14 @@ virStorageTPMSetupRun(virCommand *cmd,
     virCommandDoAsyncIO(cmd); /* which hands over the passphrase */
 
     if (virStorageTPMSetupWait(cmd, vol, &status) < 0 ||
-        !(*output = virStorageTPMSetupReadSaid(outfd)) ||
-        !(errors = virStorageTPMSetupReadSaid(errfd)))
+        !(*output = virStorageTPMSetupReadOutput(outfd)) ||
+        !(errors = virStorageTPMSetupReadOutput(errfd)))
         return -1;
 
     if (status == 0)
         return 0;
 
-    words = virStorageTPMSetupLastWords(errors, *output);
+    words = virStorageTPMSetupFormatErrors(errors, *output);
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("swtpm_setup could not create TPM volume '%1$s', exit status %2$d: %3$s"),
                    vol->name, status, words);

@@ -23,6 +23,21 @@ int virStorageTPMSetupUser(uid_t *uid,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMSetupWaitChild:
+ * @pid: a child
+ * @seconds: how long to wait at most
+ *
+ * Waits until a child has ended, but does not reap it, so that its process group
+ * stays its own.
+ *
+ * Returns 1 if it has succeeded, 0 if not, -1 without an error reported if it has
+ * not ended in time.
+ */
+int virStorageTPMSetupWaitChild(pid_t pid,
+                                unsigned int seconds)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMManufacture:
  * @rundir: the driver's run directory
  * @pool: definition of the pool

@@ -41,19 +41,20 @@ enum {
 #define VIR_STORAGE_TPM_SWTPM_BLOB_PERMANENT 1
 #define VIR_STORAGE_TPM_SWTPM_BLOB_DECRYPTED 1
 
-/* Long enough for a machine that is very busy. */
-#define VIR_STORAGE_TPM_SWTPM_TIMEOUT 60 /* seconds */
+/* In seconds: long enough for a machine that is very busy. */
+unsigned int virStorageTPMSwtpmTimeout = 60;
 
 struct _virStorageTPMSwtpm {
     char *pool;
     char *vol;
     virCommand *cmd;
+    pid_t pid;
     virStorageTPMScratch *scratch; /* where the state has its name, as long as it has one */
     char *path;  /* of the state */
     int state;   /* the state, in memory */
     int control;
     int data;
-    bool hangs;  /* it has not answered in time */
+    bool hangs;  /* it did not answer, or not ended, in time */
     char *log;   /* filled in when the process has ended */
 };
 
@@ -123,7 +124,7 @@ static int
 virStorageTPMSwtpmSocketPair(int *ours,
                              int *theirs)
 {
-    struct timeval timeout = { .tv_sec = VIR_STORAGE_TPM_SWTPM_TIMEOUT };
+    struct timeval timeout = { .tv_sec = virStorageTPMSwtpmTimeout };
     int fds[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
@@ -219,7 +220,7 @@ virStorageTPMSwtpmRun(virStorageTPMSwtpm *swtpm,
     virCommandSetErrorBuffer(swtpm->cmd, &swtpm->log);
     virCommandDoAsyncIO(swtpm->cmd);
 
-    return virCommandRunAsync(swtpm->cmd, NULL);
+    return virCommandRunAsync(swtpm->cmd, &swtpm->pid);
 }
 
 
@@ -243,11 +244,13 @@ virStorageTPMSwtpmNew(const virStorageTPMSwtpmSpec *spec,
 }
 
 
-/* Waits for the end of a swtpm that nobody talks to any more: it closes its end
- * of the control channel then, unless it hangs. */
+/* Waits for the end of a swtpm that nobody talks to any more: it closes its end of
+ * the control channel then, unless it hangs. One that has not ended in time is
+ * killed when @swtpm is freed. */
 static void
 virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
 {
+    const gint64 until = g_get_monotonic_time() + virStorageTPMSwtpmTimeout * G_USEC_PER_SEC;
     uint8_t rest[1024];
     ssize_t got;
     int status;
@@ -257,9 +260,10 @@ virStorageTPMSwtpmEnd(virStorageTPMSwtpm *swtpm)
 
     do {
         got = saferead(swtpm->control, rest, sizeof(rest));
-    } while (got > 0);
+    } while (got > 0 && g_get_monotonic_time() < until);
 
-    swtpm->hangs = got < 0 && errno == EAGAIN;
+    swtpm->hangs = got > 0 || (got < 0 && errno == EAGAIN) ||
+        virStorageTPMSetupWaitChild(swtpm->pid, virStorageTPMSwtpmTimeout) < 0;
 
     if (!swtpm->hangs && virCommandWait(swtpm->cmd, &status) < 0)
         VIR_WARN("swtpm of TPM volume '%s' has ended badly: %s",
@@ -277,8 +281,8 @@ virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
 
     if (swtpm->hangs) {
         virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                       _("swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$d seconds"),
-                       swtpm->vol, swtpm->pool, command, VIR_STORAGE_TPM_SWTPM_TIMEOUT);
+                       _("swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds"),
+                       swtpm->vol, swtpm->pool, command, virStorageTPMSwtpmTimeout);
         return;
     }
 
@@ -346,11 +350,11 @@ virStorageTPMSwtpmReceive(virStorageTPMSwtpm *swtpm,
 
 /* A command that is answered by no more than whether it was done. */
 static int
-virStorageTPMSwtpmDo(virStorageTPMSwtpm *swtpm,
-                     const char *name,
-                     const uint32_t *numbers,
-                     size_t nnumbers,
-                     const virStorageTPMBytes *bytes)
+virStorageTPMSwtpmRequest(virStorageTPMSwtpm *swtpm,
+                          const char *name,
+                          const uint32_t *numbers,
+                          size_t nnumbers,
+                          const virStorageTPMBytes *bytes)
 {
     uint32_t result;
 
@@ -369,7 +373,7 @@ virStorageTPMSwtpmInit(virStorageTPMSwtpm *swtpm)
 {
     const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_INIT, 0 };
 
-    if (virStorageTPMSwtpmDo(swtpm, "CMD_INIT", command, G_N_ELEMENTS(command), NULL) < 0)
+    if (virStorageTPMSwtpmRequest(swtpm, "CMD_INIT", command, G_N_ELEMENTS(command), NULL) < 0)
         return -1;
 
     virStorageTPMSwtpmDropName(swtpm);
@@ -446,8 +450,8 @@ virStorageTPMSwtpmSetPermanent(virStorageTPMSwtpm *swtpm,
         blob->len,
     };
 
-    return virStorageTPMSwtpmDo(swtpm, "CMD_SET_STATEBLOB",
-                                command, G_N_ELEMENTS(command), blob);
+    return virStorageTPMSwtpmRequest(swtpm, "CMD_SET_STATEBLOB",
+                                     command, G_N_ELEMENTS(command), blob);
 }
 
 
@@ -479,8 +483,8 @@ virStorageTPMSwtpmFinish(virStorageTPMSwtpm *swtpm)
 {
     const uint32_t command[] = { VIR_STORAGE_TPM_SWTPM_CMD_SHUTDOWN };
 
-    if (virStorageTPMSwtpmDo(swtpm, "CMD_SHUTDOWN",
-                             command, G_N_ELEMENTS(command), NULL) < 0)
+    if (virStorageTPMSwtpmRequest(swtpm, "CMD_SHUTDOWN",
+                                  command, G_N_ELEMENTS(command), NULL) < 0)
         return NULL;
 
     virStorageTPMSwtpmEnd(swtpm);

@@ -13,6 +13,20 @@
 #include "storage_tpm_swtpm.h"
 #include "vircommand.h"
 
+/* How long swtpm has for an answer, and to end, in seconds. */
+extern unsigned int virStorageTPMSwtpmTimeout;
+
+/**
+ * virStorageTPMSwtpmBuildCommand:
+ * @spec: which TPM it is
+ * @binary: swtpm
+ * @data: descriptor of its end of the data channel
+ * @control: descriptor of its end of the control channel
+ * @state: path of the file that holds the state
+ *
+ * Returns the command that runs swtpm on the state, to be given both descriptors; its
+ * passphrase, if there is one, is fetched and passed. NULL with an error reported.
+ */
 virCommand *
 virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
                                const char *binary,

@@ -217,7 +217,7 @@ virStorageTPMUploadReportForeign(const virStorageTPMUploadData *upload,
 
 /* What was uploaded, as it is to stand in the volume. */
 static int
-virStorageTPMUploadTake(virStorageTPMUploadData *upload)
+virStorageTPMUploadConvert(virStorageTPMUploadData *upload)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
 
@@ -300,7 +300,7 @@ virStorageTPMUploadVersion(const virStorageTPMUploadData *upload,
     if (version == VIR_DOMAIN_TPM_VERSION_DEFAULT && upload->sidecar)
         version = upload->sidecar->tpm->version;
 
-    return version == VIR_DOMAIN_TPM_VERSION_DEFAULT ? VIR_DOMAIN_TPM_VERSION_2_0 : version;
+    return virStorageVolTPMVersionOrDefault(version);
 }
 
 
@@ -324,7 +324,7 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
     };
 
     if (state->encrypted && upload->sidecar)
-        spec.secret = virStorageTPMCopySecret(upload->sidecar->target.encryption);
+        spec.secret = virStorageVolTPMGetSecret(upload->sidecar->target.encryption);
     if (state->encrypted && !spec.secret)
         spec.secret = &bypath;
 
@@ -357,7 +357,8 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
 
     if (described->nendorsements > 0 && upload->clear)
         return virTristateBoolFromBool(virStorageTPMEndorsementIsOf(described, upload->clear->data,
-                                                                    upload->clear->len));
+                                                                    upload->clear->len) ==
+                                       VIR_TRISTATE_BOOL_YES);
 
     if (described->nendorsements > 0)
         return virTristateBoolFromBool(virStorageTPMVerifyIsSame(described, upload->found, NULL, NULL) ==
@@ -381,32 +382,32 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
 }
 
 
-/* The description of a TPM of which its state alone is known. */
+/* The description of the TPM that was uploaded, with the identity of the volume if
+ * that is to be kept. */
 static virStorageVolDef *
 virStorageTPMUploadDescribe(virStorageTPMUploadData *upload,
                             bool keep)
 {
-    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
-    virStorageVolDef *sidecar = upload->sidecar;
+    g_autoptr(virStorageVolDef) def = virStorageTPMSidecarDescribe(upload->vol->name, &upload->state);
+    const virStorageVolDef *sidecar = upload->sidecar;
 
-    def->name = g_strdup(upload->vol->name);
-    def->target.format = VIR_STORAGE_FILE_RAW;
-    def->target.capacity = sidecar ? sidecar->target.capacity :
-        VIR_STORAGE_VOL_TPM_CAPACITY_DEFAULT;
+    if (!def)
+        return NULL;
+
+    def->tpm->version = virStorageTPMUploadVersion(upload, &upload->state);
+    def->tpm->activePcrBanks = g_steal_pointer(&upload->found->activePcrBanks);
+    virStorageTPMEndorsementMove(def->tpm, upload->found);
+
+    if (sidecar)
+        def->target.capacity = sidecar->target.capacity;
     if (sidecar && sidecar->target.encryption)
         def->target.encryption = virStorageEncryptionCopy(sidecar->target.encryption);
-
-    def->tpm = g_steal_pointer(&upload->found);
-    def->tpm->version = virStorageTPMUploadVersion(upload, &upload->state);
 
     if (keep) {
         memcpy(def->tpm->uuid, sidecar->tpm->uuid, sizeof(def->tpm->uuid));
         def->tpm->profile.source = g_strdup(sidecar->tpm->profile.source);
         def->tpm->profile.removeDisabled = sidecar->tpm->profile.removeDisabled;
-    } else if (virUUIDGenerate(def->tpm->uuid) < 0) {
-        return NULL;
     }
-    def->tpm->hasuuid = true;
 
     return g_steal_pointer(&def);
 }
@@ -536,7 +537,7 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
     virStorageTPMUploadData *upload = opaque;
     int ret;
 
-    if (virStorageTPMUploadTake(upload) < 0)
+    if (virStorageTPMUploadConvert(upload) < 0)
         return -1;
 
     virStorageTPMUploadEnter(upload->vol->target.path);

@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include "storage_conf_tpm.h"
 #include "storage_tpm_copy.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_verify.h"
@@ -103,8 +104,11 @@ int
 virStorageTPMVerify(const char *pool,
                     virStorageVolDef *vol)
 {
-    const virStorageEncryption *enc = vol->target.encryption;
-    virStorageTPMSwtpmSpec spec = { .pool = pool, .vol = vol->name };
+    virStorageTPMSwtpmSpec spec = {
+        .pool = pool,
+        .vol = vol->name,
+        .secret = virStorageVolTPMGetSecret(vol->target.encryption),
+    };
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
 
@@ -116,9 +120,6 @@ virStorageTPMVerify(const char *pool,
     if (state.kind == VIR_TPM_STATE_BLANK)
         return 0;
 
-    if (enc && enc->nsecrets > 0)
-        spec.secret = &enc->secrets[0]->seclookupdef;
-
     if (virTPMStateRequire(&state, pool, vol->name) < 0 ||
         virTPMStateRequireSecret(&state, !!spec.secret, vol->target.path,
                                  pool, vol->name) < 0)
@@ -129,9 +130,7 @@ virStorageTPMVerify(const char *pool,
 
     spec.version = virStorageVolTPMVersionFromState(state.version);
     if (spec.version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
-        spec.version = vol->tpm->version;
-    if (spec.version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
-        spec.version = VIR_DOMAIN_TPM_VERSION_2_0;
+        spec.version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
 
     return virStorageTPMVerifyRun(&spec, bytes, vol->tpm);
 }

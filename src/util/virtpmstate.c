@@ -1519,8 +1519,8 @@ virTPMStateRevalidateDir(const char *path)
 
 
 bool
-virTPMStateIsAt(int fd,
-                const char *path)
+virTPMStatePathNames(int fd,
+                     const char *path)
 {
     struct stat opened;
     struct stat named;
@@ -1544,7 +1544,7 @@ virTPMStateLockAt(int fd,
         return rc;
 
     virTPMStateRevalidateDir(path);
-    return virTPMStateIsAt(fd, path) ? 0 : -ESTALE;
+    return virTPMStatePathNames(fd, path) ? 0 : -ESTALE;
 }
 
 

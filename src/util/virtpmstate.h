@@ -272,15 +272,15 @@ void virTPMStateRevalidateDir(const char *path)
     ATTRIBUTE_NONNULL(1);
 
 /**
- * virTPMStateIsAt:
+ * virTPMStatePathNames:
  * @fd: descriptor
  * @path: a name
  *
  * Whether @path names the file behind @fd. Without the lock of that file this may
  * change at any moment: see virTPMStateLockAt().
  */
-bool virTPMStateIsAt(int fd,
-                     const char *path)
+bool virTPMStatePathNames(int fd,
+                          const char *path)
     ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

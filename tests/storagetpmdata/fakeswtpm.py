@@ -10,6 +10,7 @@
 #   HEX      these bytes
 #   HEX!     these bytes, and then it exits
 #   HEX~     these bytes, and then it ignores all commands
+#   HEX-     these bytes, and then it closes both channels, and does not end
 #   hang     nothing
 #   CMD:HEX  these bytes, for command CMD of the control channel
 #
@@ -53,10 +54,13 @@ class Fake:
         self.seed = 20
 
     def say(self, channel, word):
-        channel.sendall(bytes.fromhex(word.rstrip("!~")))
+        channel.sendall(bytes.fromhex(word.rstrip("!~-")))
         if word.endswith("!"):
             sys.exit(1)
-        if word.endswith("~"):
+        if word.endswith("-"):
+            self.control.close()
+            self.data.close()
+        if word.endswith(("~", "-")):
             signal.pause()
 
     def read_control(self):

@@ -1,0 +1,83 @@
+/*
+ * storage_tpm_refresh.h: reading the directory of a tpm storage pool
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "virstorageobj.h"
+
+/* A file system does not answer while its server is away, and whoever waits for
+ * it cannot be stopped. So a pool is unlocked while its files are read, and others
+ * use it meanwhile:
+ *
+ * - what reads the directory counts as a job of the pool, which is therefore not
+ *   stopped, deleted, undefined or refreshed again; its definition stays;
+ * - a volume's definition is changed under the lock of the pool only, and not while
+ *   a job has it in use;
+ * - a name that is given to a volume or taken from it meanwhile is left alone, for
+ *   what was read may be older. */
+typedef struct _virStorageTPMRefresh virStorageTPMRefresh;
+
+/**
+ * virStorageTPMRefreshStart:
+ * @pool: a pool that is active or starting, locked
+ *
+ * To be called before the pool is unlocked to read its directory.
+ *
+ * Returns the refresh, or NULL with an error reported.
+ */
+virStorageTPMRefresh *virStorageTPMRefreshStart(virStoragePoolObj *pool)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMRefreshAddVol:
+ * @refresh: a refresh, whose pool is not locked
+ * @vol: a volume whose file was read; set to NULL if the pool takes it
+ *
+ * Adds the volume to the pool, or brings the definition that the pool has of it up
+ * to date.
+ *
+ * Returns 0 on success, -1 if the pool cannot take it.
+ */
+int virStorageTPMRefreshAddVol(virStorageTPMRefresh *refresh,
+                               virStorageVolDef **vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMRefreshRemoveMissing:
+ * @refresh: a refresh that has read all of the directory, whose pool is locked
+ *
+ * Removes the volumes from the pool that have no file any more.
+ */
+void virStorageTPMRefreshRemoveMissing(virStorageTPMRefresh *refresh)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMRefreshEnd:
+ * @refresh: a refresh, whose pool is locked; it is freed
+ */
+void virStorageTPMRefreshEnd(virStorageTPMRefresh *refresh)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMRefreshSkip:
+ * @pool: a pool, locked
+ * @name: name of a volume that is added to the pool or removed from it
+ *
+ * Keeps a refresh that is running from adding or removing a volume of that name.
+ */
+void virStorageTPMRefreshSkip(virStoragePoolObj *pool,
+                              const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * virStorageTPMRefreshWait:
+ * @pool: a pool of any type, locked
+ *
+ * Waits until the pool is not being refreshed, for 5 seconds at most; the pool is
+ * unlocked meanwhile. A refresh takes less unless a file system does not answer.
+ */
+void virStorageTPMRefreshWait(virStoragePoolObj *pool)
+    ATTRIBUTE_NONNULL(1);
