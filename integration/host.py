@@ -500,9 +500,13 @@ class Guest:
 
     def wait_report(self, start):
         """Wait until the guest reports something that starts so; returns the line."""
+        return self._wait_told(f"reports '{start}'", lambda: next(
+            (line for line in self.console() if line.startswith(start)), ""))
+
+    def _wait_told(self, what, condition):
+        """Wait until the guest does something; an error tells what it has done instead."""
         try:
-            return wait_for(f"{self.name} reports '{start}'",
-                            lambda: next((line for line in self.console() if line.startswith(start)), ""))
+            return wait_for(f"{self.name} {what}", condition)
         except AssertionError as late:
             raise AssertionError(f"{late}; it is {self.state()}, and has reported {self.console()}") from late
 
@@ -512,7 +516,7 @@ class Guest:
         def reports():
             return [line for line in self.console() if line.startswith(start)]
         known = len(reports())
-        return wait_for(f"{self.name} reports '{start}' again", lambda: reports()[known:])[0]
+        return self._wait_told(f"reports '{start}' again", lambda: reports()[known:])[0]
 
     def pid(self, program):
         """The process of a running guest: of "swtpm" or of "qemu"."""

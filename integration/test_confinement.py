@@ -296,12 +296,12 @@ def test_swtpm_without_a_guest_is_ended(tpm_host):
     """The daemon was killed when it had started swtpm, and QEMU not yet."""
     tpm_host.create_volume("one")
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    wrapper = '#!/bin/sh\nkill -9 $(cat /run/libvirt/virtqemud.pid)\nexec /var/lib/libvirt/swtpm.real "$@"\n'
-    wrapper = wrapper.replace("kill", 'case "$*" in *--ctrl*) ;; *) exec /var/lib/libvirt/swtpm.real "$@";; esac\nkill')
-    with swtpm_wrapped(tpm_host, wrapper):
-        virtqemud = int(tpm_host.path("/run/libvirt/virtqemud.pid").read_text())
-        tpm_host.run("virsh", "-q", "start", "guest")
-        tpm_host.wait_for_end(virtqemud)
+    wrapper = ('#!/bin/sh\ncase "$*" in *--ctrl*) while [ -e /proc/$(cat /run/libvirt/virtqemud.pid) ]; do '
+               'sleep 0.05; done;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n')
+    with swtpm_wrapped(tpm_host, wrapper), \
+            subprocess.Popen(["virsh", "-q", "start", "guest"], stderr=subprocess.DEVNULL):
+        wait_for("swtpm starts", lambda: tpm_host.run("pgrep", "-f", "sh /usr/bin/swtpm .*--ctrl").stdout)
+        tpm_host.daemon("kill", "virtqemud")
         swtpm = wait_for("swtpm runs", lambda: tpm_host.run("pgrep", "-x", "swtpm.real").stdout.strip())
         tpm_host.daemon("start", "virtqemud")
         tpm_host.wait_for_end(int(swtpm.split()[0]))

@@ -87,7 +87,7 @@ def test_live_xml_and_lock(tpm_host):
     tpm = tpm_host.domain_tpm()
     assert tpm.find("backend").get("version") == "2.0"
     assert tpm.find("backend/source").attrib == {
-        "type": "volume", "uuid": tpm_host.identity("one"), "encrypted": "no"}
+        "type": "volume", "uuid": tpm_host.identity("one")}
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.owner() == "tss"
 
@@ -253,23 +253,27 @@ def test_volume_put_there_by_hand_is_found(tpm_host):
 
 
 def test_volume_put_there_while_others_are_made(tpm_host):
-    """One of which takes its time: nothing that waits for it, or that it refuses, is needed."""
+    """One of which takes as long as this does: nothing that waits for it, or that it refuses, is needed."""
     path = tpm_host.path(tpm_host.create_volume("one"))
     setup = tpm_host.path("/var/lib/libvirt/slow-setup")
     shutil.copy("/usr/bin/swtpm_setup", f"{setup}.real")
-    setup.write_text(f"#!/bin/sh\ncase $* in *--tpm-state*) sleep 3;; esac\nexec {setup}.real \"$@\"\n")
+    setup.write_text('#!/bin/sh\ncase "$*" in *--tpm-state*)\n'
+                     f"while [ ! -e {setup}.go ]; do sleep 0.1; done;; esac\nexec {setup}.real \"$@\"\n")
     setup.chmod(0o755)
     assert tpm_host.run("mount", "-n", "--bind", setup, "/usr/bin/swtpm_setup").returncode == 0
     try:
         making = subprocess.Popen(["virsh", "-q", "vol-create-as", "tpm", "slow", "1M"])
-        wait_for("it is made", lambda: "slow" in tpm_host.virsh("vol-list", "tpm"), timeout=10, every=0.05)
+        wait_for("it is made", lambda: "slow" in tpm_host.virsh("vol-list", "tpm"), every=0.05)
         path.rename(path.with_name("two"))
         tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
         assert tpm_host.virsh("domstate", "guest") == "running"
         assert making.poll() is None
-        assert making.wait(timeout=30) == 0
+        tpm_host.path(f"{setup}.go").touch()
+        assert making.wait(timeout=300) == 0
     finally:
         tpm_host.run("umount", "-n", "/usr/bin/swtpm_setup")
+        for name in (setup, f"{setup}.real", f"{setup}.go"):
+            tpm_host.path(name).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("refreshed", [True, False])
@@ -505,10 +509,9 @@ def is_locked_by_another(file):
     return struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
 
 
+@pytest.mark.newer_swtpm
 def test_lock_that_swtpm_takes_by_itself(tpm_host):
     """On a shared file system; from the moment when the guest is about to start there is one."""
-    if '"tpmstate-opt-lock"' not in tpm_host.run("swtpm", "socket", "--print-capabilities").stdout:
-        pytest.skip("this host's swtpm takes no lock of its own on a file")
     path = tpm_host.path(tpm_host.create_volume("one"))
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     guest.define("idle")
@@ -637,24 +640,135 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
     assert tpm_host.contents(POOL) == facts
 
 
-def test_volume_is_not_attached_as_a_disk(tpm_host, tmp_path):
-    """Nor is a snapshot or copy of a disk made onto one, nor does a disk build on one."""
-    tpm_host.create_volume("one")
+ONLY_TPM = "which only the TPM of a domain can use"
+TARGET = "<target type='virtio' name='org.example.one'/>"
+
+# Each would be written to, removed, or given to QEMU's user.
+NAMED_BY_A_PATH = {
+    "serial file": "<serial type='file'><source path='{path}'/></serial>",
+    "serial file, appended": "<serial type='file'><source path='{path}' append='on'/></serial>",
+    "serial log": "<serial type='null'><log file='{path}'/></serial>",
+    "serial socket": "<serial type='unix'><source mode='bind' path='{path}'/></serial>",
+    "serial device": "<serial type='dev'><source path='{path}'/></serial>",
+    "serial pipe": "<serial type='pipe'><source path='{path}'/></serial>",
+    "parallel": "<parallel type='file'><source path='{path}'/></parallel>",
+    "console": "<console type='file'><source path='{path}'/><target type='virtio'/></console>",
+    "channel": f"<channel type='unix'><source mode='bind' path='{{path}}'/>{TARGET}</channel>",
+    "description": "<serial type='file'><source path='{path}.tpm.xml'/></serial>",
+    "graphics": "<graphics type='vnc'><listen type='socket' socket='{path}'/></graphics>",
+    "audio": "<audio id='1' type='file' path='{path}'/>",
+    "store for crash dumps": "<pstore backend='acpi-erst'><path>{path}</path><size unit='KiB'>8</size></pstore>",
+    "passed through TPM": "<tpm><backend type='passthrough'><device path='{path}'/></backend></tpm>",
+    "shared directory": "<filesystem accessmode='mapped'><source dir='{pool}'/><target dir='x'/></filesystem>",
+}
+
+
+@pytest.mark.parametrize("what", NAMED_BY_A_PATH)
+def test_volume_is_no_other_device(tpm_host, what):
+    """Such a domain does not start; the volume is not touched, nor when the start has failed."""
+    path = tpm_host.create_volume("one")
     facts = tpm_host.contents(POOL)
-    image = tpm_host.path("/var/lib/libvirt/images/disk")
-    image.parent.mkdir(exist_ok=True)
-    overlay = image.with_name("overlay")
-    tpm_host.run("qemu-img", "create", "-q", "-f", "raw", image, "1M")
+    device = NAMED_BY_A_PATH[what].format(path=path, pool=POOL)
+    tpm_host.define_guest(tpm=device)
+    said = tpm_host.virsh_fails("start", "guest")
+    assert "only the TPM of a domain can use" in said
+    assert tpm_host.contents(POOL) == facts
+
+
+@pytest.mark.parametrize("element", ["kernel", "initrd", "dtb", "loader", "nvram"])
+def test_volume_is_no_firmware(tpm_host, element):
+    """It would be given to QEMU's user, or be written to; and be removed with the domain."""
+    path = tpm_host.create_volume("one")
+    facts = tpm_host.contents(POOL)
+    guest = tpm_host.define_guest(tpm="")
+    line = f"<{element}>{path}</{element}>"
+    if element in ("loader", "nvram"):
+        code = path if element == "loader" else "/usr/share/code.fd"
+        line = f"<loader readonly='yes' type='pflash'>{code}</loader>"
+        line += f"<nvram>{path if element == 'nvram' else '/var/lib/libvirt/vars.fd'}</nvram>"
+    text = re.sub(f"<{element}>.*</{element}>", "", guest.xml()).replace("<cmdline>", f"{line}<cmdline>")
+    tpm_host.virsh("define", "/dev/stdin", input=text)
+    assert ONLY_TPM in tpm_host.virsh_fails("start", "guest")
+    tpm_host.virsh("undefine", "guest", "--nvram")
+    assert tpm_host.contents(POOL) == facts
+
+
+@pytest.fixture
+def images(tpm_host):
+    """Where disks are that are no volumes."""
+    folder = tpm_host.path("/var/lib/libvirt/images")
+    folder.mkdir(exist_ok=True)
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
+    return folder
+
+
+def backup(path):
+    """What backup-begin is told to write a disk to."""
+    return f"<domainbackup><disks><disk name='sda' type='file'><target file='{path}'/></disk></disks></domainbackup>"
+
+
+def test_volume_is_not_written_to_by_other_ways(tpm_host, images):
+    """While a guest runs: neither attached to it, nor the target of what is saved or copied, whether it
+    holds a TPM or is blank."""
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("blank", tpm="<tpm manufacture='no'/>")
+    facts = tpm_host.contents(POOL)
+    overlay = images / "overlay"
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
     guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
-    assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails("start", "guest")
-    guest.tpm = xmls.disk(image, "raw")
+    assert ONLY_TPM in tpm_host.virsh_fails("start", "guest")
+
+    ports = [f"<controller type='pci' index='{index}' model='pcie-root-port'/>" for index in (1, 2, 3)]
+    guest.tpm = (xmls.disk(images / "disk") + "<controller type='pci' index='0' model='pcie-root'/>" + "".join(ports) +
+                 "<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>")
     guest.start()
-    for command in (("attach-disk", "guest", f"{POOL}/one", "vdb", "--targetbus", "virtio"),
-                    ("snapshot-create-as", "guest", "--no-metadata", "--disk-only", "--reuse-external",
-                     "--diskspec", f"sda,file={POOL}/one"),
-                    ("blockcopy", "guest", "sda", f"{POOL}/one", "--reuse-external", "--transient-job")):
-        assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails(*command)
+    for path in (f"{POOL}/one", f"{POOL}/blank"):
+        channel = f"<channel type='unix'><source mode='bind' path='{path}'/>{TARGET}</channel>"
+        for command, text in (
+                (("attach-disk", "guest", path, "vdb", "--targetbus", "virtio"), ""),
+                (("attach-device", "guest", "/dev/stdin"), channel),
+                (("change-media", "guest", "sdb", path, "--live"), ""),
+                (("snapshot-create-as", "guest", "--disk-only", "--diskspec", f"sda,file={path}",
+                  "--reuse-external"), ""),
+                (("snapshot-create-as", "guest", "--memspec", path, "--diskspec", "sda,snapshot=external"), ""),
+                (("blockcopy", "guest", "sda", path, "--reuse-external", "--transient-job"), ""),
+                (("backup-begin", "guest", "/dev/stdin", "--reuse-external"), backup(path)),
+                (("save", "guest", path), ""),
+                (("dump", "guest", path, "--memory-only"), "")):
+            assert ONLY_TPM in tpm_host.virsh_fails(*command, input=text), command
+            assert tpm_host.contents(POOL) == facts
+    # An empty file is a target that libvirt makes anew, and removes when that fails.
+    for command in (("snapshot-create-as", "guest", "--disk-only", "--diskspec", f"sda,file={POOL}/blank"),
+                    ("blockcopy", "guest", "sda", f"{POOL}/blank", "--transient-job")):
+        assert ONLY_TPM in tpm_host.virsh_fails(*command), command
+        assert tpm_host.contents(POOL) == facts
+    assert guest.state() == "running"
+
+
+@pytest.mark.parametrize("name", ["one", "blank"])
+def test_volume_is_no_overlay_of_a_guest_that_is_off(tpm_host, images, name):
+    tpm_host.create_volume("one")
+    tpm_host.create_volume("blank", tpm="<tpm manufacture='no'/>")
+    facts = tpm_host.contents(POOL)
+    tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
+    for option in ("--reuse-external", "--atomic"):
+        assert ONLY_TPM in tpm_host.virsh_fails("snapshot-create-as", "guest", "--disk-only", option,
+                                                "--diskspec", f"sda,file={POOL}/{name}")
+        assert tpm_host.contents(POOL) == facts
+
+
+def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images):
+    """One whose description was changed to name it."""
+    path = tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
+    guest.start()
+    tpm_host.virsh("snapshot-create-as", "guest", "then", "--memspec", images / "memory",
+                   "--diskspec", "sda,snapshot=external")
+    text = tpm_host.virsh("snapshot-dumpxml", "guest", "then", "--security-info")
+    facts = tpm_host.contents(POOL)
+    tpm_host.virsh("snapshot-create", "guest", "/dev/stdin", "--redefine",
+                   input=text.replace(f"{images}/memory", path))
+    tpm_host.virsh("snapshot-delete", "guest", "then")
     assert tpm_host.contents(POOL) == facts
 
 

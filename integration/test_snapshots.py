@@ -1,5 +1,7 @@
 """Snapshots of domains whose TPM is a volume."""
 
+import contextlib
+import re
 import subprocess
 
 import pytest
@@ -101,6 +103,89 @@ def test_revert_refuses_another_identity(tpm_host, guest, running):
     assert tpm_host.contents(POOL) == before
 
 
+def lock(host, path):
+    """Somebody uses the volume, such as another host."""
+    with open(path, "r+b") as file:
+        host.lock(file)
+        yield "TPM volume 'one' of pool 'tpm' is in use"
+
+
+def another_guest(host, _):
+    host.define_guest("other", tpm=xmls.tpm_volume("one")).start_paused()
+    yield r"TPM volume 'one' of pool 'tpm' is in use by process \d+ \(swtpm\)"
+
+
+def copy_that_runs(host, path):
+    for suffix in ("", ".tpm.xml"):
+        host.run("cp", "-p", f"{path}{suffix}", path.with_name(f"three{suffix}"))
+    host.define_guest("other", tpm=xmls.tpm_volume("three")).start_paused()
+    yield "is running already from a copy of the volume"
+
+
+def wipe(host, _):
+    host.virsh("vol-wipe", "one", "--pool", "tpm")
+    yield "TPM volume 'one' of pool 'tpm' is blank"
+
+
+def damage(_, path):
+    path.write_bytes(path.read_bytes()[:-260000])
+    yield "TPM volume 'one' of pool 'tpm' is (damaged|truncated|cut short)"
+
+
+def delete(host, _):
+    host.virsh("vol-delete", "one", "--pool", "tpm")
+    yield "TPM volume 'one' not found in pool 'tpm'"
+
+
+def stop_pool(host, _):
+    host.virsh("pool-destroy", "tpm")
+    yield "storage pool 'tpm' of TPM volume 'one' is not active"
+
+
+def lose_secret(host, _):
+    host.virsh("secret-undefine", SECRET)
+    yield f"secret uuid='{SECRET}' of TPM volume 'one' in pool 'tpm' is not defined"
+
+
+SECRET = "6f1f2f0e-9d5b-4f0e-8a4e-6c1d2b3a4f50"
+
+
+@pytest.mark.parametrize("harm", [lock, another_guest, copy_that_runs, wipe, damage, delete, stop_pool, lose_secret])
+@pytest.mark.parametrize("memory", [True, False])
+def test_revert_to_a_volume_that_cannot_be_used(tpm_host, guest, harm, memory):
+    """The guest runs on another volume now, and goes on."""
+    path = tpm_host.path(f"{POOL}/one")
+    if harm is lose_secret:
+        tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(SECRET, "key"))
+        tpm_host.set_secret(SECRET, "open sesame")
+        tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+        tpm_host.create_volume("one", encryption="vtpm", secret=SECRET)
+    guest.start()
+    kind = memory_options("external") if memory else [
+        "--disk-only", "--diskspec", f"sda,snapshot=external,file={IMAGES}/overlay"]
+    tpm_host.virsh("snapshot-create-as", "guest", "then", *kind)
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.create_volume("two")
+    text = tpm_host.virsh("dumpxml", "guest", "--security-info").replace("volume='one'", "volume='two'")
+    tpm_host.virsh("define", "/dev/stdin", input=text)
+    tpm_host.virsh("start", "guest")
+    pid = guest.pid("qemu")
+    with contextlib.contextmanager(harm)(tpm_host, path) as message:
+        before = tpm_host.contents(IMAGES)
+        said = tpm_host.virsh_fails("snapshot-revert", "guest", "then", "--running", "--force")
+        assert re.search(message, said), said
+        assert guest.state() == "running" and guest.pid("qemu") == pid
+        assert tpm_host.contents(IMAGES) == before
+
+
+def test_revert_on_its_own_volume(tpm_host, guest):
+    """Which its own swtpm has locked, until it is stopped."""
+    guest.start()
+    tpm_host.virsh("snapshot-create-as", "guest", "then", *memory_options("external"))
+    tpm_host.virsh("snapshot-revert", "guest", "then", "--running")
+    assert guest.state() == "running"
+
+
 def test_offline_internal_snapshot_is_refused(tpm_host, guest):
     """The TPM would stay behind."""
     before = tpm_host.contents(POOL, IMAGES)
@@ -126,7 +211,6 @@ def test_snapshot_without_memory(tpm_host, guest, running):
     """It leaves the TPM out, which is logged; and so does a revert to it, which needs force."""
     if running:
         guest.start_paused()
-    state = guest.state()
     before = tpm_host.contents(POOL)
     tpm_host.virsh("snapshot-create-as", "guest", "then", "--disk-only",
                    "--diskspec", f"sda,snapshot=external,file={IMAGES}/overlay")
@@ -138,7 +222,7 @@ def test_snapshot_without_memory(tpm_host, guest, running):
     xml = tpm_host.virsh("dumpxml", "guest")
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
     assert messages.SNAPSHOT_WITHOUT_TPM("then", "one", "tpm") in said
-    assert guest.state() == state
+    assert guest.state() == ("paused" if running else "shut off")
     assert not running or guest.pid("qemu") == pid
     assert tpm_host.contents(IMAGES) == images
     assert tpm_host.virsh("dumpxml", "guest") == xml

@@ -231,7 +231,7 @@ testStart(const testVolume *test,
         return -1;
 
     if (qemuTPMVolumeOpen(&driver, vm, tpm, test->incoming, &volume) < 0 ||
-        qemuTPMVolumePass(&driver, volume, tpm, cmd) < 0 ||
+        qemuTPMVolumeAddSwtpmArgs(&driver, volume, tpm, cmd) < 0 ||
         !(actual = virCommandToString(cmd, false)))
         return -1;
 

@@ -99,14 +99,9 @@ virDomainTPMVolumeParseSource(xmlXPathContextPtr ctxt,
                               virDomainTPMEmulatorDef *emulator)
 {
     g_autofree char *identity = virXPathString("string(./backend/source/@uuid)", ctxt);
-    xmlNodePtr source = virXPathNode("./backend/source", ctxt);
 
     if (!(flags & VIR_DOMAIN_DEF_PARSE_VOLUME_TRANSLATED))
         g_clear_pointer(&emulator->source_path, g_free);
-
-    if (virXMLPropTristateBool(source, "encrypted", VIR_XML_PROP_NONE,
-                               &emulator->encrypted) < 0)
-        return -1;
 
     if (!identity)
         return 0;
@@ -166,8 +161,8 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 }
 
 
-/* Identity and encryption go wherever the guest's memory may go, but not into
- * what a running domain will be when it starts again. */
+/* The identity goes wherever the guest's memory may go, but not into what a
+ * running domain will be when it starts again. */
 static bool
 virDomainTPMVolumeFormatsIdentity(unsigned int flags)
 {
@@ -185,10 +180,6 @@ virDomainTPMVolumeFormatIdentity(virBuffer *buf,
 
     if (emulator->hasidentity)
         virBufferAsprintf(buf, " uuid='%s'", virUUIDFormat(emulator->identity, uuid));
-
-    if (emulator->encrypted != VIR_TRISTATE_BOOL_ABSENT)
-        virBufferAsprintf(buf, " encrypted='%s'",
-                          virTristateBoolTypeToString(emulator->encrypted));
 }
 
 
@@ -248,8 +239,7 @@ virDomainTPMVolumeValidate(const virDomainTPMDef *def)
 }
 
 
-/* The TPM of a domain that is on a volume, or NULL. */
-static const virDomainTPMDef *
+virDomainTPMDef *
 virDomainTPMVolumeFind(const virDomainDef *def)
 {
     size_t i;
@@ -333,12 +323,8 @@ virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
         const virDomainTPMEmulatorDef *from = &src->tpms[i]->data.emulator;
 
         if (!virDomainTPMDefHasVolume(dst->tpms[i]) ||
-            !virDomainTPMDefHasVolume(src->tpms[i]))
-            continue;
-
-        to->encrypted = from->encrypted;
-
-        if (to->hasidentity || !from->hasidentity)
+            !virDomainTPMDefHasVolume(src->tpms[i]) ||
+            to->hasidentity || !from->hasidentity)
             continue;
 
         memcpy(to->identity, from->identity, VIR_UUID_BUFLEN);
@@ -353,10 +339,7 @@ virDomainTPMVolumeForgetIdentity(virDomainDef *def)
     size_t i;
 
     for (i = 0; i < def->ntpms; i++) {
-        if (!virDomainTPMDefHasVolume(def->tpms[i]))
-            continue;
-
-        def->tpms[i]->data.emulator.hasidentity = false;
-        def->tpms[i]->data.emulator.encrypted = VIR_TRISTATE_BOOL_ABSENT;
+        if (virDomainTPMDefHasVolume(def->tpms[i]))
+            def->tpms[i]->data.emulator.hasidentity = false;
     }
 }

@@ -23,6 +23,16 @@ bool virDomainTPMDefHasVolume(const virDomainTPMDef *def)
     ATTRIBUTE_NONNULL(1);
 
 /**
+ * virDomainTPMVolumeFind:
+ * @def: domain definition
+ *
+ * Returns the domain's TPM that is on a storage volume, or NULL. A hypervisor has
+ * one emulated TPM at most.
+ */
+virDomainTPMDef *virDomainTPMVolumeFind(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virDomainTPMVolumeImplyBackend:
  * @node: <tpm>
  *
@@ -114,8 +124,7 @@ bool virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
  * @dst: domain definition that a user gave, for memory to be restored with it
  * @src: domain definition that belongs to the memory
  *
- * Lets @dst know which TPM the memory needs, if the user left that out, and
- * whether the memory holds it encrypted.
+ * Lets @dst know which TPM the memory needs, if the user left that out.
  */
 void virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
                                        const virDomainDef *src)
@@ -125,8 +134,7 @@ void virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
  * virDomainTPMVolumeForgetIdentity:
  * @def: domain definition that becomes persistent
  *
- * Forgets which TPM is on a volume, and whether it is encrypted: a domain that
- * boots takes what it finds.
+ * Forgets which TPM is on a volume: a domain that boots takes what it finds.
  */
 void virDomainTPMVolumeForgetIdentity(virDomainDef *def)
     ATTRIBUTE_NONNULL(1);

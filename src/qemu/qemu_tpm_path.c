@@ -12,6 +12,7 @@
 
 #include "datatypes.h"
 #include "domain_conf_tpm.h"
+#include "qemu_domain.h"
 #include "qemu_tpm_path.h"
 #include "storage_conf.h"
 #include "storage_conf_tpm.h"
@@ -26,8 +27,6 @@
 #define VIR_FROM_THIS VIR_FROM_QEMU
 
 VIR_LOG_INIT("qemu.qemu_tpm_path");
-
-/* How the description of a volume is named that is beside it. */
 
 /* The first byte that is locked: libvirt's security drivers lock the ones before
  * for a moment when they set a label. */
@@ -126,7 +125,8 @@ qemuTPMPathFindName(const char *dirpath,
 }
 
 
-/* Sets @place if @path is in the pool, or the other way round. */
+/* Sets @place if @path is in the pool, or the other way round. The description of
+ * a volume belongs to that volume. */
 static void
 qemuTPMPathFindInPool(const char *path,
                       const virStoragePoolDef *pool,
@@ -144,8 +144,10 @@ qemuTPMPathFindInPool(const char *path,
         struct stat top;
 
         place->pool = g_strdup(pool->name);
-        if (stat(path, &top) < 0 || !qemuTPMPathIsSame(&top, &dir))
+        if (stat(path, &top) < 0 || !qemuTPMPathIsSame(&top, &dir)) {
+            ignore_value(virStringStripSuffix(volume, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX));
             place->volume = g_steal_pointer(&volume);
+        }
         return;
     }
 
@@ -193,7 +195,7 @@ qemuTPMPathFind(const char *path,
 }
 
 
-/* Whether there is the description of a volume beside @path, or in it. */
+/* Whether @path is the description of a volume, or has one beside it or in it. */
 static bool
 qemuTPMPathIsDescribed(const char *path)
 {
@@ -202,7 +204,8 @@ qemuTPMPathIsDescribed(const char *path)
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
 
-    if (virFileExists(beside))
+    if (virFileExists(beside) ||
+        virStringHasSuffix(canon, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX))
         return true;
 
     if (virDirOpenQuiet(&dir, canon) < 0)
@@ -291,25 +294,223 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
 }
 
 
+/* Whether @path is part of a volume, or a directory with volumes in it. What is
+ * neither state nor described is not: the storage driver is not asked about it. */
+static bool
+qemuTPMPathFindVolume(const char *path,
+                      qemuTPMPathPlace *place)
+{
+    return path &&
+        (qemuTPMPathIsDescribed(path) || qemuTPMPathIsState(path)) &&
+        qemuTPMPathFindOrGuess(path, place);
+}
+
+
+bool
+qemuTPMPathHoldsVolume(const char *path)
+{
+    g_auto(qemuTPMPathPlace) place = { 0 };
+
+    return qemuTPMPathFindVolume(path, &place);
+}
+
+
+static int
+qemuTPMPathCheckFile(const char *path)
+{
+    g_auto(qemuTPMPathPlace) place = { 0 };
+
+    if (!qemuTPMPathFindVolume(path, &place))
+        return 0;
+
+    if (place.volume) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
+                       path, place.volume, place.pool);
+    } else {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to a storage pool of type 'tpm', whose volumes only the TPM of a domain can use"),
+                       path);
+    }
+
+    return -1;
+}
+
+
+int
+qemuTPMPathCheckOpen(const char *path,
+                     int oflags)
+{
+    if ((oflags & O_ACCMODE) == O_RDONLY)
+        return 0;
+
+    return qemuTPMPathCheckFile(path);
+}
+
+
 int
 qemuTPMPathCheckSource(const virStorageSource *src,
                        bool chain)
 {
     for (; virStorageSourceIsBacking(src); src = chain ? src->backingStore : NULL) {
-        g_auto(qemuTPMPathPlace) place = { 0 };
-
         if (src->dataFileStore && qemuTPMPathCheckSource(src->dataFileStore, false) < 0)
             return -1;
 
-        if (!virStorageSourceIsLocalStorage(src) || !src->path ||
-            (!qemuTPMPathIsDescribed(src->path) && !qemuTPMPathIsState(src->path)) ||
-            !qemuTPMPathFindOrGuess(src->path, &place))
-            continue;
+        if (virStorageSourceIsLocalStorage(src) && qemuTPMPathCheckFile(src->path) < 0)
+            return -1;
+    }
 
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
-                       src->path, NULLSTR(place.volume), NULLSTR(place.pool));
+    return 0;
+}
+
+
+/* QEMU opens a pair of pipes where there is one, and else what has the path
+ * itself. */
+static int
+qemuTPMPathCheckPipe(const char *path)
+{
+    g_autofree char *in = g_strdup_printf("%s.in", path);
+    g_autofree char *out = g_strdup_printf("%s.out", path);
+
+    if (qemuTPMPathCheckFile(in) < 0 || qemuTPMPathCheckFile(out) < 0)
         return -1;
+
+    return qemuTPMPathCheckFile(path);
+}
+
+
+static int
+qemuTPMPathCheckChardev(virDomainDeviceDef *dev G_GNUC_UNUSED,
+                        virDomainChrSourceDef *chardev,
+                        void *opaque G_GNUC_UNUSED)
+{
+    if (qemuTPMPathCheckFile(chardev->logfile) < 0)
+        return -1;
+
+    switch ((virDomainChrType) chardev->type) {
+    case VIR_DOMAIN_CHR_TYPE_DEV:
+    case VIR_DOMAIN_CHR_TYPE_FILE:
+        return qemuTPMPathCheckFile(chardev->data.file.path);
+
+    case VIR_DOMAIN_CHR_TYPE_PIPE:
+        return qemuTPMPathCheckPipe(chardev->data.file.path);
+
+    case VIR_DOMAIN_CHR_TYPE_UNIX:
+        return qemuTPMPathCheckFile(chardev->data.nix.path);
+
+    case VIR_DOMAIN_CHR_TYPE_NULL:
+    case VIR_DOMAIN_CHR_TYPE_VC:
+    case VIR_DOMAIN_CHR_TYPE_PTY:
+    case VIR_DOMAIN_CHR_TYPE_STDIO:
+    case VIR_DOMAIN_CHR_TYPE_UDP:
+    case VIR_DOMAIN_CHR_TYPE_TCP:
+    case VIR_DOMAIN_CHR_TYPE_SPICEVMC:
+    case VIR_DOMAIN_CHR_TYPE_SPICEPORT:
+    case VIR_DOMAIN_CHR_TYPE_NMDM:
+    case VIR_DOMAIN_CHR_TYPE_QEMU_VDAGENT:
+    case VIR_DOMAIN_CHR_TYPE_DBUS:
+    case VIR_DOMAIN_CHR_TYPE_LAST:
+        break;
+    }
+
+    return 0;
+}
+
+
+static int
+qemuTPMPathCheckGraphics(const virDomainGraphicsDef *graphics)
+{
+    size_t i;
+
+    for (i = 0; i < graphics->nListens; i++) {
+        if (qemuTPMPathCheckFile(graphics->listens[i].socket) < 0)
+            return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+qemuTPMPathCheckMemory(const virDomainMemoryDef *mem)
+{
+    switch (mem->model) {
+    case VIR_DOMAIN_MEMORY_MODEL_NVDIMM:
+        return qemuTPMPathCheckFile(mem->source.nvdimm.path);
+
+    case VIR_DOMAIN_MEMORY_MODEL_VIRTIO_PMEM:
+        return qemuTPMPathCheckFile(mem->source.virtio_pmem.path);
+
+    case VIR_DOMAIN_MEMORY_MODEL_NONE:
+    case VIR_DOMAIN_MEMORY_MODEL_DIMM:
+    case VIR_DOMAIN_MEMORY_MODEL_VIRTIO_MEM:
+    case VIR_DOMAIN_MEMORY_MODEL_SGX_EPC:
+    case VIR_DOMAIN_MEMORY_MODEL_LAST:
+        break;
+    }
+
+    return 0;
+}
+
+
+/* What a device names by a path of its own, other than as a character device. */
+static int
+qemuTPMPathCheckFiles(const virDomainDef *def,
+                      const virDomainDeviceDef *dev)
+{
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        return qemuTPMPathCheckSource(dev->data.disk->src, true);
+
+    case VIR_DOMAIN_DEVICE_FS:
+        return qemuTPMPathCheckFile(dev->data.fs->src ? dev->data.fs->src->path : NULL);
+
+    case VIR_DOMAIN_DEVICE_GRAPHICS:
+        return qemuTPMPathCheckGraphics(dev->data.graphics);
+
+    case VIR_DOMAIN_DEVICE_MEMORY:
+        return qemuTPMPathCheckMemory(dev->data.memory);
+
+    case VIR_DOMAIN_DEVICE_TPM:
+        return qemuTPMPathCheckTPM(def, dev->data.tpm);
+
+    case VIR_DOMAIN_DEVICE_PSTORE:
+        return qemuTPMPathCheckFile(dev->data.pstore->path);
+
+    case VIR_DOMAIN_DEVICE_INPUT:
+        return qemuTPMPathCheckFile(dev->data.input->source.evdev);
+
+    case VIR_DOMAIN_DEVICE_RNG:
+        if (dev->data.rng->backend != VIR_DOMAIN_RNG_BACKEND_RANDOM)
+            return 0;
+        return qemuTPMPathCheckFile(dev->data.rng->source.file);
+
+    case VIR_DOMAIN_DEVICE_AUDIO:
+        if (dev->data.audio->type != VIR_DOMAIN_AUDIO_TYPE_FILE)
+            return 0;
+        return qemuTPMPathCheckFile(dev->data.audio->backend.file.path);
+
+    case VIR_DOMAIN_DEVICE_NONE:
+    case VIR_DOMAIN_DEVICE_LEASE:
+    case VIR_DOMAIN_DEVICE_NET:
+    case VIR_DOMAIN_DEVICE_SOUND:
+    case VIR_DOMAIN_DEVICE_VIDEO:
+    case VIR_DOMAIN_DEVICE_HOSTDEV:
+    case VIR_DOMAIN_DEVICE_WATCHDOG:
+    case VIR_DOMAIN_DEVICE_CONTROLLER:
+    case VIR_DOMAIN_DEVICE_HUB:
+    case VIR_DOMAIN_DEVICE_REDIRDEV:
+    case VIR_DOMAIN_DEVICE_SMARTCARD:
+    case VIR_DOMAIN_DEVICE_CHR:
+    case VIR_DOMAIN_DEVICE_MEMBALLOON:
+    case VIR_DOMAIN_DEVICE_NVRAM:
+    case VIR_DOMAIN_DEVICE_SHMEM:
+    case VIR_DOMAIN_DEVICE_PANIC:
+    case VIR_DOMAIN_DEVICE_IOMMU:
+    case VIR_DOMAIN_DEVICE_VSOCK:
+    case VIR_DOMAIN_DEVICE_CRYPTO:
+    case VIR_DOMAIN_DEVICE_LAST:
+        break;
     }
 
     return 0;
@@ -317,25 +518,83 @@ qemuTPMPathCheckSource(const virStorageSource *src,
 
 
 int
-qemuTPMPathCheckDomain(const virDomainDef *def)
+qemuTPMPathCheckDevice(const virDomainDef *def,
+                       virDomainDeviceDef *dev)
+{
+    if (qemuTPMPathCheckFiles(def, dev) < 0)
+        return -1;
+
+    return qemuDomainDeviceBackendChardevForeachOne(dev, qemuTPMPathCheckChardev, NULL);
+}
+
+
+static int
+qemuTPMPathCheckDeviceIter(virDomainDef *def,
+                           virDomainDeviceDef *dev,
+                           virDomainDeviceInfo *info G_GNUC_UNUSED,
+                           void *opaque G_GNUC_UNUSED)
+{
+    return qemuTPMPathCheckDevice(def, dev);
+}
+
+
+/* The security drivers would give even what is only read to QEMU's user. */
+static int
+qemuTPMPathCheckOS(const virDomainOSDef *os)
+{
+    const char *files[] = {
+        os->kernel, os->initrd, os->dtb, os->shim, os->loader ? os->loader->path : NULL,
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(files); i++) {
+        if (qemuTPMPathCheckFile(files[i]) < 0)
+            return -1;
+    }
+
+    for (i = 0; i < os->nacpiTables; i++) {
+        if (qemuTPMPathCheckFile(os->acpiTables[i]->path) < 0)
+            return -1;
+    }
+
+    if (os->loader && os->loader->nvram)
+        return qemuTPMPathCheckSource(os->loader->nvram, true);
+
+    return 0;
+}
+
+
+static int
+qemuTPMPathCheckSysinfo(const virSysinfoDef *sysinfo)
 {
     size_t i;
 
-    for (i = 0; i < def->ntpms; i++) {
-        if (qemuTPMPathCheckTPM(def, def->tpms[i]) < 0)
+    for (i = 0; i < sysinfo->nfw_cfgs; i++) {
+        if (qemuTPMPathCheckFile(sysinfo->fw_cfgs[i].file) < 0)
             return -1;
     }
-
-    for (i = 0; i < def->ndisks; i++) {
-        if (qemuTPMPathCheckSource(def->disks[i]->src, true) < 0)
-            return -1;
-    }
-
-    if (def->os.loader && def->os.loader->nvram &&
-        qemuTPMPathCheckSource(def->os.loader->nvram, false) < 0)
-        return -1;
 
     return 0;
+}
+
+
+int
+qemuTPMPathCheckDomain(virDomainDef *def)
+{
+    size_t i;
+
+    if (qemuTPMPathCheckOS(&def->os) < 0)
+        return -1;
+
+    for (i = 0; i < def->nsysinfo; i++) {
+        if (qemuTPMPathCheckSysinfo(def->sysinfo[i]) < 0)
+            return -1;
+    }
+
+    return virDomainDeviceInfoIterateFlags(def, qemuTPMPathCheckDeviceIter,
+                                           DOMAIN_DEVICE_ITERATE_ALL_CONSOLES |
+                                           DOMAIN_DEVICE_ITERATE_MISSING_INFO,
+                                           NULL);
 }
 
 

@@ -12,29 +12,67 @@
  * qemuTPMPathCheckDomain:
  * @def: domain that is about to start
  *
- * Makes sure that neither the domain's TPM nor its disks or NVRAM are named by a
- * path to a volume of a storage pool of type 'tpm'. The path may be another name
- * of the volume: a symbolic or hard link, or a bind mount.
+ * Makes sure that nothing in the domain is named by a path to a volume of a
+ * storage pool of type 'tpm': neither its TPM, nor a disk, character device,
+ * shared directory, firmware file, or whatever else QEMU opens, or the security
+ * drivers give to its user. The path may be another name of the volume: a
+ * symbolic or hard link, or a bind mount. To be called before anything is changed
+ * for the domain: to end a domain removes files such as its sockets.
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMPathCheckDomain(const virDomainDef *def)
+int qemuTPMPathCheckDomain(virDomainDef *def)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathCheckDevice:
+ * @def: domain
+ * @dev: device that is about to be attached to it
+ *
+ * Does for a device what qemuTPMPathCheckDomain() does for all of a domain.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMPathCheckDevice(const virDomainDef *def,
+                           virDomainDeviceDef *dev)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMPathCheckSource:
  * @src: storage that a domain is about to use
  * @chain: whether to look at its backing files, too
  *
- * Makes sure that the storage is no volume of a storage pool of type 'tpm', as
- * qemuTPMPathCheckDomain() does. What is no TPM state, and has no description of
- * a volume beside it, is no volume: the storage driver is not asked about it.
+ * Makes sure that the storage is no volume of a storage pool of type 'tpm', nor
+ * the description of one, as qemuTPMPathCheckDomain() does. A file that is
+ * neither TPM state nor described as a volume is not one, wherever it is.
  *
  * Returns 0 on success, -1 with an error reported.
  */
 int qemuTPMPathCheckSource(const virStorageSource *src,
                            bool chain)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathCheckOpen:
+ * @path: file that is about to be opened
+ * @oflags: how, as for open()
+ *
+ * Makes sure that the file is not opened for writing if it is what
+ * qemuTPMPathCheckSource() refuses.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMPathCheckOpen(const char *path,
+                         int oflags)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathHoldsVolume:
+ * @path: file that is about to be removed, or NULL
+ *
+ * Returns whether the file is what qemuTPMPathCheckSource() refuses.
+ */
+bool qemuTPMPathHoldsVolume(const char *path);
 
 /**
  * qemuTPMPathIsVolume:

@@ -22,11 +22,13 @@
 #include "viralloc.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"
 #include "virtpmstate.h"
 #include "viruuid.h"
+#include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_QEMU
 
@@ -63,7 +65,7 @@ qemuTPMVolumeNew(bool incoming)
 
 
 int
-qemuTPMVolumeRequire(const virDomainDef *def)
+qemuTPMVolumeCheckPolicy(const virDomainDef *def)
 {
     size_t i;
 
@@ -283,7 +285,6 @@ qemuTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
     bool known = tpm && tpm->hasuuid;
 
     if (boots) {
-        emulator->encrypted = VIR_TRISTATE_BOOL_ABSENT;
         if ((emulator->hasidentity = known))
             memcpy(emulator->identity, tpm->uuid, VIR_UUID_BUFLEN);
         return 0;
@@ -390,7 +391,7 @@ qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
 
 /* Only now is it known for sure, so that the model can be checked against it. */
 static int
-qemuTPMVolumeSettleVersion(virQEMUDriver *driver,
+qemuTPMVolumeCheckVersion(virQEMUDriver *driver,
                            virDomainObj *vm,
                            virDomainTPMDef *tpm,
                            const virTPMState *state)
@@ -566,7 +567,7 @@ qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
  * swtpm's own can: where its capability is missing, a guest can run, but not
  * come from another host. */
 static int
-qemuTPMVolumeChooseLock(const virDomainTPMEmulatorDef *emulator,
+qemuTPMVolumeSelectLock(const virDomainTPMEmulatorDef *emulator,
                         const virQEMUDriverConfig *cfg,
                         qemuTPMVolume *volume)
 {
@@ -642,9 +643,9 @@ qemuTPMVolumeReportOtherPassphrase(virDomainObj *vm,
 /* What a migration brings may be put on a blank volume: swtpm makes nothing there
  * before QEMU has loaded the TPM. */
 static int
-qemuTPMVolumeRequireContent(virDomainTPMDef *tpm,
-                            const virTPMState *state,
-                            qemuTPMVolume *volume)
+qemuTPMVolumeCheckContent(virDomainTPMDef *tpm,
+                          const virTPMState *state,
+                          qemuTPMVolume *volume)
 {
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     const virStorageSourcePoolDef *src = emulator->srcpool;
@@ -665,18 +666,21 @@ qemuTPMVolumeRequireContent(virDomainTPMDef *tpm,
 }
 
 
-/* What was encrypted under the secret of a volume needs one with a secret. */
+/* A TPM that comes encrypted from another host needs a volume with a secret. */
 static int
-qemuTPMVolumeSettleEncryption(virDomainObj *vm,
-                              virDomainTPMEmulatorDef *emulator,
-                              const qemuTPMVolume *volume)
+qemuTPMVolumeCheckEncryption(virDomainObj *vm,
+                             virDomainTPMDef *tpm,
+                             const qemuTPMVolume *volume)
 {
-    if (emulator->encrypted == VIR_TRISTATE_BOOL_YES && !volume->encrypted) {
-        qemuTPMVolumeReportEncrypted(vm, emulator->srcpool);
+    qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(tpm);
+
+    if (volume->incoming && !volume->encrypted &&
+        priv->volume.encrypted == VIR_TRISTATE_BOOL_YES) {
+        qemuTPMVolumeReportEncrypted(vm, tpm->data.emulator.srcpool);
         return -1;
     }
 
-    emulator->encrypted = virTristateBoolFromBool(volume->encrypted);
+    priv->volume.encrypted = virTristateBoolFromBool(volume->encrypted);
     return 0;
 }
 
@@ -756,14 +760,14 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
     if (!virDomainTPMDefHasVolume(tpm))
         return 0;
 
-    if (qemuTPMVolumeChooseLock(emulator, cfg, ret) < 0 ||
+    if (qemuTPMVolumeSelectLock(emulator, cfg, ret) < 0 ||
         qemuTPMVolumeOpenFile(emulator, ret) < 0 ||
         qemuTPMVolumeVerify(tpm) < 0 ||
         virTPMStateProbe(ret->fd, emulator->source_path, &state) < 0 ||
-        qemuTPMVolumeRequireContent(tpm, &state, ret) < 0 ||
-        qemuTPMVolumeSettleEncryption(vm, emulator, ret) < 0 ||
+        qemuTPMVolumeCheckContent(tpm, &state, ret) < 0 ||
+        qemuTPMVolumeCheckEncryption(vm, tpm, ret) < 0 ||
         qemuTPMVolumeCheckSwtpm(emulator->srcpool, ret->encrypted) < 0 ||
-        qemuTPMVolumeSettleVersion(driver, vm, tpm, &state) < 0)
+        qemuTPMVolumeCheckVersion(driver, vm, tpm, &state) < 0)
         return -1;
 
     if (emulator->hasidentity &&
@@ -854,8 +858,8 @@ qemuTPMVolumeConvertLock(void *opaque)
 
 
 static void
-qemuTPMVolumePassFD(virCommand *cmd,
-                    int *fd)
+qemuTPMVolumeAddFD(virCommand *cmd,
+                   int *fd)
 {
     if (*fd < 0)
         return;
@@ -866,10 +870,10 @@ qemuTPMVolumePassFD(virCommand *cmd,
 
 
 int
-qemuTPMVolumePass(virQEMUDriver *driver,
-                  qemuTPMVolume *volume,
-                  virDomainTPMDef *tpm,
-                  virCommand *cmd)
+qemuTPMVolumeAddSwtpmArgs(virQEMUDriver *driver,
+                          qemuTPMVolume *volume,
+                          virDomainTPMDef *tpm,
+                          virCommand *cmd)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     const char *path = tpm->data.emulator.source_path;
@@ -895,8 +899,8 @@ qemuTPMVolumePass(virQEMUDriver *driver,
         virCommandSetPreExecHook(cmd, qemuTPMVolumeConvertLock, volume);
     }
 
-    qemuTPMVolumePassFD(cmd, &volume->fd);
-    qemuTPMVolumePassFD(cmd, &volume->identityfd);
+    qemuTPMVolumeAddFD(cmd, &volume->fd);
+    qemuTPMVolumeAddFD(cmd, &volume->identityfd);
 
     QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage = volume->handsOver;
     return 0;
@@ -906,37 +910,15 @@ qemuTPMVolumePass(virQEMUDriver *driver,
 int
 qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
 {
-    size_t i;
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
 
-    for (i = 0; i < def->ntpms; i++) {
-        const virStorageSourcePoolDef *src;
+    if (!tpm)
+        return 0;
 
-        if (!virDomainTPMDefHasVolume(def->tpms[i]))
-            continue;
-
-        src = def->tpms[i]->data.emulator.srcpool;
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', which has format 'raw': take the snapshot while the guest is running"),
-                       src->volume, src->pool);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-/* The volume that the first such TPM of a domain is on, or NULL. */
-static const virStorageSourcePoolDef *
-qemuTPMVolumeFirst(const virDomainDef *def)
-{
-    size_t i;
-
-    for (i = 0; i < def->ntpms; i++) {
-        if (virDomainTPMDefHasVolume(def->tpms[i]))
-            return def->tpms[i]->data.emulator.srcpool;
-    }
-
-    return NULL;
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', which has format 'raw': take the snapshot while the guest is running"),
+                   tpm->data.emulator.srcpool->volume, tpm->data.emulator.srcpool->pool);
+    return -1;
 }
 
 
@@ -953,13 +935,112 @@ void
 qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
                           const virDomainSnapshotDef *snapdef)
 {
-    const virStorageSourcePoolDef *src = qemuTPMVolumeFirst(def);
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
 
-    if (!src || qemuTPMVolumeSnapshotHasMemory(snapdef))
+    if (!tpm || qemuTPMVolumeSnapshotHasMemory(snapdef))
         return;
 
     VIR_WARN("snapshot '%s' of domain '%s' does not include the TPM on volume '%s' of pool '%s'",
-             snapdef->parent.name, def->name, src->volume, src->pool);
+             snapdef->parent.name, def->name, tpm->data.emulator.srcpool->volume,
+             tpm->data.emulator.srcpool->pool);
+}
+
+
+/* Whether the domain runs on the volume of @emulator or, with @copy, on any copy of
+ * it: then its own swtpm has the locks. */
+static bool
+qemuTPMVolumeIsUsedBy(const virDomainObj *vm,
+                      const virDomainTPMEmulatorDef *emulator,
+                      bool copy)
+{
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
+    const virDomainTPMEmulatorDef *own = tpm ? &tpm->data.emulator : NULL;
+
+    if (!own || !virDomainObjIsActive((virDomainObj *) vm))
+        return false;
+
+    if (STREQ_NULLABLE(own->source_path, emulator->source_path))
+        return true;
+
+    return copy && own->hasidentity && emulator->hasidentity &&
+        memcmp(own->identity, emulator->identity, VIR_UUID_BUFLEN) == 0;
+}
+
+
+/* Takes the locks that swtpm would have, and leaves them when @volume is freed. */
+static int
+qemuTPMVolumeCheckLocks(virDomainObj *vm,
+                        virDomainTPMDef *tpm,
+                        qemuTPMVolume *volume)
+{
+    virQEMUDriver *driver = QEMU_DOMAIN_PRIVATE(vm)->driver;
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    virTPMState state;
+
+    if (!qemuTPMVolumeIsUsedBy(vm, emulator, false) &&
+        (qemuTPMVolumeOpenFile(emulator, volume) < 0 ||
+         virTPMStateProbe(volume->fd, emulator->source_path, &state) < 0 ||
+         qemuTPMVolumeCheckContent(tpm, &state, volume) < 0))
+        return -1;
+
+    if (emulator->hasidentity && !qemuTPMVolumeIsUsedBy(vm, emulator, true) &&
+        (volume->identityfd = qemuTPMVolumeLockIdentity(emulator, cfg)) < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeCheckSecret(virDomainTPMDef *tpm)
+{
+    const virSecretLookupTypeDef *secret = &QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret;
+    const virStorageSourcePoolDef *src = tpm->data.emulator.srcpool;
+    g_autofree uint8_t *value = NULL;
+    size_t len = 0;
+
+    if (secret->type == VIR_SECRET_LOOKUP_TYPE_NONE)
+        return 0;
+
+    if (virTPMSecretGet(secret, src->pool, src->volume, &value, &len) < 0)
+        return -1;
+
+    virSecureErase(value, len);
+    return 0;
+}
+
+
+/* Checks that a domain could be started as @def says, with the volumes of its TPMs
+ * as they are, once @vm has ended. */
+static int
+qemuTPMVolumeCheckStart(virDomainObj *vm,
+                        virDomainDef *def,
+                        bool boots)
+{
+    virQEMUDriver *driver = QEMU_DOMAIN_PRIVATE(vm)->driver;
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    g_autoptr(virDomainDef) copy = NULL;
+    size_t i;
+
+    if (cfg->swtpmRequireVolume && qemuTPMVolumeCheckPolicy(def) < 0)
+        return -1;
+
+    if (!(copy = virDomainDefCopy(def, driver->xmlopt,
+                                  QEMU_DOMAIN_PRIVATE(vm)->qemuCaps, true)) ||
+        qemuTPMVolumePrepareDomain(copy, boots) < 0)
+        return -1;
+
+    for (i = 0; i < copy->ntpms; i++) {
+        g_autoptr(qemuTPMVolume) volume = qemuTPMVolumeNew(false);
+
+        if (virDomainTPMDefHasVolume(copy->tpms[i]) &&
+            (qemuTPMVolumeCheckLocks(vm, copy->tpms[i], volume) < 0 ||
+             qemuTPMVolumeCheckSecret(copy->tpms[i]) < 0))
+            return -1;
+    }
+
+    return 0;
 }
 
 
@@ -968,33 +1049,29 @@ qemuTPMVolumeCheckRevert(virDomainObj *vm,
                          const virDomainSnapshotDef *snapdef,
                          unsigned int flags)
 {
-    virQEMUDriver *driver = QEMU_DOMAIN_PRIVATE(vm)->driver;
-    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
-    const virDomainDef *def = snapdef->parent.dom;
-    const virStorageSourcePoolDef *src = NULL;
+    virDomainDef *def = snapdef->parent.dom;
+    const virDomainTPMDef *tpm = NULL;
     bool memory = qemuTPMVolumeSnapshotHasMemory(snapdef);
+    bool starts = memory || flags & (VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING |
+                                     VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED);
 
     if (!memory && snapdef->parent.inactiveDom)
         def = snapdef->parent.inactiveDom;
 
-    if (cfg->swtpmRequireVolume &&
-        (memory || flags & (VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING |
-                            VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED)) &&
-        qemuTPMVolumeRequire(def) < 0)
+    if (starts && qemuTPMVolumeCheckStart(vm, def, !memory) < 0)
         return -1;
 
     if (memory || flags & VIR_DOMAIN_SNAPSHOT_REVERT_FORCE)
         return 0;
 
-    if (!(src = qemuTPMVolumeFirst(vm->def)))
-        src = qemuTPMVolumeFirst(def);
-
-    if (!src)
+    if (!(tpm = virDomainTPMVolumeFind(vm->def)) &&
+        !(tpm = virDomainTPMVolumeFind(def)))
         return 0;
 
     virReportError(VIR_ERR_SNAPSHOT_REVERT_RISKY,
                    _("snapshot '%1$s' does not include the TPM on volume '%2$s' of pool '%3$s', which would not be reverted with the disks"),
-                   snapdef->parent.name, src->volume, src->pool);
+                   snapdef->parent.name, tpm->data.emulator.srcpool->volume,
+                   tpm->data.emulator.srcpool->pool);
     return -1;
 }
 
@@ -1025,6 +1102,51 @@ qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
 }
 
 
+virTristateBool
+qemuTPMVolumeGetEncryption(const virDomainDef *def)
+{
+    virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
+
+    return tpm ? QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.encrypted : VIR_TRISTATE_BOOL_ABSENT;
+}
+
+
+void
+qemuTPMVolumeSetEncryption(virDomainDef *def,
+                           virTristateBool encrypted)
+{
+    virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
+
+    if (tpm)
+        QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.encrypted = encrypted;
+}
+
+
+void
+qemuTPMVolumeFormatEncryption(virBuffer *buf,
+                              virTristateBool encrypted)
+{
+    if (encrypted != VIR_TRISTATE_BOOL_ABSENT)
+        virBufferAsprintf(buf, "<tpmVolume encrypted='%s'/>\n",
+                          virTristateBoolTypeToString(encrypted));
+}
+
+
+int
+qemuTPMVolumeParseEncryption(xmlXPathContextPtr ctxt,
+                             virTristateBool *encrypted)
+{
+    xmlNodePtr node = virXPathNode("./tpmVolume", ctxt);
+
+    *encrypted = VIR_TRISTATE_BOOL_ABSENT;
+
+    if (!node)
+        return 0;
+
+    return virXMLPropTristateBool(node, "encrypted", VIR_XML_PROP_NONE, encrypted);
+}
+
+
 void
 qemuTPMVolumeStopped(virQEMUDriver *driver,
                      const virDomainDef *def)
@@ -1050,20 +1172,14 @@ bool
 qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
                              int *fd)
 {
-    size_t i;
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
+    const char *path;
 
-    for (i = 0; i < def->ntpms; i++) {
-        const virDomainTPMEmulatorDef *emulator = &def->tpms[i]->data.emulator;
+    if (!tpm)
+        return true;
 
-        if (!virDomainTPMDefHasVolume(def->tpms[i]))
-            continue;
-
-        /* QEMU has one emulated TPM at most */
-        return emulator->source_path &&
-            virTPMStateLockPath(emulator->source_path, 0, fd) == 0;
-    }
-
-    return true;
+    path = tpm->data.emulator.source_path;
+    return path && virTPMStateLockPath(path, 0, fd) == 0;
 }
 
 

@@ -11,14 +11,14 @@
 #include "vircommand.h"
 
 /**
- * qemuTPMVolumeRequire:
+ * qemuTPMVolumeCheckPolicy:
  * @def: domain that is about to start
  *
  * Makes sure that the domain has no emulated TPM but on a volume.
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumeRequire(const virDomainDef *def)
+int qemuTPMVolumeCheckPolicy(const virDomainDef *def)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /* A volume that this process has locked in order to start swtpm on it. */
@@ -52,8 +52,8 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
  * @volume: the volume, or NULL if @tpm is not on one
  *
  * Takes the lock on the volume that @tpm is on, makes sure that it holds what
- * swtpm may be run on, and settles the TPM's version. The lock is gone when
- * @volume is freed, unless it was passed on. A volume that the other host still
+ * swtpm may be run on, and sets the TPM's version. The lock is gone when
+ * @volume is freed, unless it was handed over to swtpm. A volume that the other host still
  * uses, on a shared file system, is not locked: its swtpm hands over a lock of
  * its own.
  *
@@ -68,7 +68,7 @@ int qemuTPMVolumeOpen(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumePass:
+ * qemuTPMVolumeAddSwtpmArgs:
  * @driver: QEMU driver
  * @volume: an open volume, or NULL for nothing to do
  * @tpm: the TPM it belongs to
@@ -80,10 +80,10 @@ int qemuTPMVolumeOpen(virQEMUDriver *driver,
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumePass(virQEMUDriver *driver,
-                      qemuTPMVolume *volume,
-                      virDomainTPMDef *tpm,
-                      virCommand *cmd)
+int qemuTPMVolumeAddSwtpmArgs(virQEMUDriver *driver,
+                              qemuTPMVolume *volume,
+                              virDomainTPMDef *tpm,
+                              virCommand *cmd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -139,6 +139,47 @@ int qemuTPMVolumeCheckRevert(virDomainObj *vm,
  */
 int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
                                 virDomainObj *vm)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeGetEncryption:
+ * @def: definition of a running domain
+ *
+ * Returns whether the domain's TPM, if it is on a volume, is encrypted wherever
+ * its state goes; VIR_TRISTATE_BOOL_ABSENT if that is not known.
+ */
+virTristateBool qemuTPMVolumeGetEncryption(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeSetEncryption:
+ * @def: definition of a domain that comes from another host
+ * @encrypted: what qemuTPMVolumeGetEncryption() returned there
+ *
+ * Lets qemuTPMVolumeOpen() refuse a volume that cannot take the TPM.
+ */
+void qemuTPMVolumeSetEncryption(virDomainDef *def,
+                                virTristateBool encrypted)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeFormatEncryption:
+ * @buf: output, inside a migration cookie or a TPM's private data
+ * @encrypted: what qemuTPMVolumeGetEncryption() returns
+ */
+void qemuTPMVolumeFormatEncryption(virBuffer *buf,
+                                   virTristateBool encrypted)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeParseEncryption:
+ * @ctxt: XPath context, its node is that of the cookie or private data
+ * @encrypted: set to what qemuTPMVolumeFormatEncryption() was given
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMVolumeParseEncryption(xmlXPathContextPtr ctxt,
+                                 virTristateBool *encrypted)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
