@@ -628,9 +628,14 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
         tpm_host.daemon("stop", "virtstoraged")
     else:
         tpm_host.virsh("pool-destroy", "tpm")
-    for devices in (tpm_path(f"{POOL}/one"), xmls.disk(f"{POOL}/one", "raw")):
+    path = f"{POOL}/one"
+    for devices, known, guessed in (
+            (tpm_path(path), messages.PATH_OF_VOLUME(path, "one", "tpm", "other"),
+             messages.PATH_IN_TPM_POOL(path, "other")),
+            (xmls.disk(path, "raw"), messages.PATH_ONLY_FOR_TPM(path, "one", "tpm"),
+             messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(path))):
         tpm_host.define_guest("other", devices)
-        assert error("VIR_ERR_CONFIG_UNSUPPORTED", f"'{POOL}/one'") in tpm_host.virsh_fails("start", "other")
+        assert (guessed if storage == "no driver" else known) in tpm_host.virsh_fails("start", "other")
         tpm_host.virsh("undefine", "other", "--tpm")
     if storage == "no driver":
         tpm_host.daemon("start", "virtstoraged")
@@ -648,7 +653,8 @@ def test_volume_is_not_attached_as_a_disk(tpm_host, tmp_path):
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
     guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
     assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails("start", "guest")
-    guest.tpm = xmls.disk(image, "raw")
+    # With room for one more.
+    guest.tpm = xmls.disk(image, "raw") + "<controller type='pci' index='1' model='pcie-root-port'/>"
     guest.start()
     for command in (("attach-disk", "guest", f"{POOL}/one", "vdb", "--targetbus", "virtio"),
                     ("snapshot-create-as", "guest", "--no-metadata", "--disk-only", "--reuse-external",

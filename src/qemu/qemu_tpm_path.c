@@ -306,9 +306,16 @@ qemuTPMPathCheckSource(const virStorageSource *src,
             !qemuTPMPathFindOrGuess(src->path, &place))
             continue;
 
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
-                       src->path, NULLSTR(place.volume), NULLSTR(place.pool));
+        if (place.volume) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
+                           src->path, place.volume, place.pool);
+        } else {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("'%1$s' belongs to a storage pool of type 'tpm', which only the TPM of a domain can use"),
+                           src->path);
+        }
+
         return -1;
     }
 
