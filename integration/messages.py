@@ -72,6 +72,9 @@ PATH_IN_TPM_POOL = Message(
 PATH_ONLY_FOR_TPM = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use")
+PATH_IN_TPM_POOL_ONLY_FOR_TPM = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "'%1$s' belongs to a storage pool of type 'tpm', whose volumes only the TPM of a domain can use")
 STATE_IN_USE = Message("VIR_ERR_RESOURCE_BUSY", "TPM state '%1$s' is in use by %2$s of another domain")
 STATE_IN_USE_ELSEWHERE = Message(
     "VIR_ERR_RESOURCE_BUSY",

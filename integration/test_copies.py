@@ -199,7 +199,7 @@ def test_failed_copy_keeps_what_was_put_there(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     path.with_name("two").write_bytes(b"by hand")
     before = tpm_host.contents(POOL)
-    assert error("VIR_ERR_STORAGE_VOL_EXIST", "two") in tpm_host.copy_fails("one", "two")
+    assert error("VIR_ERR_OPERATION_INVALID", f"'{POOL}/two'") in tpm_host.copy_fails("one", "two")
     assert tpm_host.contents(POOL) == before
 
 
@@ -342,7 +342,7 @@ def test_validated_copies(tpm_host):
                        input=text.replace("two", name))
     said = tpm_host.virsh_fails("vol-create-from", "plain", "/dev/stdin", "one", "--inputpool", "tpm", "--validate",
                                 input=text.replace("</name>", "</name><nonsense/>"))
-    assert error("VIR_ERR_XML_INVALID_SCHEMA", "nonsense") in said
+    assert error("VIR_ERR_XML_INVALID_SCHEMA") in said and "nonsense" in said
 
 
 # A guest unseals what it sealed, wherever its TPM has come from

@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import messages
 import xmls
 from host import POOL, TOP
 
@@ -71,7 +72,7 @@ def test_page_secret(host, tmp_path):
     guest = host.define_guest(tpm=xmls.tpm_volume("guest1"))
     host.virsh("secret-undefine", lost)
     host.define_secret("secret", "tpm-key")
-    assert f"secret uuid='{lost}'" in host.virsh_fails("start", "guest")
+    assert messages.SECRET_NOT_DEFINED(f"uuid='{lost}'", "guest1", "tpm") in host.virsh_fails("start", "guest")
     (tmp_path / "key.base64").write_text("c2VjcmV0")
     example, = sections("formatstorage-tpm.html.in")["secret"]
     shown = re.search(r"<uuid>(.*)</uuid>", example).group(1)

@@ -631,16 +631,20 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
         tpm_host.daemon("stop", "virtstoraged")
     else:
         tpm_host.virsh("pool-destroy", "tpm")
-    for devices in (tpm_path(f"{POOL}/one"), xmls.disk(f"{POOL}/one", "raw")):
+    path = f"{POOL}/one"
+    for devices, known, guessed in (
+            (tpm_path(path), messages.PATH_OF_VOLUME(path, "one", "tpm", "other"),
+             messages.PATH_IN_TPM_POOL(path, "other")),
+            (xmls.disk(path, "raw"), messages.PATH_ONLY_FOR_TPM(path, "one", "tpm"),
+             messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(path))):
         tpm_host.define_guest("other", devices)
-        assert error("VIR_ERR_CONFIG_UNSUPPORTED", f"'{POOL}/one'") in tpm_host.virsh_fails("start", "other")
+        assert (guessed if storage == "no driver" else known) in tpm_host.virsh_fails("start", "other")
         tpm_host.virsh("undefine", "other", "--tpm")
     if storage == "no driver":
         tpm_host.daemon("start", "virtstoraged")
     assert tpm_host.contents(POOL) == facts
 
 
-ONLY_TPM = "which only the TPM of a domain can use"
 TARGET = "<target type='virtio' name='org.example.one'/>"
 
 # Each would be written to, removed, or given to QEMU's user.
@@ -671,7 +675,8 @@ def test_volume_is_no_other_device(tpm_host, what):
     device = NAMED_BY_A_PATH[what].format(path=path, pool=POOL)
     tpm_host.define_guest(tpm=device)
     said = tpm_host.virsh_fails("start", "guest")
-    assert "only the TPM of a domain can use" in said
+    assert (messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(POOL) if what == "shared directory" else
+            messages.PATH_ONLY_FOR_TPM(ANY, "one", "tpm")) in said
     assert tpm_host.contents(POOL) == facts
 
 
@@ -688,7 +693,7 @@ def test_volume_is_no_firmware(tpm_host, element):
         line += f"<nvram>{path if element == 'nvram' else '/var/lib/libvirt/vars.fd'}</nvram>"
     text = re.sub(f"<{element}>.*</{element}>", "", guest.xml()).replace("<cmdline>", f"{line}<cmdline>")
     tpm_host.virsh("define", "/dev/stdin", input=text)
-    assert ONLY_TPM in tpm_host.virsh_fails("start", "guest")
+    assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("start", "guest")
     tpm_host.virsh("undefine", "guest", "--nvram")
     assert tpm_host.contents(POOL) == facts
 
@@ -716,7 +721,7 @@ def test_volume_is_not_written_to_by_other_ways(tpm_host, images):
     overlay = images / "overlay"
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
     guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
-    assert ONLY_TPM in tpm_host.virsh_fails("start", "guest")
+    assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("start", "guest")
 
     ports = [f"<controller type='pci' index='{index}' model='pcie-root-port'/>" for index in (1, 2, 3)]
     guest.tpm = (xmls.disk(images / "disk") + "<controller type='pci' index='0' model='pcie-root'/>" + "".join(ports) +
@@ -735,12 +740,12 @@ def test_volume_is_not_written_to_by_other_ways(tpm_host, images):
                 (("backup-begin", "guest", "/dev/stdin", "--reuse-external"), backup(path)),
                 (("save", "guest", path), ""),
                 (("dump", "guest", path, "--memory-only"), "")):
-            assert ONLY_TPM in tpm_host.virsh_fails(*command, input=text), command
+            assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails(*command, input=text), command
             assert tpm_host.contents(POOL) == facts
     # An empty file is a target that libvirt makes anew, and removes when that fails.
     for command in (("snapshot-create-as", "guest", "--disk-only", "--diskspec", f"sda,file={POOL}/blank"),
                     ("blockcopy", "guest", "sda", f"{POOL}/blank", "--transient-job")):
-        assert ONLY_TPM in tpm_host.virsh_fails(*command), command
+        assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails(*command), command
         assert tpm_host.contents(POOL) == facts
     assert guest.state() == "running"
 
@@ -752,7 +757,7 @@ def test_volume_is_no_overlay_of_a_guest_that_is_off(tpm_host, images, name):
     facts = tpm_host.contents(POOL)
     tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
     for option in ("--reuse-external", "--atomic"):
-        assert ONLY_TPM in tpm_host.virsh_fails("snapshot-create-as", "guest", "--disk-only", option,
+        assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("snapshot-create-as", "guest", "--disk-only", option,
                                                 "--diskspec", f"sda,file={POOL}/{name}")
         assert tpm_host.contents(POOL) == facts
 

@@ -565,7 +565,7 @@ def test_undefine_with_every_flag(watched, guest, tmp_path):
 def test_undefine_of_a_volume_by_its_path(watched, guest):
     """It is no disk of the domain."""
     said = watched.host.virsh_fails("undefine", "guest", "--storage", f"{POOL}/one")
-    assert f"'{POOL}/one'" in said
+    assert f"Volume '{POOL}/one' was not found in domain's definition" in said
 
 
 def test_undefine_what_is_saved(watched, guest):
@@ -701,7 +701,7 @@ def test_device_commands(watched, guest, action, options, kind, tpm):
         guest.start()
     before = host.virsh("dumpxml", "guest"), host.virsh("dumpxml", "guest", "--inactive")
     said = host.virsh_fails(f"{action}-device", "guest", "/dev/stdin", *options, input=tpm)
-    assert error("VIR_ERR_OPERATION_UNSUPPORTED", f"{kind} {action}", "'tpm'") in said
+    assert f"{kind} {action} of device 'tpm' is not supported" in said
     assert (host.virsh("dumpxml", "guest"), host.virsh("dumpxml", "guest", "--inactive")) == before
 
 

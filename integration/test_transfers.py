@@ -169,7 +169,7 @@ def test_upload_is_opened_with_the_secret(tpm_host, encrypted, tmp_path):
     for name in ("one", "blank"):
         for content, message in ((volume_bytes(tpm_host, "other"), messages.WRONG_PASSPHRASE(name, "tpm")),
                                  ((tmp_path / "aes128").read_bytes(), messages.AES_128(name)),
-                                 (volume_bytes(tpm_host, "old"), messages.WRONG_PASSPHRASE(name, "tpm"))):
+                                 (volume_bytes(tpm_host, "old"), messages.NOT_PERMANENT(name, "tpm"))):
             said = tpm_host.virsh_fails(*upload(tpm_host, name, content, tmp_path))
             assert messages.UPLOAD_NOT_OPENED_PREFIX(name, "tpm") in said
             assert message in said
@@ -601,8 +601,10 @@ def test_volume_that_is_gone(tpm_host, tmp_path):
     message = messages.FILE_NOT_FOUND("one", "tpm")
     assert message in tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
     assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
-    for command in (["vol-dumpxml", "one"], ["vol-info", "one"], ["vol-download", "one", tmp_path / "copy"]):
-        assert error("VIR_ERR_NO_STORAGE_VOL", "one") in tpm_host.virsh_fails(*command, "--pool", "tpm")
+    for command in ("vol-dumpxml", "vol-info"):
+        assert error("VIR_ERR_NO_STORAGE_VOL", "one") in tpm_host.virsh_fails(command, "one", "--pool", "tpm")
+    assert messages.CANNOT_OPEN_VOLUME("one", "tpm") in tpm_host.virsh_fails(
+        "vol-download", "one", tmp_path / "copy", "--pool", "tpm")
 
 
 # Download
