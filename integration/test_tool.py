@@ -597,12 +597,15 @@ def test_check_with_other_endorsement_keys(tpm_host):
 
 def test_check_of_another_tpm_in_its_place(tpm_host):
     secret = tpm_host.define_secret("open sesame", "tpm-key")
-    for name, what in (("clear", {}), ("encrypted", {"encryption": "vtpm", "secret": secret})):
+    for name, what, message in (
+            ("clear", {}, messages.DESCRIPTION_MISSING()),
+            ("encrypted", {"encryption": "vtpm", "secret": secret},
+             messages.OTHER_TPM_THAN_DESCRIBED("encrypted", "tpm"))):
         path = tpm_host.path(tpm_host.create_volume(name, **what))
         tpm_host.create_volume("other", **what)
         tpm_host.run("cp", f"{POOL}/other", path)
         tpm_host.virsh("vol-delete", "other", "--pool", "tpm")
-        assert messages.OTHER_TPM_THAN_DESCRIBED(name, "tpm") in check_fails(tpm_host, name)
+        assert message in check_fails(tpm_host, name)
         tpm_host.virsh("vol-delete", name, "--pool", "tpm")
 
 
