@@ -153,8 +153,9 @@ def test_what_is_no_file(tpm_host, tmp_path, what):
     tpm_host.virsh("pool-refresh", "tpm")
     assert tpm_host.virsh("vol-list", "tpm") == ""
     assert messages.PATH_NOT_REGULAR(path) in fails(tpm_host, "one", tmp_path)["start"]
-    assert error("VIR_ERR_STORAGE_VOL_EXIST", "one") in tpm_host.virsh_fails(
-        "vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+    said = tpm_host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("one"))
+    # libvirt itself sees what a link leads to.
+    assert messages.VOLUME_EXISTS("one") in said or error("VIR_ERR_OPERATION_INVALID", path) in said
     assert tpm_host.contents(POOL) == before
 
 

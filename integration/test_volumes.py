@@ -357,7 +357,7 @@ def test_volume_that_exists_is_not_replaced(host):
     assert error("VIR_ERR_STORAGE_VOL_EXIST", "one") in said
     host.path(f"{POOL}/by-hand").write_bytes(b"x")
     said = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume("by-hand"))
-    assert error("VIR_ERR_STORAGE_VOL_EXIST", "by-hand") in said
+    assert error("VIR_ERR_OPERATION_INVALID", f"{POOL}/by-hand") in said
     host.path(f"{POOL}/by-hand").unlink()
     assert host.contents(POOL) == before
 
