@@ -272,6 +272,8 @@ EXPORT_NOT_CLEAR = Message(
     "cannot copy TPM volume '%1$s' of pool '%2$s' to pool '%3$s' of type '%4$s', as it does not hold clear TPM "
     "state",
     "use vol-download")
+PATH_EXISTS = Message("VIR_ERR_OPERATION_INVALID", "volume target path '%1$s' already exists")
+POOL_NOT_ACTIVE = Message("VIR_ERR_OPERATION_INVALID", "storage pool '%1$s' is not active")
 NO_VOLUME_OF_NAME = Message("VIR_ERR_NO_STORAGE_VOL", "no storage vol with matching name '%1$s'")
 BEING_CREATED = Message("VIR_ERR_RESOURCE_BUSY", "TPM volume '%1$s' of pool '%2$s' is being created")
 CANNOT_STAT = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat '%1$s'")
@@ -398,7 +400,7 @@ CANNOT_CREATE_FOR_STATE = Message(
     "cannot create '%1$s' for the state of TPM volume '%2$s' of pool '%3$s'")
 SWTPM_TIMEOUT = Message(
     "VIR_ERR_OPERATION_TIMEOUT",
-    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$d seconds")
+    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
 SWTPM_REFUSED = Message("VIR_ERR_OPERATION_FAILED", "swtpm did not execute %1$s")
 
 # src/storage/storage_tpm_transfer.c

@@ -195,14 +195,14 @@ def test_volume_that_does_not_answer(tpm_host, tmp_path, what):
         end = Deed(volumes.other.pool.destroy)
         assert end.ended(10), "the pool cannot be asked to stop"
         if busy:
-            assert "is busy with a job" in str(end.error)
+            assert messages.POOL_BUSY("tpm") in Output(end.error)
         else:
             assert end.error is None
         assert waits.is_alive()
         volumes.server.resume()
         assert waits.ended(30)
         if what == "lookup":
-            assert "storage pool 'tpm' is not active" in str(waits.error)
+            assert messages.POOL_NOT_ACTIVE("tpm") in Output(waits.error)
         else:
             assert waits.error is None
         if not busy:

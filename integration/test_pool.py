@@ -163,7 +163,7 @@ def test_pool_that_mounts_the_directory(host, disk, how):
             host.path("/run/libvirt/storage/autostarted").unlink()
             host.daemon("start", "virtstoraged")
             message = host.log("virtstoraged")
-        assert f"pool 'second' cannot use directory '{target}', which is that of pool 'tpm'" in message
+        assert messages.DIRECTORY_IS_SHARED("second", target, "tpm") in message
         assert host.virsh("pool-list", "--name").split() == ["tpm"]
         assert not target.is_mount()
         host.virsh("pool-destroy", "tpm")
