@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import re
 import random
 import shutil
 import struct

@@ -35,6 +35,7 @@ struct _testVolume {
     bool secret;         /* the volume has one */
     bool shared;         /* on a file system that other hosts see */
     bool incoming;       /* the guest comes from another host */
+    virTristateBool encrypted; /* what that host's cookie says of the state */
     bool busy;           /* something else has the volume's lock */
     bool handover;       /* swtpm can hand its own lock over to another host */
     const char *described; /* the volume's <tpm> when it is locked; NULL: as before */
@@ -296,8 +297,10 @@ testSwtpm(const void *opaque)
     testPath = path;
     g_setenv(TEST_TPM_ENV_VAR, test->handover ? TPM_VER_2_0 "," TPM_HANDOVER : TPM_VER_2_0, true);
 
-    if ((vm = testDomainNew(test, path)) &&
-        testWriteVolume(test->fixture, path) == 0 &&
+    if ((vm = testDomainNew(test, path)))
+        qemuTPMVolumeSetEncryption(vm->def, test->encrypted);
+
+    if (vm && testWriteVolume(test->fixture, path) == 0 &&
         (!test->busy || (busy = virTPMStateOpen(path, "tpm", "guest1")) >= 0))
         ret = test->error ? testRefusal(test, vm) : testStart(test, vm, path);
 
@@ -398,6 +401,14 @@ testVolumes(void)
     DO_TEST("incoming to blank", .incoming = true, .arguments = STATE);
     DO_TEST("incoming to blank, encrypted", .incoming = true, .secret = true,
             .arguments = STATE KEYS);
+    DO_TEST("incoming, encrypted there", .fixture = "tpm2", .incoming = true,
+            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is clear, but was encrypted");
+    DO_TEST("incoming to blank, encrypted there", .incoming = true,
+            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is clear, but was encrypted");
+    DO_TEST("incoming to blank, encrypted here", .incoming = true, .secret = true,
+            .encrypted = VIR_TRISTATE_BOOL_NO, .arguments = STATE KEYS);
+    DO_TEST("incoming to blank, encrypted on both", .incoming = true, .secret = true,
+            .encrypted = VIR_TRISTATE_BOOL_YES, .arguments = STATE KEYS);
     DO_TEST("incoming, in use", .fixture = "tpm2", .incoming = true, .busy = true,
             .error = "is in use by process");
 
