@@ -5,8 +5,8 @@ import contextlib
 import fcntl
 import itertools
 import os
-import re
 import random
+import re
 import shutil
 import struct
 import subprocess
