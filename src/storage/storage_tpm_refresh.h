@@ -1,5 +1,5 @@
 /*
- * storage_tpm_refresh.h: reading the directory of a tpm storage pool
+ * storage_tpm_refresh.h: read the directory of a tpm storage pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
