@@ -237,14 +237,17 @@ class Host:
                 for key in self.describe(name, pool).findall("tpm/endorsement")}
 
     def clear_files(self, *folders):
-        """Files that hold a clear state. Files may vanish meanwhile."""
+        """Files that hold a clear state in their first 64 MiB. Files may vanish meanwhile."""
         found = []
         for folder in folders:
             for where, _, names in os.walk(self.path(folder)):
                 for name in names:
                     path = Path(where, name)
+                    if not path.is_file():
+                        continue
                     try:
-                        content = path.read_bytes() if path.is_file() else b""
+                        with open(path, "rb") as file:
+                            content = file.read(64 << 20)
                     except FileNotFoundError:
                         continue
                     if any(mark.search(content) for mark in CLEAR):

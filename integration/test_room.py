@@ -212,7 +212,7 @@ def test_lost_entry(tpm_host, tmp_path):
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "one: nothing to repair: its header is in order",
-        "none: FAILED: there is no such volume: pool-refresh looks for new ones"]
+        f"none: FAILED: {messages.TOOL_VOLUME_GONE.plain()}"]
 
 
 def test_repair_of_encrypted_state(tpm_host):
@@ -223,6 +223,19 @@ def test_repair_of_encrypted_state(tpm_host):
     done = tpm_host.run("virt-tpm-volume", "repair", "one")
     assert done.returncode == 0, done.stdout + done.stderr
     assert path.read_bytes() == made
+
+
+def test_repair_of_what_is_no_state(tpm_host):
+    """The next one is looked at all the same."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    with open(path.with_name("large"), "wb") as file:
+        file.truncate(20 << 20)
+    tpm_host.virsh("pool-refresh", "tpm")
+    done = tpm_host.run("virt-tpm-volume", "repair", "large", "one")
+    assert done.returncode == 1
+    large, one = done.stdout.splitlines()
+    assert large.startswith("large: FAILED: ")
+    assert one == "one: nothing to repair: its header is in order"
 
 
 def test_nothing_to_repair(tpm_host, tmp_path):
@@ -246,7 +259,7 @@ def newer_state():
 
 def reads_newer_state(host):
     """Whether this host's libtpms is as new as the state's, which profiles came with."""
-    return "cmdarg-profile" in host.run("swtpm", "socket", "--print-capabilities").stdout
+    return host.swtpm_can("cmdarg-profile")
 
 
 def import_fails(host, tmp_path, content, **what):

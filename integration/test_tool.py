@@ -537,12 +537,13 @@ def test_snapshots_are_warned_of(tpm_host):
     assert done.stderr == f"warning: {messages.HAS_SNAPSHOTS.plain('guest', 1)}\n"
 
 
-@pytest.mark.parametrize("name", ["a,b", ".dot", "x.tpm.xml", "b" * 240])
-def test_dry_run_refuses_what_the_real_run_does(tpm_host, name):
+@pytest.mark.parametrize("name, shown", [
+    *((name, name) for name in ("a,b", ".dot", "x.tpm.xml", "b" * 240)), ("\udcff", r"\xdcff")])
+def test_dry_run_refuses_what_the_real_run_does(tpm_host, name, shown):
     tpm_host.define_guest(tpm=xmls.tpm_emulator())
     make_tpm(tpm_host, "guest")
     told = fails(tpm_host, "adopt", "guest", "--volume", name, "--dry-run")
-    assert messages.INVALID_VOLUME_NAME(name) in told
+    assert messages.INVALID_VOLUME_NAME(shown) in told
     assert fails(tpm_host, "adopt", "guest", "--volume", name) == told
 
 
