@@ -355,7 +355,10 @@ def slow_migration(guest, target):
         try:
             yield
         finally:
-            guest.host.run("virsh", "migrate-setspeed", guest.name, "1000")
+            # libvirt sets the bandwidth it was given when it begins to send, which may be only now.
+            while not done.done():
+                guest.host.run("virsh", "migrate-setspeed", guest.name, "1000")
+                time.sleep(0.2)
         done.result()
 
 
