@@ -446,6 +446,27 @@ def test_restored_on_another_tpm(tpm_host, tmp_path, source, described):
     assert tpm_host.contents(POOL, IMPLICIT, tmp_path) == before
 
 
+@pytest.mark.parametrize("how", ["restore", "managedsave"])
+def test_encrypted_tpm_is_not_restored_on_a_clear_volume(tpm_host, tmp_path, how):
+    """A copy of the volume that was made without a secret while the guest was saved. swtpm finds that
+    when it is given the TPM, and writes nothing."""
+    secret = tpm_host.define_secret(PASSPHRASE, "key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    guest = tpm_host.define_guest(tpm=ONE)
+    guest.start_paused()
+    image = tmp_path / "image"
+    tpm_host.virsh(*(["managedsave", "guest"] if how == "managedsave" else ["save", "guest", image]))
+    tpm_host.copy_volume("one", "two")
+    for suffix in ("", ".tpm.xml"):
+        tpm_host.path(f"{POOL}/two{suffix}").replace(f"{POOL}/one{suffix}")
+    tpm_host.virsh("pool-refresh", "tpm")
+    before = tpm_host.path(f"{POOL}/one").read_bytes()
+    said = tpm_host.virsh_fails(*(["start", "guest"] if how == "managedsave" else ["restore", image]))
+    assert messages.CLEAR_SINCE_SAVED("one", "tpm") in said
+    assert tpm_host.path(f"{POOL}/one").read_bytes() == before
+    assert guest.state() == "shut off"
+
+
 # What changes between look-up and lock
 
 def waits_for_reader(path):

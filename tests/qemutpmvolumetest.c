@@ -402,9 +402,9 @@ testVolumes(void)
     DO_TEST("incoming to blank, encrypted", .incoming = true, .secret = true,
             .arguments = STATE KEYS);
     DO_TEST("incoming, encrypted there", .fixture = "tpm2", .incoming = true,
-            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is clear, but was encrypted");
+            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is not encrypted, but was encrypted");
     DO_TEST("incoming to blank, encrypted there", .incoming = true,
-            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is clear, but was encrypted");
+            .encrypted = VIR_TRISTATE_BOOL_YES, .error = "is not encrypted, but was encrypted");
     DO_TEST("incoming to blank, encrypted here", .incoming = true, .secret = true,
             .encrypted = VIR_TRISTATE_BOOL_NO, .arguments = STATE KEYS);
     DO_TEST("incoming to blank, encrypted on both", .incoming = true, .secret = true,
