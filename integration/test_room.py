@@ -212,7 +212,7 @@ def test_lost_entry(tpm_host, tmp_path):
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "one: nothing to repair: its header is in order",
-        "none: FAILED: there is no such volume: pool-refresh looks for new ones"]
+        f"none: FAILED: {messages.TOOL_VOLUME_GONE.plain()}"]
 
 
 def test_repair_of_encrypted_state(tpm_host):
