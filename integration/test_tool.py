@@ -236,7 +236,7 @@ def test_second_run_finds_nothing_to_do(tpm_host):
     works(tpm_host, "adopt", "guest")
     before, files = inactive_xml(tpm_host), tpm_host.contents(POOL, IMPLICIT)
     printed = works(tpm_host, "adopt", "guest", "guest")
-    assert printed.count("guest: skipped: its TPM is volume 'guest' of pool 'tpm'\n") == 2
+    assert printed.count(f"guest: skipped: {messages.IS_ADOPTED.plain('guest', 'tpm')}\n") == 2
     assert "adopted 0, skipped 2, failed 0" in printed
     assert is_unchanged(tpm_host, before)
     assert tpm_host.contents(POOL, IMPLICIT) == files
@@ -258,9 +258,9 @@ def test_twenty_with_one_that_fails(tpm_host):
     done = tool(tpm_host, "adopt", "--all")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("never-started: skipped: there is no TPM state")
+    assert lines[0].startswith("never-started: skipped: ") and messages.NO_STATE_IN_DIRECTORY() in Output(lines[0])
     assert [line.split(":")[0] for line in lines[1:20]] == [name for name in names if name != "vm09"]
-    assert lines[20] == "without: skipped: it has no TPM"
+    assert lines[20] == f"without: skipped: {messages.HAS_NO_TPM.plain()}"
     assert lines[21] == "adopted 19, skipped 2, failed 1"
     assert lines[22].startswith("failed: vm09: ") and secret in lines[22]
     assert done.stderr.startswith("error: vm09: ") and done.stderr.count("\n") == 1
@@ -287,7 +287,7 @@ def test_dry_run_changes_nothing(tpm_host):
     files = tpm_host.contents(POOL, IMPLICIT)
     printed = works(tpm_host, "adopt", "--dry-run", "--all")
     assert re.search(f"one: would be adopted as volume 'one' of pool 'tpm', from {IMPLICIT}/", printed)
-    assert "three: skipped: it has no TPM\n" in printed
+    assert f"three: skipped: {messages.HAS_NO_TPM.plain()}\n" in printed
     assert "to adopt 2, skipped 2, failed 0\n" in printed
     assert [inactive_xml(tpm_host, name) for name in ("one", "two", "three", "four")] == before
     assert tpm_host.contents(POOL, IMPLICIT) == files
