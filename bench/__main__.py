@@ -49,7 +49,7 @@ def machine():
     }
 
 
-def judge(row, ratio):
+def verdict(row, ratio):
     return "ok" if ratio <= row.bar else "ABOVE"
 
 
@@ -62,8 +62,10 @@ def measure(lab, rows):
         ratio = samples.ratio
         figures[row.name] = {"ratio": ratio, "bar": row.bar, **vars(samples)}
         digits = 2 if row.bar else 0
-        print(TABLE.format(row.what, row.against, f"{ratio:.{digits}f}", f"{row.bar:.{digits}f}",
-                           judge(row, ratio)), flush=True)
+        # One digit more shows by how much it is above.
+        more = digits + (ratio > row.bar)
+        print(TABLE.format(row.what, row.against, f"{ratio:.{more}f}", f"{row.bar:.{digits}f}",
+                           verdict(row, ratio)), flush=True)
     return figures
 
 
@@ -77,7 +79,7 @@ def main():
     figures = measure(lab, rows)
     Path(args.output).write_text(json.dumps({"machine": here, "rows": figures}, indent=1) + "\n",
                                  encoding="utf-8")
-    above = [row.name for row in rows if judge(row, figures[row.name]["ratio"]) == "ABOVE"]
+    above = [row.name for row in rows if verdict(row, figures[row.name]["ratio"]) == "ABOVE"]
     return 1 if args.bars and above else 0
 
 

@@ -1,5 +1,6 @@
 /*
- * qemu_tpm_path.c: refuse TPM volumes that are named by a path
+ * qemu_tpm_path.c: refuse TPM volumes that are named by a path, and lock TPM
+ * state in a file of the user's choice
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
