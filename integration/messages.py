@@ -232,7 +232,7 @@ CANNOT_STAT_DIRECTORY = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat directory '
 QCOW_ENCRYPTION = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "encryption format 'qcow' of TPM volume '%1$s' is not secure, and not supported",
-    "use 'vtpm' or 'luks'")
+    "use 'vtpm'")
 LUKS_NOT_YET = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "encryption format 'luks' of TPM volume '%1$s' is not supported yet",
@@ -465,7 +465,10 @@ SECRET_WITHOUT_VALUE = Message(
 CANNOT_PASS_PASSPHRASE = Message(
     "VIR_ERR_OPERATION_FAILED",
     "cannot pass the passphrase of TPM volume '%1$s' of pool '%2$s' to a child process")
-SECRET_EMPTY = Message("VIR_ERR_CONFIG_UNSUPPORTED", "secret of TPM volume '%1$s' of pool '%2$s' is empty")
+SECRET_EMPTY = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "secret of TPM volume '%1$s' of pool '%2$s' is empty",
+    "set its value with secret-set-value")
 
 # src/util/virtpmstate.c
 
@@ -504,8 +507,7 @@ HOLDS_LUKS = Message(
     "move the container elsewhere and create the volume with vol-create")
 HOLDS_UNKNOWN = Message(
     "VIR_ERR_OPERATION_INVALID",
-    "TPM volume '%1$s' of pool '%2$s' holds unknown content, not TPM state of at most %3$llu bytes, padded to "
-    "at most %4$llu",
+    "TPM volume '%1$s' of pool '%2$s' does not hold TPM state",
     "move the file elsewhere and create the volume with vol-create")
 NO_SECRET_KNOWN = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
@@ -513,7 +515,8 @@ NO_SECRET_KNOWN = Message(
     "define one of usage type 'vtpm' whose usage name is '%3$s'")
 SECRET_FOR_CLEAR = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
-    "TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced")
+    "TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced",
+    "restore the volume from a backup")
 AES_128 = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "TPM state in '%1$s' is encrypted with AES-128, which is not supported",
@@ -571,7 +574,7 @@ NO_FILE_LOCKS = Message(
 
 VTPM_FOR_A_DISK = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
-    "encryption format 'vtpm' is for volumes of a tpm storage pool, not for disks")
+    "encryption format 'vtpm' is not supported for disks")
 NO_DRIVER_SUPPORT = Message("VIR_ERR_CONFIG_UNSUPPORTED", "driver does not support a TPM on a storage volume")
 PATH_WITH_COMMA = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
@@ -583,7 +586,10 @@ NO_INSPECTION = Message("VIR_ERR_NO_SUPPORT", "volumes of a storage pool of type
 CHOWN_OF_SEVERAL_NAMES = Message(
     "VIR_ERR_OPERATION_FAILED",
     "cannot chown '%1$s' in '%2$s': it has more than one name")
-SWTPM_DIED = Message("VIR_ERR_OPERATION_FAILED", "swtpm died and reported: '%1$s', see also its log '%2$s'")
+SWTPM_DIED = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "swtpm died and reported '%1$s'",
+    "see its log '%2$s'")
 SWTPM_NOT_LISTENING = Message(
     "VIR_ERR_OPERATION_TIMEOUT",
     "swtpm did not listen on its socket within %1$d seconds: see its log '%2$s'")
@@ -602,7 +608,7 @@ SERVER_CLOSING = Message("VIR_ERR_RPC", "server '%1$s' is being closed")
 # tools/virt-tpm-volume
 
 IS_ADOPTED = Message(TOOL, "its TPM is volume '%1$s' of pool '%2$s'")
-PYTHON_MODULE_MISSING = Message(TOOL, "the Python module 'libvirt' is missing")
+PYTHON_MODULE_MISSING = Message(TOOL, "the Python module 'libvirt' is missing", "install python3-libvirt")
 TPM_OF_OTHER_TYPE = Message(TOOL, "its TPM is of type '%1$s'")
 HAS_NO_TPM = Message(TOOL, "it has no TPM")
 UNKNOWN_TPM_VERSION = Message(TOOL, "its TPM has unknown version '%1$s'")

@@ -2544,7 +2544,7 @@ testCommands(void)
     DO_ARGS_ERROR("secret without a value", "encrypted", pwd, TEST_SECRET_NO_VALUE,
                   VIR_ERR_NO_SECRET, "has no value");
     DO_ARGS_ERROR("secret empty", "encrypted", pwd, TEST_SECRET_EMPTY,
-                  VIR_ERR_CONFIG_UNSUPPORTED, "is empty");
+                  VIR_ERR_CONFIG_UNSUPPORTED, "is empty: set its value with secret-set-value");
     DO_ARGS_ERROR("secret of another type", "encrypted", pwd, TEST_SECRET_OF_VOLUME,
                   VIR_ERR_CONFIG_UNSUPPORTED, "has usage type 'volume'");
 

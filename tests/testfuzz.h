@@ -8,9 +8,26 @@
 
 #include "internal.h"
 
-/* To be defined by each target. */
+/**
+ * LLVMFuzzerInitialize:
+ * @argc, @argv: arguments of the program
+ *
+ * To be defined by each target: called once, before the first input.
+ *
+ * Returns 0.
+ */
 int LLVMFuzzerInitialize(int *argc,
                          char ***argv);
+
+/**
+ * LLVMFuzzerTestOneInput:
+ * @data: an input of @len bytes
+ *
+ * To be defined by each target: gives the input to what is tested, and ends the
+ * process if something does not hold.
+ *
+ * Returns 0.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *data,
                            size_t len);
 

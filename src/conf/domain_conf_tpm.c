@@ -282,6 +282,21 @@ virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
 
 
 bool
+virDomainTPMVolumeVersionIsSame(const virDomainTPMDef *src,
+                                const virDomainTPMDef *dst)
+{
+    virDomainTPMVersion from = src->data.emulator.version;
+    virDomainTPMVersion to = dst->data.emulator.version;
+
+    if (from == to)
+        return true;
+
+    return (virDomainTPMDefHasVolume(src) && from == VIR_DOMAIN_TPM_VERSION_DEFAULT) ||
+        (virDomainTPMDefHasVolume(dst) && to == VIR_DOMAIN_TPM_VERSION_DEFAULT);
+}
+
+
+bool
 virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
                                     const virDomainTPMDef *dst)
 {

@@ -107,6 +107,18 @@ int virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virDomainTPMVolumeVersionIsSame:
+ * @src: emulated TPM of a domain
+ * @dst: the same TPM in what is to replace the domain's definition
+ *
+ * Tells whether both have one version. A TPM on a storage volume has no version
+ * in its definition until it runs, if the user gave none: that is the same as any.
+ */
+bool virDomainTPMVolumeVersionIsSame(const virDomainTPMDef *src,
+                                     const virDomainTPMDef *dst)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virDomainTPMVolumeCheckABIStability:
  * @src: TPM of a domain
  * @dst: the same TPM in what is to replace the domain's definition

@@ -275,9 +275,9 @@ void virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
  * @root: <volume>
  * @vol: the volume, everything but its TPM parsed
  *
- * Parses <tpm> and settles what is particular to volumes of a tpm pool: the
- * default capacity and the meaning of <encryption format='default'>. Refuses
- * <tpm> and vtpm encryption in pools of other types.
+ * Parses <tpm> and applies what only volumes of a tpm pool have: the default
+ * capacity and the meaning of <encryption format='default'>. Refuses <tpm> and
+ * vtpm encryption in pools of other types.
  *
  * Returns 0 on success, -1 with an error reported.
  */

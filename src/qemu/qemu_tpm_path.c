@@ -676,6 +676,7 @@ qemuTPMPathReportBusy(const char *path,
 
 int
 qemuTPMPathLock(const virDomainTPMDef *tpm,
+                bool incoming,
                 int *fd)
 {
     const char *path = tpm->data.emulator.source_path;
@@ -683,7 +684,7 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
     struct stat st;
     int rc;
 
-    if (!qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
+    if (incoming || !qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
         (*fd >= 0 && fstat(*fd, &held) == 0 && qemuTPMPathIsSame(&held, &st)))
         return 0;
 
@@ -704,6 +705,23 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
 
     VIR_FORCE_CLOSE(*fd);
     return -1;
+}
+
+
+int
+qemuTPMPathAddSwtpmLock(const virDomainTPMDef *tpm,
+                        bool incoming,
+                        int *fd,
+                        virCommand *cmd)
+{
+    if (qemuTPMPathLock(tpm, incoming, fd) < 0)
+        return -1;
+
+    if (*fd >= 0)
+        virCommandPassFD(cmd, *fd, VIR_COMMAND_PASS_FD_CLOSE_PARENT);
+
+    *fd = -1;
+    return 0;
 }
 
 

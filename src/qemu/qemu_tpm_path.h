@@ -8,6 +8,7 @@
 #pragma once
 
 #include "domain_conf.h"
+#include "vircommand.h"
 
 /**
  * qemuTPMPathCheckDomain:
@@ -88,19 +89,40 @@ bool qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 /**
  * qemuTPMPathLock:
  * @tpm: a TPM that is about to start
+ * @incoming: whether the domain comes from another host
  * @fd: -1, or what an earlier call has set it to; set to a descriptor with the
- *      lock on the file that the TPM keeps its state in, to be handed to swtpm
+ *      lock on the file that the TPM keeps its state in
  *
  * Makes sure that no other swtpm on this host uses the file. To be called before
- * swtpm_setup, which may replace the file, and after it. Nothing is done where
- * the state is not in a file, does not exist yet, or swtpm takes a lock itself.
+ * swtpm_setup, which may replace the file. Nothing is done where the state is not
+ * in a file, does not exist yet, or swtpm takes a lock itself; nor if @incoming, as
+ * the other host's swtpm may still use the file.
  *
  * Returns 0 on success, -1 with an error reported: VIR_ERR_RESOURCE_BUSY if the
  * file is in use.
  */
 int qemuTPMPathLock(const virDomainTPMDef *tpm,
+                    bool incoming,
                     int *fd)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMPathAddSwtpmLock:
+ * @tpm, @incoming: as for qemuTPMPathLock()
+ * @fd: what qemuTPMPathLock() has set it to; set to -1
+ * @cmd: swtpm's command line
+ *
+ * Hands the lock over to swtpm. To be called after swtpm_setup: the lock is taken
+ * anew if that has replaced the file.
+ *
+ * Returns 0 on success, -1 with an error reported, as qemuTPMPathLock() does.
+ */
+int qemuTPMPathAddSwtpmLock(const virDomainTPMDef *tpm,
+                            bool incoming,
+                            int *fd,
+                            virCommand *cmd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMPathIsUsed:

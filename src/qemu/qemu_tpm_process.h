@@ -18,7 +18,7 @@
  * Finds a running swtpm. QEMU's user may write where these files are, so that
  * their content is not used: the kernel tells which process has the lock on
  * @pidfile, and the arguments of that process tell whether it is the swtpm of
- * @sock. Whoever forges either is found himself.
+ * @sock. A process that forges both is only ended itself.
  *
  * Returns 0 on success, -1 without an error reported if there is no such
  * process.

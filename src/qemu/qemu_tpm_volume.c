@@ -15,6 +15,8 @@
 #include "domain_conf_tpm.h"
 #include "qemu_domain.h"
 #include "qemu_process.h"
+#include "qemu_security.h"
+#include "qemu_tpm_path.h"
 #include "qemu_tpm_volume.h"
 #include "qemu_validate.h"
 #include "storage_conf.h"
@@ -392,9 +394,9 @@ qemuTPMVolumeCheckSwtpm(const virStorageSourcePoolDef *src,
 /* Only now is it known for sure, so that the model can be checked against it. */
 static int
 qemuTPMVolumeCheckVersion(virQEMUDriver *driver,
-                           virDomainObj *vm,
-                           virDomainTPMDef *tpm,
-                           const virTPMState *state)
+                          virDomainObj *vm,
+                          virDomainTPMDef *tpm,
+                          const virTPMState *state)
 {
     qemuDomainObjPrivate *priv = vm->privateData;
     virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
@@ -1180,6 +1182,21 @@ qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
 
     path = tpm->data.emulator.source_path;
     return path && virTPMStateLockPath(path, 0, fd) == 0;
+}
+
+
+int
+qemuTPMVolumeRestoreLabels(virQEMUDriver *driver,
+                           virDomainObj *vm,
+                           bool state,
+                           bool lockMetadataException)
+{
+    VIR_AUTOCLOSE fd = -1;
+
+    if (!qemuTPMVolumeMayRestoreLabel(vm->def, &fd) || qemuTPMPathIsUsed(vm->def))
+        state = false;
+
+    return qemuSecurityRestoreTPMLabels(driver, vm, state, lockMetadataException);
 }
 
 

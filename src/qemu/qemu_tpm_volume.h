@@ -24,6 +24,12 @@ int qemuTPMVolumeCheckPolicy(const virDomainDef *def)
 /* A volume that this process has locked in order to start swtpm on it. */
 typedef struct _qemuTPMVolume qemuTPMVolume;
 
+/**
+ * qemuTPMVolumeFree:
+ * @volume: a volume, or NULL
+ *
+ * Gives up the locks that were not handed over, and frees it.
+ */
 void qemuTPMVolumeFree(qemuTPMVolume *volume);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
 
@@ -52,10 +58,10 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
  * @volume: the volume, or NULL if @tpm is not on one
  *
  * Takes the lock on the volume that @tpm is on, makes sure that it holds what
- * swtpm may be run on, and sets the TPM's version. The lock is gone when
- * @volume is freed, unless it was handed over to swtpm. A volume that the other host still
- * uses, on a shared file system, is not locked: its swtpm hands over a lock of
- * its own.
+ * swtpm may be run on, and sets the TPM's version. The lock is gone when @volume
+ * is freed, unless it was handed over to swtpm. A volume that the other host still
+ * uses, on a shared file system, is not locked: its swtpm hands over a lock of its
+ * own.
  *
  * Returns 0 on success, -1 with an error reported.
  */
@@ -207,6 +213,24 @@ void qemuTPMVolumeStopped(virQEMUDriver *driver,
 bool qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
                                   int *fd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeRestoreLabels:
+ * @driver: QEMU driver
+ * @vm: domain whose swtpm has ended, or did not start
+ * @state: whether to restore the label of the TPM's state, too
+ * @lockMetadataException: as for qemuSecurityRestoreTPMLabels()
+ *
+ * Restores the labels of what the domain's TPM, on a volume or not, has used; that
+ * of its state only if no other guest uses it.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMVolumeRestoreLabels(virQEMUDriver *driver,
+                               virDomainObj *vm,
+                               bool state,
+                               bool lockMetadataException)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
  * qemuTPMVolumeRemoveIdentities:

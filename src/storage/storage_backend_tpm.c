@@ -196,7 +196,7 @@ virStorageBackendTPMDeletePool(virStoragePoolObj *pool,
 
     virCheckFlags(0, -1);
 
-    /* keeps the pool as it is */
+    /* marked as starting: nobody starts, deletes or redefines it while it is unlocked */
     virStoragePoolObjSetStarting(pool, true);
     virObjectUnlock(pool);
 
@@ -261,8 +261,8 @@ virStorageBackendTPMSetState(virStorageVolDef *vol,
 
 
 /* Reads a volume's file: size, owner and mode, and what its bytes tell. Unless
- * @clear is NULL it is set to the bytes if they are clear state. Returns -1 with
- * an error reported, or with errno and no error if @clear is NULL. */
+ * @clear is NULL it is set to the bytes if they are clear state. Returns 0, or -1;
+ * an error is always reported if @clear is given. */
 static int
 virStorageBackendTPMReadVol(virStorageVolDef *vol,
                             virTPMState *state,
@@ -554,7 +554,8 @@ virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
 }
 
 
-/* See storage_tpm_refresh.h. */
+/* Refreshes the pool, which is unlocked while its directory is read: see
+ * storage_tpm_refresh.h. */
 static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
@@ -601,7 +602,7 @@ virStorageBackendTPMCheckEncryption(const virStorageVolDef *vol)
 
     case VIR_STORAGE_ENCRYPTION_FORMAT_QCOW:
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("encryption format 'qcow' of TPM volume '%1$s' is not secure, and not supported: use 'vtpm' or 'luks'"),
+                       _("encryption format 'qcow' of TPM volume '%1$s' is not secure, and not supported: use 'vtpm'"),
                        vol->name);
         return -1;
 
@@ -803,7 +804,7 @@ virStorageBackendTPMMakeVol(virStoragePoolObj *pool,
         virStorageBackendTPMMakeBytes(pool, vol, origvol, &bytes) < 0)
         return -1;
 
-    /* it has been heeded, and is no property of the volume */
+    /* only a parameter of vol-create-from, not stored */
     tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_DEFAULT;
 
     if (virStorageBackendTPMPublishVol(virStoragePoolObjGetDef(pool), vol, bytes) < 0)
@@ -1142,9 +1143,9 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
         return -1;
     }
 
-    /* a volume that is to be encrypted is not what it is described */
-    if (virTPMStateRequireSecret(&state, now->target.encryption, vol->target.path,
-                                 def->name, vol->name) < 0)
+    /* clear state in a volume that has a secret may have been replaced: not exported */
+    if (virTPMStateRequireSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
+                                 vol->target.path, def->name, vol->name) < 0)
         return -1;
 
     /* what the other pool reads by name must not be another file by then, nor

@@ -297,8 +297,8 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
 }
 
 
-/* What is known before the state is looked at closer: whose words the source
- * is opened by, and with which secret. */
+/* Reads the source, and fills in @from: the pool and volume that errors name, and
+ * the secret and version that the source is opened with. */
 static virStorageTPMBytes *
 virStorageTPMCopyReadSource(virStorageVolDef *vol,
                             const virStorageVolDef *origvol,

@@ -88,7 +88,7 @@ int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
  * certificates, and the state has only others; ABSENT if one of both has none, as
  * after the platform's firmware has removed them.
  */
-virTristateBool virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
-                                  const uint8_t *data,
-                                  size_t len)
+virTristateBool virStorageTPMEndorsementMatchState(const virStorageVolTPMDef *tpm,
+                                                   const uint8_t *data,
+                                                   size_t len)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

@@ -782,8 +782,8 @@ virStorageTPMFileSweepTemp(const char *path,
         return -1;
     }
 
-    /* What this host believes of names may be late where another one has the
-     * directory, too. That the name is given up is told by whoever keeps it. */
+    /* On a shared file system names may be cached: rename the file first. Only one
+     * host succeeds. */
     if (virStorageTPMFileRenameNew(path, mine) < 0)
         return errno == ENOENT ? 0 : -1;
 

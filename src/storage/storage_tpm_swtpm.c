@@ -54,7 +54,7 @@ struct _virStorageTPMSwtpm {
     int state;   /* the state, in memory */
     int control;
     int data;
-    bool hangs;  /* it did not answer, or not ended, in time */
+    bool hangs;  /* it did not answer or end in time */
     char *log;   /* filled in when the process has ended */
 };
 

@@ -413,8 +413,8 @@ virStorageTPMUploadDescribe(virStorageTPMUploadData *upload,
 }
 
 
-/* Settles who the TPM is: @fresh is set to another description, if the volume
- * needs one. */
+/* Decides whether the volume keeps its identity: sets @fresh to a new description
+ * if it needs one. */
 static int
 virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
                                  virStorageVolDef **fresh)

@@ -122,7 +122,7 @@ virTPMSecretPass(virCommand *cmd,
 
     if (len == 0) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("secret of TPM volume '%1$s' of pool '%2$s' is empty"),
+                       _("secret of TPM volume '%1$s' of pool '%2$s' is empty: set its value with secret-set-value"),
                        vol, pool);
         return -1;
     }

@@ -1030,8 +1030,8 @@ virTPMStateRequire(const virTPMState *state,
 
     case VIR_TPM_STATE_UNKNOWN:
         virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' holds unknown content, not TPM state of at most %3$llu bytes, padded to at most %4$llu: move the file elsewhere and create the volume with vol-create"),
-                       vol, pool, VIR_TPM_STATE_MAX_BLOB, VIR_TPM_STATE_MAX_SIZE);
+                       _("TPM volume '%1$s' of pool '%2$s' does not hold TPM state: move the file elsewhere and create the volume with vol-create"),
+                       vol, pool);
         return -1;
 
     case VIR_TPM_STATE_LAST:
@@ -1059,7 +1059,7 @@ virTPMStateRequireSecret(const virTPMState *state,
 
     if (!state->encrypted && secret) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced"),
+                       _("TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced: restore the volume from a backup"),
                        vol, pool);
         return -1;
     }
