@@ -122,11 +122,11 @@ virTPMGetSwtpm(void)
 
 
 int
-virTPMSecretPass(virCommand *cmd G_GNUC_UNUSED,
-                 const virSecretLookupTypeDef *lookup G_GNUC_UNUSED,
-                 const char *pool G_GNUC_UNUSED,
-                 const char *vol G_GNUC_UNUSED,
-                 int *second)
+virTPMSecretAddFD(virCommand *cmd G_GNUC_UNUSED,
+                  const virSecretLookupTypeDef *lookup G_GNUC_UNUSED,
+                  const char *pool G_GNUC_UNUSED,
+                  const char *vol G_GNUC_UNUSED,
+                  int *second)
 {
     *second = TEST_PASSPHRASE_FD;
     return TEST_PASSPHRASE_FD;

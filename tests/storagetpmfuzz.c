@@ -46,8 +46,8 @@ testSameText(const char *a,
 
 
 static void
-testRequireSameSecret(const virStorageEncryptionSecret *a,
-                      const virStorageEncryptionSecret *b)
+testCheckSameSecret(const virStorageEncryptionSecret *a,
+                    const virStorageEncryptionSecret *b)
 {
     REQUIRE(a->type == b->type);
     REQUIRE(a->seclookupdef.type == b->seclookupdef.type);
@@ -60,8 +60,8 @@ testRequireSameSecret(const virStorageEncryptionSecret *a,
 
 
 static void
-testRequireSameEncryption(const virStorageEncryption *a,
-                          const virStorageEncryption *b)
+testCheckSameEncryption(const virStorageEncryption *a,
+                        const virStorageEncryption *b)
 {
     size_t i;
 
@@ -74,13 +74,13 @@ testRequireSameEncryption(const virStorageEncryption *a,
     REQUIRE(a->nsecrets == b->nsecrets);
 
     for (i = 0; i < a->nsecrets; i++)
-        testRequireSameSecret(a->secrets[i], b->secrets[i]);
+        testCheckSameSecret(a->secrets[i], b->secrets[i]);
 }
 
 
 static void
-testRequireSameTPM(const virStorageVolTPMDef *a,
-                   const virStorageVolTPMDef *b)
+testCheckSameTPM(const virStorageVolTPMDef *a,
+                 const virStorageVolTPMDef *b)
 {
     size_t i;
 
@@ -107,15 +107,15 @@ testRequireSameTPM(const virStorageVolTPMDef *a,
 
 /* What a sidecar is for. A <tpm> without anything in it need not be kept. */
 static void
-testRequireSame(const virStorageVolDef *a,
-                const virStorageVolDef *b)
+testCheckSame(const virStorageVolDef *a,
+              const virStorageVolDef *b)
 {
     g_autoptr(virStorageVolTPMDef) nothing = g_new0(virStorageVolTPMDef, 1);
 
     REQUIRE(a->target.capacity == b->target.capacity);
     REQUIRE(a->target.format == b->target.format);
-    testRequireSameEncryption(a->target.encryption, b->target.encryption);
-    testRequireSameTPM(a->tpm ? a->tpm : nothing, b->tpm ? b->tpm : nothing);
+    testCheckSameEncryption(a->target.encryption, b->target.encryption);
+    testCheckSameTPM(a->tpm ? a->tpm : nothing, b->tpm ? b->tpm : nothing);
 }
 
 
@@ -194,7 +194,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data,
 
     REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, &second) == 0);
     REQUIRE(second);
-    testRequireSame(first, second);
+    testCheckSame(first, second);
 
     again = testPlace(second);
     REQUIRE(again);

@@ -348,7 +348,7 @@ testPassphrase(const void *opaque G_GNUC_UNUSED)
     int fd;
 
     testErased = 0;
-    if ((fd = virTPMSecretPass(cmd, &testSecretFirst, "tpmpool", "guest1", &second)) < 0 ||
+    if ((fd = virTPMSecretAddFD(cmd, &testSecretFirst, "tpmpool", "guest1", &second)) < 0 ||
         fd == second || testFetched != fetched + 1)
         return -1;
     g_clear_pointer(&cmd, virCommandFree);
@@ -357,13 +357,13 @@ testPassphrase(const void *opaque G_GNUC_UNUSED)
 
     virCommandAddArg(bad, NULL); /* it has an error */
     testErased = 0;
-    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", NULL) >= 0 ||
+    if (virTPMSecretAddFD(bad, &testSecretFirst, "tpmpool", "guest1", NULL) >= 0 ||
         testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0 ||
         testErased != 1)
         return -1;
 
     testErased = 0;
-    if (virTPMSecretPass(bad, &testSecretFirst, "tpmpool", "guest1", &second) >= 0 ||
+    if (virTPMSecretAddFD(bad, &testSecretFirst, "tpmpool", "guest1", &second) >= 0 ||
         testExpectError(VIR_ERR_OPERATION_FAILED, "cannot pass the passphrase") < 0)
         return -1;
 
@@ -434,8 +434,8 @@ testTransmit(virStorageTPMSwtpm *swtpm)
 
 /* Returns what the step returns; nothing for one that only succeeds. */
 static virStorageTPMBytes *
-testTakeStep(virStorageTPMSwtpm *swtpm,
-             testStep step)
+testRunStep(virStorageTPMSwtpm *swtpm,
+            testStep step)
 {
     g_autoptr(virStorageTPMBytes) blob = NULL;
     int rc = -1;
@@ -474,7 +474,7 @@ testControl(const void *opaque)
     if (!(swtpm = virStorageTPMSwtpmNew(&testSpec, &state)))
         return -1;
 
-    result = testTakeStep(swtpm, data->step);
+    result = testRunStep(swtpm, data->step);
 
     if (!data->result)
         return result ? -1 : testExpectError(data->code, data->error);

@@ -1643,8 +1643,8 @@ testSidecarOwner(virStoragePoolDef *pool,
 
 /* Not while there is a volume, nor while another one is made. */
 static int
-testSidecarTaken(virStoragePoolDef *pool,
-                 const char *arg)
+testSidecarNameUsed(virStoragePoolDef *pool,
+                    const char *arg)
 {
     g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
     g_autoptr(virStorageTPMTemp) first = NULL;
@@ -2047,8 +2047,8 @@ testSidecars(void)
     DO_POOL_ARG("sidecar with secret by uuid", testSidecar, "sidecar-uuid");
     DO_POOL_ARG("sidecar with secret by usage", testSidecar, "sidecar-usage");
     DO_POOL("sidecar in a directory that changes hands", testSidecarOwner);
-    DO_POOL_ARG("sidecar of a volume that is there", testSidecarTaken, "volume");
-    DO_POOL_ARG("sidecar of a volume that is made", testSidecarTaken, "sidecar");
+    DO_POOL_ARG("sidecar of a volume that is there", testSidecarNameUsed, "volume");
+    DO_POOL_ARG("sidecar of a volume that is made", testSidecarNameUsed, "sidecar");
     DO_POOL("sidecar without its volume", testSidecarWithdrawn);
     DO_POOL("sidecar in place of an orphan that is replaced", testSidecarMeanwhile);
     DO_POOL("sidecar in place of another", testSidecarReplace);
@@ -2399,7 +2399,7 @@ testIsOf(const void *opaque)
     der->len -= data->cut;
     joined = testJoin(state, der, &len);
 
-    if (virStorageTPMEndorsementIsOf(tpm, joined, len) != data->is)
+    if (virStorageTPMEndorsementMatchState(tpm, joined, len) != data->is)
         return -1;
 
     return testExpectNoError();

@@ -31,9 +31,9 @@ static int testFd = -1;
 
 
 static bool
-testBegins(const uint8_t *data,
-           size_t len,
-           const char *magic)
+testHasPrefix(const uint8_t *data,
+              size_t len,
+              const char *magic)
 {
     size_t want = strlen(magic);
 
@@ -76,8 +76,8 @@ testProbe(const uint8_t *data,
 
 
 static void
-testRequireSame(const virTPMState *a,
-                const virTPMState *b)
+testCheckSame(const virTPMState *a,
+              const virTPMState *b)
 {
     REQUIRE(a->kind == b->kind);
     REQUIRE(a->version == b->version);
@@ -119,7 +119,7 @@ testCheckLinear(const uint8_t *data,
     uint64_t size;
     virTPMState other;
 
-    REQUIRE(testBegins(data, len, LINEAR_MAGIC));
+    REQUIRE(testHasPrefix(data, len, LINEAR_MAGIC));
     REQUIRE(len >= LINEAR_PERMANENT + 8);
 
     offset = virReadBufInt32LE(data + LINEAR_PERMANENT);
@@ -131,11 +131,11 @@ testCheckLinear(const uint8_t *data,
     other = testProbe(data + offset, size);
     REQUIRE(other.kind == VIR_TPM_STATE_BLOB);
     other.kind = VIR_TPM_STATE_LINEAR;
-    testRequireSame(state, &other);
+    testCheckSame(state, &other);
 
     memcpy(longer, data, len);
     other = testProbe(longer, len + 1);
-    testRequireSame(state, &other);
+    testCheckSame(state, &other);
 }
 
 
@@ -146,13 +146,13 @@ testCheck(const uint8_t *data,
 {
     switch (state->kind) {
     case VIR_TPM_STATE_BLANK:
-        REQUIRE(testBegins(data, len, LINEAR_MAGIC) || testIsZero(data, len));
+        REQUIRE(testHasPrefix(data, len, LINEAR_MAGIC) || testIsZero(data, len));
         break;
     case VIR_TPM_STATE_LINEAR:
         testCheckLinear(data, len, state);
         return;
     case VIR_TPM_STATE_DAMAGED:
-        REQUIRE(testBegins(data, len, LINEAR_MAGIC) ||
+        REQUIRE(testHasPrefix(data, len, LINEAR_MAGIC) ||
                 (len >= BLOB_HEADER && memcmp(data, BLOB_MAGIC, 4) == 0));
         if (state->mendable)
             return;
@@ -161,14 +161,14 @@ testCheck(const uint8_t *data,
         testCheckBlob(data, len, state);
         return;
     case VIR_TPM_STATE_QCOW2:
-        REQUIRE(testBegins(data, len, "QFI\xfb"));
+        REQUIRE(testHasPrefix(data, len, "QFI\xfb"));
         break;
     case VIR_TPM_STATE_LUKS:
-        REQUIRE(testBegins(data, len, "LUKS\xba\xbe"));
+        REQUIRE(testHasPrefix(data, len, "LUKS\xba\xbe"));
         break;
     case VIR_TPM_STATE_UNKNOWN:
         REQUIRE(!testIsZero(data, len) || len > VIR_TPM_STATE_MAX_SIZE);
-        REQUIRE(!testBegins(data, len, LINEAR_MAGIC) || len > VIR_TPM_STATE_MAX_BLOB);
+        REQUIRE(!testHasPrefix(data, len, LINEAR_MAGIC) || len > VIR_TPM_STATE_MAX_BLOB);
         break;
     case VIR_TPM_STATE_LAST:
     default:
@@ -232,8 +232,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data,
     virTPMStateProbeBytes(data, len, &bytes);
 
     REQUIRE(state.version >= 0 && state.version < VIR_TPM_STATE_VERSION_LAST);
-    testRequireSame(&state, &again);
-    testRequireSame(&state, &bytes);
+    testCheckSame(&state, &again);
+    testCheckSame(&state, &bytes);
     testCheck(data, len, &state);
     testCheckToLinear(data, len, &state);
 

@@ -673,20 +673,20 @@ testProbeUnreadable(const void *opaque G_GNUC_UNUSED)
 }
 
 
-typedef struct _testRequireData testRequireData;
-struct _testRequireData {
+typedef struct _testCheckData testCheckData;
+struct _testCheckData {
     virTPMStateKind kind;
     const char *message; /* after the volume's name; NULL: passes */
 };
 
 
 static int
-testRequire(const void *opaque)
+testCheck(const void *opaque)
 {
-    const testRequireData *data = opaque;
+    const testCheckData *data = opaque;
     virTPMState state = { .kind = data->kind };
     g_autofree char *expect = NULL;
-    int rc = virTPMStateRequire(&state, "tpmpool", "guest1");
+    int rc = virTPMStateCheck(&state, "tpmpool", "guest1");
 
     if (!data->message)
         return rc;
@@ -701,11 +701,11 @@ testRequire(const void *opaque)
 
 
 static int
-testRequireMendable(const void *opaque G_GNUC_UNUSED)
+testCheckMendable(const void *opaque G_GNUC_UNUSED)
 {
     virTPMState state = { .kind = VIR_TPM_STATE_DAMAGED, .mendable = true };
 
-    if (virTPMStateRequire(&state, "tpmpool", "guest1") == 0)
+    if (virTPMStateCheck(&state, "tpmpool", "guest1") == 0)
         return -1;
 
     return testExpectError(VIR_ERR_OPERATION_INVALID,
@@ -714,16 +714,16 @@ testRequireMendable(const void *opaque G_GNUC_UNUSED)
 
 
 static int
-testRequireCipher(const void *opaque G_GNUC_UNUSED)
+testCheckCipher(const void *opaque G_GNUC_UNUSED)
 {
     virTPMState state = { .kind = VIR_TPM_STATE_LINEAR, .encrypted = true };
 
-    if (virTPMStateRequireCipher(&state, "here") < 0 ||
-        virTPMStateRequireSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") < 0)
+    if (virTPMStateCheckCipher(&state, "here") < 0 ||
+        virTPMStateCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") < 0)
         return -1;
 
     state.shortkey = true;
-    if (virTPMStateRequireSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") == 0)
+    if (virTPMStateCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") == 0)
         return -1;
 
     return testExpectError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -731,8 +731,8 @@ testRequireCipher(const void *opaque G_GNUC_UNUSED)
 }
 
 
-typedef struct _testRequireSecretData testRequireSecretData;
-struct _testRequireSecretData {
+typedef struct _testCheckSecretData testCheckSecretData;
+struct _testCheckSecretData {
     bool encrypted;
     bool secret;
     const char *message; /* NULL: passes */
@@ -740,15 +740,15 @@ struct _testRequireSecretData {
 
 
 static int
-testRequireSecret(const void *opaque)
+testCheckSecret(const void *opaque)
 {
-    const testRequireSecretData *data = opaque;
+    const testCheckSecretData *data = opaque;
     const virTPMState state = {
         .kind = VIR_TPM_STATE_LINEAR,
         .encrypted = data->encrypted,
     };
-    int rc = virTPMStateRequireSecret(&state, data->secret, "/tpm/guest1",
-                                      "tpmpool", "guest1");
+    int rc = virTPMStateCheckSecret(&state, data->secret, "/tpm/guest1",
+                                    "tpmpool", "guest1");
 
     if (!data->message)
         return rc;
@@ -1529,30 +1529,30 @@ testMakeRoomAll(void)
 }
 
 
-# define DO_REQUIRE(kind, message) \
+# define DO_CHECK(kind, message) \
     do { \
-        const testRequireData data = { VIR_TPM_STATE_ ## kind, message }; \
-        if (virTestRun("require: " #kind, testRequire, &data) < 0) \
+        const testCheckData data = { VIR_TPM_STATE_ ## kind, message }; \
+        if (virTestRun("check: " #kind, testCheck, &data) < 0) \
             ret = -1; \
     } while (0)
 
 
 static int
-testRequireAll(void)
+testCheckAll(void)
 {
     int ret = 0;
 
-    DO_REQUIRE(LINEAR, NULL);
-    DO_REQUIRE(BLANK, "is blank");
-    DO_REQUIRE(DAMAGED, "is damaged, as its TPM state is truncated or inconsistent");
-    if (virTestRun("require: mendable", testRequireMendable, NULL) < 0)
+    DO_CHECK(LINEAR, NULL);
+    DO_CHECK(BLANK, "is blank");
+    DO_CHECK(DAMAGED, "is damaged, as its TPM state is truncated or inconsistent");
+    if (virTestRun("check: mendable", testCheckMendable, NULL) < 0)
         ret = -1;
-    if (virTestRun("require: cipher", testRequireCipher, NULL) < 0)
+    if (virTestRun("check: cipher", testCheckCipher, NULL) < 0)
         ret = -1;
-    DO_REQUIRE(BLOB, "holds a bare TPM state blob");
-    DO_REQUIRE(QCOW2, "holds a qcow2 image");
-    DO_REQUIRE(LUKS, "holds a LUKS container");
-    DO_REQUIRE(UNKNOWN, "does not hold TPM state: move the file elsewhere and create the volume with vol-create");
+    DO_CHECK(BLOB, "holds a bare TPM state blob");
+    DO_CHECK(QCOW2, "holds a qcow2 image");
+    DO_CHECK(LUKS, "holds a LUKS container");
+    DO_CHECK(UNKNOWN, "does not hold TPM state: move the file elsewhere and create the volume with vol-create");
 
     return ret;
 }
@@ -1560,8 +1560,8 @@ testRequireAll(void)
 
 # define DO_SECRET(name, encrypted, secret, message) \
     do { \
-        const testRequireSecretData data = { encrypted, secret, message }; \
-        if (virTestRun("secret: " name, testRequireSecret, &data) < 0) \
+        const testCheckSecretData data = { encrypted, secret, message }; \
+        if (virTestRun("secret: " name, testCheckSecret, &data) < 0) \
             ret = -1; \
     } while (0)
 
@@ -1660,7 +1660,7 @@ mymain(void)
         ret = -1;
     if (testMakeRoomAll() < 0)
         ret = -1;
-    if (testRequireAll() < 0)
+    if (testCheckAll() < 0)
         ret = -1;
     if (testSecrets() < 0)
         ret = -1;

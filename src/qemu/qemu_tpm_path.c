@@ -51,14 +51,6 @@ qemuTPMPathPlaceClear(qemuTPMPathPlace *place)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(qemuTPMPathPlace, qemuTPMPathPlaceClear);
 
 
-static bool
-qemuTPMPathIsSame(const struct stat *a,
-                  const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-
 /* Returns @path without symbolic links, as far as it exists. */
 static char *
 qemuTPMPathResolve(const char *path)
@@ -89,7 +81,7 @@ qemuTPMPathIsWithin(const char *path,
         g_autofree char *parent = g_path_get_dirname(at);
         struct stat st;
 
-        if (stat(at, &st) == 0 && qemuTPMPathIsSame(&st, dir))
+        if (stat(at, &st) == 0 && virTPMStateIsSameFile(&st, dir))
             return true;
 
         if (STREQ(parent, at))
@@ -145,7 +137,7 @@ qemuTPMPathFindInPool(const char *path,
         struct stat top;
 
         place->pool = g_strdup(pool->name);
-        if (stat(path, &top) < 0 || !qemuTPMPathIsSame(&top, &dir)) {
+        if (stat(path, &top) < 0 || !virTPMStateIsSameFile(&top, &dir)) {
             ignore_value(virStringStripSuffix(volume, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX));
             place->volume = g_steal_pointer(&volume);
         }
@@ -614,28 +606,6 @@ qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 }
 
 
-/* Returns 0 if the file can be locked (and does it, unless @ask), -errno if not. */
-static int
-qemuTPMPathSetLock(int fd,
-                   bool ask)
-{
-#ifdef F_OFD_SETLK
-    struct flock lock = {
-        .l_type = F_WRLCK,
-        .l_whence = SEEK_SET,
-        .l_start = QEMU_TPM_PATH_LOCK_START,
-    };
-
-    if (fcntl(fd, ask ? F_OFD_GETLK : F_OFD_SETLK, &lock) < 0)
-        return errno == EACCES ? -EAGAIN : -errno;
-
-    return ask && lock.l_type != F_UNLCK ? -EAGAIN : 0;
-#else
-    return 0;
-#endif
-}
-
-
 static bool
 qemuTPMPathIsLockable(const virDomainTPMDef *tpm)
 {
@@ -685,7 +655,7 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
     int rc;
 
     if (incoming || !qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
-        (*fd >= 0 && fstat(*fd, &held) == 0 && qemuTPMPathIsSame(&held, &st)))
+        (*fd >= 0 && fstat(*fd, &held) == 0 && virTPMStateIsSameFile(&held, &st)))
         return 0;
 
     VIR_FORCE_CLOSE(*fd);
@@ -695,7 +665,8 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
         return -1;
     }
 
-    if ((rc = qemuTPMPathSetLock(*fd, false)) == 0)
+    rc = virTPMStateLockFrom(*fd, QEMU_TPM_PATH_LOCK_START, false);
+    if (rc == 0 || rc == -ENOSYS)
         return 0;
 
     if (rc == -EAGAIN)
@@ -732,11 +703,15 @@ qemuTPMPathIsUsed(const virDomainDef *def)
 
     for (i = 0; i < def->ntpms; i++) {
         VIR_AUTOCLOSE fd = -1;
+        int rc;
 
-        if (qemuTPMPathIsLockable(def->tpms[i]) &&
+        if (!qemuTPMPathIsLockable(def->tpms[i]) ||
             (fd = open(def->tpms[i]->data.emulator.source_path,
-                       O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) >= 0 &&
-            qemuTPMPathSetLock(fd, true) < 0)
+                       O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0)
+            continue;
+
+        rc = virTPMStateLockFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
+        if (rc < 0 && rc != -ENOSYS)
             return true;
     }
 

@@ -45,6 +45,8 @@ qemuTPMProcessLockHolder(const char *pidfile)
 }
 
 
+#ifdef __linux__
+
 /* Whether a process was told to listen on @sock, by an argument that begins with
  *   type=unixio,path=SOCK, */
 static bool
@@ -69,6 +71,18 @@ qemuTPMProcessHasSocket(pid_t pid,
 
     return false;
 }
+
+#else /* !__linux__ */
+
+/* Without /proc the lock on the pid file is all that is known. */
+static bool
+qemuTPMProcessHasSocket(pid_t pid G_GNUC_UNUSED,
+                        const char *sock G_GNUC_UNUSED)
+{
+    return true;
+}
+
+#endif /* !__linux__ */
 
 
 int

@@ -232,7 +232,7 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
         return -1;
 
     if (state.kind != VIR_TPM_STATE_BLANK &&
-        virTPMStateRequire(&state, src->pool, src->volume) < 0)
+        virTPMStateCheck(&state, src->pool, src->volume) < 0)
         return -1;
 
     if (!emulator->hasidentity) {
@@ -658,9 +658,9 @@ qemuTPMVolumeCheckContent(virDomainTPMDef *tpm,
         return 0;
     }
 
-    if (virTPMStateRequire(state, src->pool, src->volume) < 0 ||
-        virTPMStateRequireSecret(state, secret, emulator->source_path,
-                                 src->pool, src->volume) < 0)
+    if (virTPMStateCheck(state, src->pool, src->volume) < 0 ||
+        virTPMStateCheckSecret(state, secret, emulator->source_path,
+                               src->pool, src->volume) < 0)
         return -1;
 
     volume->encrypted = state->encrypted;
@@ -817,8 +817,8 @@ qemuTPMVolumeAddKeys(virCommand *cmd,
     int migration;
     int fd;
 
-    if ((fd = virTPMSecretPass(cmd, &QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
-                               src->pool, src->volume, &migration)) < 0)
+    if ((fd = virTPMSecretAddFD(cmd, &QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret,
+                                src->pool, src->volume, &migration)) < 0)
         return -1;
 
     virCommandAddArg(cmd, "--key");
@@ -839,12 +839,11 @@ qemuTPMVolumeConvertLock(void *opaque)
 {
     const qemuTPMVolume *volume = opaque;
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-    struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
     size_t i;
 
     if (virTPMStateLockShared(volume->passedfd) < 0 ||
         fcntl(volume->passedfd, F_SETLK, &fl) < 0 ||
-        fcntl(volume->passedfd, F_OFD_SETLK, &none) < 0) {
+        virTPMStateUnlock(volume->passedfd) < 0) {
         virReportSystemError(errno, "%s",
                              _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;

@@ -39,20 +39,6 @@
 VIR_LOG_INIT("storage.storage_backend_tpm");
 
 
-/* What has to be known of a pool while it is unlocked. */
-static virStoragePoolDef *
-virStorageBackendTPMCopyPool(virStoragePoolObj *pool)
-{
-    const virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    virStoragePoolDef *copy = g_new0(virStoragePoolDef, 1);
-
-    copy->type = VIR_STORAGE_POOL_TPM;
-    copy->name = g_strdup(def->name);
-    copy->target.path = g_strdup(def->target.path);
-    return copy;
-}
-
-
 static int
 virStorageBackendTPMCheckPool(virStoragePoolObj *pool,
                               bool *active)
@@ -442,8 +428,7 @@ virStorageBackendTPMDirChanged(const virStoragePoolDef *def)
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
         if (virStorageBackendTPMDirs)
             before = g_hash_table_lookup(virStorageBackendTPMDirs, def->target.path);
-        if (before &&
-            (before->st_dev != now.st_dev || before->st_ino != now.st_ino))
+        if (before && !virTPMStateIsSameFile(before, &now))
             return true;
     }
 
@@ -559,7 +544,7 @@ virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
 static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
-    g_autoptr(virStoragePoolDef) now = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStoragePoolDef) now = virStorageTPMFileCopyPool(virStoragePoolObjGetDef(pool));
     g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     virStorageTPMRefresh *refresh = virStorageTPMRefreshStart(pool);
@@ -897,8 +882,8 @@ virStorageBackendTPMIsAnother(const virStorageVolDef *sidecar,
                               const virStorageTPMBytes *clear)
 {
     return sidecar && sidecar->tpm && clear &&
-        virStorageTPMEndorsementIsOf(sidecar->tpm, clear->data,
-                                     clear->len) == VIR_TRISTATE_BOOL_NO;
+        virStorageTPMEndorsementMatchState(sidecar->tpm, clear->data,
+                                           clear->len) == VIR_TRISTATE_BOOL_NO;
 }
 
 
@@ -1035,7 +1020,7 @@ static virStorageVolDef *
 virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
                                 virStorageVolDef *vol)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStoragePoolDef) def = virStorageTPMFileCopyPool(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) now = NULL;
     int rc;
 
@@ -1057,7 +1042,7 @@ static virStorageVolDef *
 virStorageBackendTPMFindVol(virStoragePoolObj *pool,
                             const char *name)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStoragePoolDef) def = virStorageTPMFileCopyPool(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
     virStorageVolDef *known;
     int rc;
@@ -1144,8 +1129,8 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     }
 
     /* clear state in a volume that has a secret may have been replaced: not exported */
-    if (virTPMStateRequireSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
-                                 vol->target.path, def->name, vol->name) < 0)
+    if (virTPMStateCheckSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
+                               vol->target.path, def->name, vol->name) < 0)
         return -1;
 
     /* what the other pool reads by name must not be another file by then, nor
@@ -1163,7 +1148,7 @@ static char *
 virStorageBackendTPMInspectVol(virStoragePoolObj *pool,
                                virStorageVolDef *vol)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageBackendTPMCopyPool(pool);
+    g_autoptr(virStoragePoolDef) def = virStorageTPMFileCopyPool(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) now = virStorageBackendTPMNewVol(def, vol->name);
     int rc;
 

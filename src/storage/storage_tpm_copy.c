@@ -37,9 +37,9 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
 
-    if (virTPMStateRequire(state, source->pool, origvol->name) < 0 ||
-        virTPMStateRequireSecret(state, secret, origvol->target.path,
-                                 source->pool, origvol->name) < 0)
+    if (virTPMStateCheck(state, source->pool, origvol->name) < 0 ||
+        virTPMStateCheckSecret(state, secret, origvol->target.path,
+                               source->pool, origvol->name) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);
@@ -111,7 +111,7 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
         return NULL;
     }
 
-    if (virTPMStateRequireCipher(state, origvol->target.path) < 0)
+    if (virTPMStateCheckCipher(state, origvol->target.path) < 0)
         return NULL;
 
     if (state->encrypted && !vol->target.encryption) {

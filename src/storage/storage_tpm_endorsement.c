@@ -260,9 +260,9 @@ virStorageTPMEndorsementHasAny(const uint8_t *data,
 
 
 virTristateBool
-virStorageTPMEndorsementIsOf(const virStorageVolTPMDef *tpm,
-                             const uint8_t *data,
-                             size_t len)
+virStorageTPMEndorsementMatchState(const virStorageVolTPMDef *tpm,
+                                   const uint8_t *data,
+                                   size_t len)
 {
     bool named = false;
     size_t i;

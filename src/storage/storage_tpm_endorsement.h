@@ -75,7 +75,7 @@ int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMEndorsementIsOf:
+ * virStorageTPMEndorsementMatchState:
  * @tpm: the description of a TPM
  * @data: clear TPM state of @len bytes
  *

@@ -40,6 +40,18 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #endif
 
 
+virStoragePoolDef *
+virStorageTPMFileCopyPool(const virStoragePoolDef *pool)
+{
+    virStoragePoolDef *copy = g_new0(virStoragePoolDef, 1);
+
+    copy->type = VIR_STORAGE_POOL_TPM;
+    copy->name = g_strdup(pool->name);
+    copy->target.path = g_strdup(pool->target.path);
+    return copy;
+}
+
+
 char *
 virStorageTPMFileSidecarVolume(const char *name)
 {

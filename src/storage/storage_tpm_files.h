@@ -11,6 +11,16 @@
 #include "storage_conf.h"
 #include "virtpmstate.h"
 
+/**
+ * virStorageTPMFileCopyPool:
+ * @pool: definition of a tpm pool
+ *
+ * Returns what has to be known of the pool while it is unlocked, and may be changed
+ * or gone: its type, name and path.
+ */
+virStoragePoolDef *virStorageTPMFileCopyPool(const virStoragePoolDef *pool)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
 /* The state of a TPM, as it stands in its volume. */
 typedef struct _virStorageTPMBytes virStorageTPMBytes;
 struct _virStorageTPMBytes {

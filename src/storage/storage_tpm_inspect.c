@@ -263,7 +263,7 @@ virStorageTPMInspectBank(uint16_t alg)
 
 /* Takes a TPML_PCR_SELECTION: the banks that have any PCR are active. */
 static void
-virStorageTPMInspectTakeBanks(virStorageTPMMessage *message,
+virStorageTPMInspectReadBanks(virStorageTPMMessage *message,
                               virStorageVolTPMDef *found)
 {
     uint32_t count = virStorageTPMMessageTake32(message);
@@ -306,7 +306,7 @@ virStorageTPMInspectBanks(virStorageTPMSwtpm *swtpm,
 
     virStorageTPMMessageRead(message, 1); /* more data */
     virStorageTPMMessageTake32(message);  /* capability */
-    virStorageTPMInspectTakeBanks(message, found);
+    virStorageTPMInspectReadBanks(message, found);
     return 1;
 }
 
@@ -376,7 +376,7 @@ virStorageTPMInspectClear(virStorageTPMSwtpm *swtpm,
 
 /* Takes a TPMT_SYM_DEF_OBJECT, and the scheme without parameters that an EK has. */
 static bool
-virStorageTPMInspectTakeSchemes(virStorageTPMMessage *message)
+virStorageTPMInspectSkipSchemes(virStorageTPMMessage *message)
 {
     if (virStorageTPMMessageTake16(message) != TPM_ALG_NULL)
         virStorageTPMMessageTake32(message); /* key bits, mode */
@@ -387,7 +387,7 @@ virStorageTPMInspectTakeSchemes(virStorageTPMMessage *message)
 
 /* Takes a TPM2B_PUBLIC. What is no EK as the profile has them is passed over. */
 static void
-virStorageTPMInspectTakePublic(virStorageTPMMessage *message,
+virStorageTPMInspectReadPublic(virStorageTPMMessage *message,
                                virStorageVolTPMDef *found)
 {
     uint16_t type;
@@ -404,7 +404,7 @@ virStorageTPMInspectTakePublic(virStorageTPMMessage *message,
     virStorageTPMMessageTake2B(message, &xlen); /* policy */
 
     if ((type != TPM_ALG_RSA && type != TPM_ALG_ECC) ||
-        !virStorageTPMInspectTakeSchemes(message))
+        !virStorageTPMInspectSkipSchemes(message))
         return;
 
     if (type == TPM_ALG_RSA) {
@@ -498,7 +498,7 @@ virStorageTPMInspectKey(virStorageTPMSwtpm *swtpm,
 
     handle = virStorageTPMMessageTake32(message);
     virStorageTPMMessageTake32(message); /* size of the parameters */
-    virStorageTPMInspectTakePublic(message, found);
+    virStorageTPMInspectReadPublic(message, found);
 
     virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_FLUSH_CONTEXT);
     virStorageTPMMessagePut(message, 4, handle);

@@ -11,6 +11,7 @@
 #include "storage_conf_tpm.h"
 #include "storage_tpm_pool.h"
 #include "virerror.h"
+#include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -39,7 +40,7 @@ virStorageTPMPoolIsSameDir(const char *a,
         return true;
 
     return stat(a, &sta) == 0 && stat(b, &stb) == 0 &&
-        sta.st_dev == stb.st_dev && sta.st_ino == stb.st_ino;
+        virTPMStateIsSameFile(&sta, &stb);
 }
 
 

@@ -95,7 +95,7 @@ virStorageTPMSetupAddPassphrase(virCommand *cmd,
     if (!secret)
         return 0;
 
-    if ((fd = virTPMSecretPass(cmd, secret, pool->name, vol->name, NULL)) < 0)
+    if ((fd = virTPMSecretAddFD(cmd, secret, pool->name, vol->name, NULL)) < 0)
         return -1;
 
     return virTPMSwtpmSetupAddPassphrase(cmd, fd);

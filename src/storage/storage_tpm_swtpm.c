@@ -110,7 +110,7 @@ virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
     if (!spec->secret)
         return g_steal_pointer(&cmd);
 
-    if ((fd = virTPMSecretPass(cmd, spec->secret, spec->pool, spec->vol, NULL)) < 0)
+    if ((fd = virTPMSecretAddFD(cmd, spec->secret, spec->pool, spec->vol, NULL)) < 0)
         return NULL;
 
     virCommandAddArg(cmd, "--key");

@@ -107,10 +107,7 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
 {
     virStorageTPMUploadData *upload = g_new0(virStorageTPMUploadData, 1);
 
-    upload->pool = g_new0(virStoragePoolDef, 1);
-    upload->pool->type = VIR_STORAGE_POOL_TPM;
-    upload->pool->name = g_strdup(pool->name);
-    upload->pool->target.path = g_strdup(pool->target.path);
+    upload->pool = virStorageTPMFileCopyPool(pool);
 
     upload->vol = g_new0(virStorageVolDef, 1);
     upload->vol->name = g_strdup(vol->name);
@@ -335,7 +332,7 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
 static int
 virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
 {
-    if (virTPMStateRequireCipher(&upload->state, upload->vol->name) == 0 &&
+    if (virTPMStateCheckCipher(&upload->state, upload->vol->name) == 0 &&
         virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
                                    upload->found, &upload->clear) == 0)
         return 0;
@@ -354,15 +351,17 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
     const virStorageVolTPMDef *described = upload->sidecar->tpm;
     g_autoptr(virStorageVolTPMDef) before = g_new0(virStorageVolTPMDef, 1);
     g_autoptr(virStorageTPMBytes) bytes = NULL;
+    virTristateBool same;
 
-    if (described->nendorsements > 0 && upload->clear)
-        return virTristateBoolFromBool(virStorageTPMEndorsementIsOf(described, upload->clear->data,
-                                                                    upload->clear->len) ==
-                                       VIR_TRISTATE_BOOL_YES);
+    if (described->nendorsements > 0) {
+        if (upload->clear)
+            same = virStorageTPMEndorsementMatchState(described, upload->clear->data,
+                                                      upload->clear->len);
+        else
+            same = virStorageTPMVerifyIsSame(described, upload->found, NULL, NULL);
 
-    if (described->nendorsements > 0)
-        return virTristateBoolFromBool(virStorageTPMVerifyIsSame(described, upload->found, NULL, NULL) ==
-                                       VIR_TRISTATE_BOOL_YES);
+        return virTristateBoolFromBool(same == VIR_TRISTATE_BOOL_YES);
+    }
 
     if (upload->old.kind != VIR_TPM_STATE_LINEAR)
         return VIR_TRISTATE_BOOL_ABSENT;

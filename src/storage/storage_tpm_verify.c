@@ -120,9 +120,9 @@ virStorageTPMVerify(const char *pool,
     if (state.kind == VIR_TPM_STATE_BLANK)
         return 0;
 
-    if (virTPMStateRequire(&state, pool, vol->name) < 0 ||
-        virTPMStateRequireSecret(&state, !!spec.secret, vol->target.path,
-                                 pool, vol->name) < 0)
+    if (virTPMStateCheck(&state, pool, vol->name) < 0 ||
+        virTPMStateCheckSecret(&state, !!spec.secret, vol->target.path,
+                               pool, vol->name) < 0)
         return -1;
 
     if (!vol->tpm)

@@ -107,11 +107,11 @@ virTPMSecretSend(virCommand *cmd,
 
 
 int
-virTPMSecretPass(virCommand *cmd,
-                 const virSecretLookupTypeDef *lookup,
-                 const char *pool,
-                 const char *vol,
-                 int *second)
+virTPMSecretAddFD(virCommand *cmd,
+                  const virSecretLookupTypeDef *lookup,
+                  const char *pool,
+                  const char *vol,
+                  int *second)
 {
     g_autofree uint8_t *value = NULL;
     size_t len;

@@ -33,7 +33,7 @@ int virTPMSecretGet(const virSecretLookupTypeDef *lookup,
     ATTRIBUTE_NONNULL(4) ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virTPMSecretPass:
+ * virTPMSecretAddFD:
  * @cmd: the command that needs the passphrase
  * @lookup, @pool, @vol: as for virTPMSecretGet()
  * @second: set to another descriptor that has the passphrase as well, or NULL
@@ -45,10 +45,10 @@ int virTPMSecretGet(const virSecretLookupTypeDef *lookup,
  * Returns the descriptor's number, which belongs to @cmd; -1 with an error
  * reported.
  */
-int virTPMSecretPass(virCommand *cmd,
-                     const virSecretLookupTypeDef *lookup,
-                     const char *pool,
-                     const char *vol,
-                     int *second)
+int virTPMSecretAddFD(virCommand *cmd,
+                      const virSecretLookupTypeDef *lookup,
+                      const char *pool,
+                      const char *vol,
+                      int *second)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;

@@ -740,6 +740,14 @@ virTPMStateToLinear(const uint8_t *data,
 }
 
 
+bool
+virTPMStateIsSameFile(const struct stat *a,
+                      const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+
 #ifndef WIN32
 
 static int
@@ -959,6 +967,28 @@ virTPMStateMakeRoom(int fd,
     return 0;
 }
 
+
+void
+virTPMStateRevalidateDir(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+
+bool
+virTPMStatePathNames(int fd,
+                     const char *path)
+{
+    struct stat opened;
+    struct stat named;
+
+    return fstat(fd, &opened) == 0 &&
+           lstat(path, &named) == 0 &&
+           opened.st_nlink > 0 &&
+           virTPMStateIsSameFile(&opened, &named);
+}
+
 #else /* WIN32 */
 
 int
@@ -980,13 +1010,27 @@ virTPMStateMakeRoom(int fd G_GNUC_UNUSED,
     return -1;
 }
 
+
+void
+virTPMStateRevalidateDir(const char *path G_GNUC_UNUSED)
+{
+}
+
+
+bool
+virTPMStatePathNames(int fd G_GNUC_UNUSED,
+                     const char *path G_GNUC_UNUSED)
+{
+    return false;
+}
+
 #endif /* WIN32 */
 
 
 int
-virTPMStateRequire(const virTPMState *state,
-                   const char *pool,
-                   const char *vol)
+virTPMStateCheck(const virTPMState *state,
+                 const char *pool,
+                 const char *vol)
 {
     switch (state->kind) {
     case VIR_TPM_STATE_LINEAR:
@@ -1044,11 +1088,11 @@ virTPMStateRequire(const virTPMState *state,
 
 
 int
-virTPMStateRequireSecret(const virTPMState *state,
-                         bool secret,
-                         const char *path,
-                         const char *pool,
-                         const char *vol)
+virTPMStateCheckSecret(const virTPMState *state,
+                       bool secret,
+                       const char *path,
+                       const char *pool,
+                       const char *vol)
 {
     if (state->encrypted && !secret) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -1067,7 +1111,7 @@ virTPMStateRequireSecret(const virTPMState *state,
     if (state->encrypted) {
         g_autofree char *name = g_strdup_printf("%s/%s", pool, vol);
 
-        return virTPMStateRequireCipher(state, name);
+        return virTPMStateCheckCipher(state, name);
     }
 
     return 0;
@@ -1075,8 +1119,8 @@ virTPMStateRequireSecret(const virTPMState *state,
 
 
 int
-virTPMStateRequireCipher(const virTPMState *state,
-                         const char *name)
+virTPMStateCheckCipher(const virTPMState *state,
+                       const char *name)
 {
     if (!state->shortkey)
         return 0;
@@ -1248,9 +1292,7 @@ virTPMStateProcessHasLock(pid_t pid,
 
         path = g_strdup_printf("/proc/%lld/fd/%s", (long long)pid, entry->d_name);
 
-        if (stat(path, &fdst) == 0 &&
-            fdst.st_dev == st->st_dev &&
-            fdst.st_ino == st->st_ino)
+        if (stat(path, &fdst) == 0 && virTPMStateIsSameFile(&fdst, st))
             return true;
     }
 
@@ -1358,11 +1400,13 @@ virTPMStateLockHolder(int fd)
 
 static int
 virTPMStateSetLock(int fd,
-                   short type)
+                   short type,
+                   off_t start)
 {
     struct flock fl = {
         .l_type = type,
         .l_whence = SEEK_SET,
+        .l_start = start,
     };
 
     if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
@@ -1375,14 +1419,42 @@ virTPMStateSetLock(int fd,
 int
 virTPMStateLock(int fd)
 {
-    return virTPMStateSetLock(fd, F_WRLCK);
+    return virTPMStateSetLock(fd, F_WRLCK, 0);
 }
 
 
 int
 virTPMStateLockShared(int fd)
 {
-    return virTPMStateSetLock(fd, F_RDLCK);
+    return virTPMStateSetLock(fd, F_RDLCK, 0);
+}
+
+
+int
+virTPMStateUnlock(int fd)
+{
+    return virTPMStateSetLock(fd, F_UNLCK, 0);
+}
+
+
+int
+virTPMStateLockFrom(int fd,
+                    off_t start,
+                    bool ask)
+{
+    struct flock fl = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = start,
+    };
+
+    if (!ask)
+        return virTPMStateSetLock(fd, F_WRLCK, start);
+
+    if (fcntl(fd, F_OFD_GETLK, &fl) < 0)
+        return -errno;
+
+    return fl.l_type == F_UNLCK ? 0 : -EAGAIN;
 }
 
 
@@ -1510,29 +1582,6 @@ virTPMStateOpenUnlocked(const char *path,
 }
 
 
-void
-virTPMStateRevalidateDir(const char *path)
-{
-    g_autofree char *dir = g_path_get_dirname(path);
-    VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-
-bool
-virTPMStatePathNames(int fd,
-                     const char *path)
-{
-    struct stat opened;
-    struct stat named;
-
-    return fstat(fd, &opened) == 0 &&
-           lstat(path, &named) == 0 &&
-           opened.st_nlink > 0 &&
-           opened.st_dev == named.st_dev &&
-           opened.st_ino == named.st_ino;
-}
-
-
 int
 virTPMStateLockAt(int fd,
                   const char *path,
@@ -1619,6 +1668,22 @@ virTPMStateLock(int fd G_GNUC_UNUSED)
 
 int
 virTPMStateLockShared(int fd G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateUnlock(int fd G_GNUC_UNUSED)
+{
+    return -ENOSYS;
+}
+
+
+int
+virTPMStateLockFrom(int fd G_GNUC_UNUSED,
+                    off_t start G_GNUC_UNUSED,
+                    bool ask G_GNUC_UNUSED)
 {
     return -ENOSYS;
 }

@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include <sys/stat.h>
+
 #include "internal.h"
 #include "virenum.h"
 
@@ -150,7 +152,7 @@ int virTPMStateMakeRoom(int fd,
     ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virTPMStateRequire:
+ * virTPMStateCheck:
  * @state: what virTPMStateProbe() found
  * @pool: name of the storage pool, for error messages
  * @vol: name of the volume, for error messages
@@ -161,14 +163,14 @@ int virTPMStateMakeRoom(int fd,
  *
  * Returns 0 if it may, -1 with an error reported otherwise.
  */
-int virTPMStateRequire(const virTPMState *state,
-                       const char *pool,
-                       const char *vol)
+int virTPMStateCheck(const virTPMState *state,
+                     const char *pool,
+                     const char *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virTPMStateRequireSecret:
+ * virTPMStateCheckSecret:
  * @state: what virTPMStateProbe() found
  * @secret: whether a secret is known for the volume
  * @path: the volume's file, for error messages
@@ -179,16 +181,16 @@ int virTPMStateRequire(const virTPMState *state,
  *
  * Returns 0 if so, -1 with an error reported otherwise.
  */
-int virTPMStateRequireSecret(const virTPMState *state,
-                             bool secret,
-                             const char *path,
-                             const char *pool,
-                             const char *vol)
+int virTPMStateCheckSecret(const virTPMState *state,
+                           bool secret,
+                           const char *path,
+                           const char *pool,
+                           const char *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4)
     ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virTPMStateRequireCipher:
+ * virTPMStateCheckCipher:
  * @state: what virTPMStateProbe() found
  * @name: what holds the state, for error messages
  *
@@ -197,8 +199,8 @@ int virTPMStateRequireSecret(const virTPMState *state,
  *
  * Returns 0 if so, -1 with an error reported otherwise.
  */
-int virTPMStateRequireCipher(const virTPMState *state,
-                             const char *name)
+int virTPMStateCheckCipher(const virTPMState *state,
+                           const char *name)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -261,6 +263,16 @@ int virTPMStateOpenUnlocked(const char *path,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateIsSameFile:
+ * @a, @b: what stat() tells
+ *
+ * Whether both are about one file or directory, whatever its names are.
+ */
+bool virTPMStateIsSameFile(const struct stat *a,
+                           const struct stat *b)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateRevalidateDir:
  * @path: path of a file
  *
@@ -303,6 +315,34 @@ int virTPMStateLock(int fd)
  * As virTPMStateLock(), for whoever only reads: several may hold it.
  */
 int virTPMStateLockShared(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateUnlock:
+ * @fd: descriptor that has the lock of virTPMStateLock() or virTPMStateLockShared()
+ *
+ * Gives up the lock.
+ *
+ * Returns 0 on success, -errno otherwise.
+ */
+int virTPMStateUnlock(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateLockFrom:
+ * @fd: descriptor, open for writing
+ * @start: offset in bytes
+ * @ask: whether only to ask if the lock can be taken
+ *
+ * As virTPMStateLock(), for state that is no volume: the lock begins at @start, as
+ * other programs have locks of their own on the bytes before it.
+ *
+ * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virTPMStateLockFrom(int fd,
+                        off_t start,
+                        bool ask)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
