@@ -664,6 +664,7 @@ NAMED_BY_A_PATH = {
     "audio": "<audio id='1' type='file' path='{path}'/>",
     "store for crash dumps": "<pstore backend='acpi-erst'><path>{path}</path><size unit='KiB'>8</size></pstore>",
     "passed through TPM": "<tpm><backend type='passthrough'><device path='{path}'/></backend></tpm>",
+    "log of passt": "<interface type='user'><backend type='passt' logFile='{path}'/></interface>",
     "shared directory": "<filesystem accessmode='mapped'><source dir='{pool}'/><target dir='x'/></filesystem>",
 }
 
@@ -681,17 +682,18 @@ def test_volume_is_no_other_device(tpm_host, what):
     assert tpm_host.contents(POOL) == facts
 
 
-@pytest.mark.parametrize("element", ["kernel", "initrd", "dtb", "loader", "nvram"])
+@pytest.mark.parametrize("element", ["kernel", "initrd", "dtb", "loader", "nvram", "template"])
 def test_volume_is_no_firmware(tpm_host, element):
     """It would be given to QEMU's user, or be written to; and be removed with the domain."""
     path = tpm_host.create_volume("one")
     facts = tpm_host.contents(POOL)
     guest = tpm_host.define_guest(tpm="")
     line = f"<{element}>{path}</{element}>"
-    if element in ("loader", "nvram"):
+    if element in ("loader", "nvram", "template"):
         code = path if element == "loader" else "/usr/share/code.fd"
+        template = path if element == "template" else "/usr/share/vars.fd"
         line = f"<loader readonly='yes' type='pflash'>{code}</loader>"
-        line += f"<nvram>{path if element == 'nvram' else '/var/lib/libvirt/vars.fd'}</nvram>"
+        line += f"<nvram template='{template}'>{path if element == 'nvram' else '/var/lib/libvirt/vars.fd'}</nvram>"
     text = re.sub(f"<{element}>.*</{element}>", "", guest.xml()).replace("<cmdline>", f"{line}<cmdline>")
     tpm_host.virsh("define", "/dev/stdin", input=text)
     assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("start", "guest")

@@ -483,9 +483,11 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
             return 0;
         return qemuTPMPathCheckFile(dev->data.audio->backend.file.path);
 
+    case VIR_DOMAIN_DEVICE_NET:
+        return qemuTPMPathCheckFile(dev->data.net->backend.logFile);
+
     case VIR_DOMAIN_DEVICE_NONE:
     case VIR_DOMAIN_DEVICE_LEASE:
-    case VIR_DOMAIN_DEVICE_NET:
     case VIR_DOMAIN_DEVICE_SOUND:
     case VIR_DOMAIN_DEVICE_VIDEO:
     case VIR_DOMAIN_DEVICE_HOSTDEV:
@@ -531,12 +533,15 @@ qemuTPMPathCheckDeviceIter(virDomainDef *def,
 }
 
 
-/* The security drivers would give even what is only read to QEMU's user. */
+/* The security drivers would give even what is only read to QEMU's user, and
+ * libvirt copies the template of the NVRAM for it. */
 static int
 qemuTPMPathCheckOS(const virDomainOSDef *os)
 {
     const char *files[] = {
-        os->kernel, os->initrd, os->dtb, os->shim, os->loader ? os->loader->path : NULL,
+        os->kernel, os->initrd, os->dtb, os->shim,
+        os->loader ? os->loader->path : NULL,
+        os->loader ? os->loader->nvramTemplate : NULL,
     };
     size_t i;
 
