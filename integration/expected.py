@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import os
 import re
 
 # A name that is not known.
-ANY = re.compile("(?s:.*?)")
+ANY = re.compile(".*?")
+# What a program has said, on as many lines as it likes.
+LINES = re.compile("(?s:.*?)")
 # In place of libvirt's error code: a text of virt-tpm-volume.
 TOOL = "virt-tpm-volume"
 
@@ -45,22 +48,25 @@ class Message:
         """As it stands in the source."""
         return f"{self.text}: {self.remedy}" if self.remedy else self.text
 
-    def __call__(self, *names):
+    def __call__(self, *names, errno=None):
         """The whole message with names in it, in the order of their numbers. A name that is
-        left out, or ANY, may be anything; it may also be a pattern, or an Expected itself."""
+        left out, or ANY, may be anything in a line; it may also be a pattern, or an Expected
+        itself. What libvirt adds to a system error for its errno may be anything without one."""
         pattern = fill(self.format, names, as_pattern, re.escape)
+        shown = f"{self.code or 'in it'}: {self.plain(*names)}"
         if self.code == "VIR_ERR_SYSTEM_ERROR":
-            pattern += ": .+"
-        return Expected(surround(self.code, pattern), f"{self.code or 'in it'}: {self.plain(*names)}")
+            pattern += ": " + (re.escape(os.strerror(errno)) if errno else ".+")
+            shown += f": {os.strerror(errno) if errno else '...'}"
+        return Expected(surround(self.code, pattern), shown)
 
     def plain(self, *names):
         """The text with all of its names in it, as a string."""
-        return fill(self.format, names, lambda name: "..." if name is ANY else str(name))
+        return fill(self.format, names, lambda name: "..." if name in (ANY, LINES) else str(name))
 
 
 def error(code, *names):
-    """An error of this code that has these names in it, whatever else it says."""
-    pattern = "".join(f"(?=.*{as_pattern(name)})" for name in names)
+    """An error of this code that has these names in it, each as a whole word, whatever else it says."""
+    pattern = "".join(rf"(?=.*(?<!\w){as_pattern(name)}(?!\w))" for name in names)
     return Expected(surround(code, f"{pattern}.*"), f"{code}: ... {', '.join(map(str, names))}")
 
 

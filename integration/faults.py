@@ -328,7 +328,7 @@ class Lab:
         """A volume that a state is to be brought to."""
         client.pool.createXML(xmls.volume(name, tpm="<tpm manufacture='no'/>"))
 
-    def take_in(self, client, name):
+    def import_file(self, client, name):
         """Import a file of another pool."""
         source = client.connection.storagePoolLookupByName("imports").storageVolLookupByName("linear")
         client.pool.createXMLFrom(client._xml(name), source)
@@ -350,7 +350,7 @@ OPERATIONS = [
     Operation("encrypt", "e1", lambda lab, client: client.copy("c0", "e1")),
     Operation("rekey", "f1", lambda lab, client: client.copy("e0", "f1")),
     Operation("decrypt", "c1", lambda lab, client: client.copy("e0", "c1")),
-    Operation("import", "c1", lambda lab, client: lab.take_in(client, "c1")),
+    Operation("import", "c1", lambda lab, client: lab.import_file(client, "c1")),
     Operation("upload", "c0", lambda lab, client: client.upload("c0", lab.contents["c-other"])),
     Operation("upload-blank", "c-blank",
               lambda lab, client: client.upload("c-blank", lab.contents["c-base"])),
@@ -406,13 +406,13 @@ class Judge:
         """What an operation makes of its volume when nothing is in its way."""
         states = []
         for _ in range(times):
-            self.begin(operation)
+            self.set_up(operation)
             operation.function(self.lab, self.view.client)
             self.view.refresh()
             states.append(self.view.look().get(operation.volume))
         return same_or_fresh(states)
 
-    def begin(self, operation):
+    def set_up(self, operation):
         """Before an operation."""
         self.lab.reset()
         if operation.prepare:

@@ -146,11 +146,17 @@ class Host:
     def older_swtpm(self, *features):
         """With a swtpm that says that it can do no more than this."""
         says = json.dumps({"type": "swtpm", "features": features})
+        with self.swtpm_in_place(f"echo '{says}'"):
+            yield
+
+    @contextlib.contextmanager
+    def swtpm_in_place(self, script):
+        """With a shell script in place of swtpm."""
         with tempfile.TemporaryDirectory() as folder:
-            older = Path(folder, "swtpm")
-            older.write_text(f"#!/bin/sh\necho '{says}'\n")
-            older.chmod(0o755)
-            assert self.run("mount", "-n", "--bind", older, "/usr/bin/swtpm").returncode == 0
+            other = Path(folder, "swtpm")
+            other.write_text(f"#!/bin/sh\n{script}\n")
+            other.chmod(0o755)
+            assert self.run("mount", "-n", "--bind", other, "/usr/bin/swtpm").returncode == 0
             try:
                 yield
             finally:

@@ -602,7 +602,8 @@ SWTPM_OF_UNKNOWN_QEMU = Message(
 STREAM_IS_FULL = Message("VIR_ERR_OPERATION_FAILED", "cannot write more than %1$llu bytes to stream")
 POOL_BUSY = Message(
     "VIR_ERR_RESOURCE_BUSY",
-    "storage pool '%1$s' is busy with a job on one of its volumes; try again later")
+    "storage pool '%1$s' is busy with a job on one of its volumes",
+    "try again later")
 SERVER_CLOSING = Message("VIR_ERR_RPC", "server '%1$s' is being closed")
 
 # tools/virt-tpm-volume
@@ -683,7 +684,7 @@ TOOL_VOLUME_GONE = Message(TOOL, "volume not found", "run pool-refresh to find n
 VOLUME_IS_BLANK = Message(TOOL, "volume is blank")
 UNUSED_NOT_KNOWN = Message(TOOL, "cannot tell unused volumes before the errors above are resolved")
 TOOL_VOLUME_NOT_FOUND = Message(TOOL, "volume '%1$s' not found", "run pool-refresh to find new ones")
-SEE_HELP = Message(TOOL, "%1$s; see %2$s --help")
+SEE_HELP = Message(TOOL, "%1$s", "see %2$s --help")
 DOMAINS_OR_ALL = Message(TOOL, "adopt requires either domains or --all")
 VOLUME_PATTERN = Message(TOOL, "--volume must contain {name} or {uuid} for more than one domain")
 

@@ -23,7 +23,7 @@ BASES = {letter: f"{letter}-base" for letter in PASSPHRASES}
 GARBAGE = b"x" * 5000
 RUN = "/run/libvirt/storage"
 
-# Errors are the tests' to judge, not to be printed.
+# Errors are the tests' to assess, not to be printed.
 libvirt.registerErrorHandler(lambda context, error: None, None)
 
 
@@ -204,8 +204,8 @@ class Crowd:
     # What may happen to a client: a pool or volume is busy, of which the last two are libvirt's ...
     BUSY = (messages.POOL_BUSY(),
             # an upload that is being finished, and a process that a thread is just starting
-            messages.PROCESS_NAMED(ANY, "virtstoraged"),
-            messages.PROCESS_NAMED(ANY, "rpc-virtstorage"),
+            messages.IN_USE(ANY, "tpm", messages.PROCESS_NAMED(ANY, "virtstoraged")),
+            messages.IN_USE(ANY, "tpm", messages.PROCESS_NAMED(ANY, "rpc-virtstorage")),
             "is still in use", "is still being allocated")
     # ... what another client has done meanwhile ...
     OTHERS = (error("VIR_ERR_NO_STORAGE_VOL"), error("VIR_ERR_STORAGE_VOL_EXIST"), "already in use",
@@ -238,12 +238,12 @@ class Crowd:
             kind = choose.choice(self.KINDS[self.pause():])
             begin = time.monotonic()
             try:
-                done = getattr(self, f"do_{kind}")(client, choose, contents)
+                done = getattr(self, f"attempt_{kind}")(client, choose, contents)
                 if done:
                     events.append(Event(begin, time.monotonic(), kind, *done))
                 ends[kind, "done"] += 1
             except libvirt.libvirtError as error:
-                ends[kind, self.judge(kind, Output(error))] += 1
+                ends[kind, self.classify(kind, Output(error))] += 1
         return ends, events
 
     def pause(self):
@@ -251,7 +251,7 @@ class Crowd:
         which a pool can't be refreshed."""
         return self.KINDS.index("describe") if time.monotonic() % 3 < 0.6 else 0
 
-    def judge(self, kind, message):
+    def classify(self, kind, message):
         """In short what an error is; if it must not be, all of it."""
         for text in self.BUSY + self.OTHERS:
             if text in message:
@@ -266,17 +266,17 @@ class Crowd:
 
     # Each returns which volume it has changed or read, and what that holds now, in an Event.
 
-    def do_create(self, client, choose, _):
+    def attempt_create(self, client, choose, _):
         name = self.name(choose)
         client.create(name)
         return name, NEW
 
-    def do_copy(self, client, choose, _):
+    def attempt_copy(self, client, choose, _):
         source, name = choose.choice(self.NAMES + list(BASES.values())), self.name(choose)
         client.copy(source, name)
         return name, NEW
 
-    def do_download(self, client, choose, contents):
+    def attempt_download(self, client, choose, contents):
         name = self.name(choose)
         content = client.download(name)
         assert whole(content), (name, content)
@@ -284,34 +284,34 @@ class Crowd:
             contents[name[0]].append(content)
         return name, value(content)
 
-    def do_upload(self, client, choose, contents):
+    def attempt_upload(self, client, choose, contents):
         name = self.name(choose)
         content = choose.choice([GARBAGE, *contents[name[0]][:1], contents[name[0]][-1]])
         client.upload(name, content)
         return name, value(content)
 
-    def do_wipe(self, client, choose, _):
+    def attempt_wipe(self, client, choose, _):
         name = self.name(choose)
         client.wipe(name)
         return name, BLANK
 
-    def do_delete(self, client, choose, _):
+    def attempt_delete(self, client, choose, _):
         name = self.name(choose)
         client.delete(name)
         return name, NONE
 
-    def do_delete_zeroed(self, client, choose, _):
+    def attempt_delete_zeroed(self, client, choose, _):
         name = self.name(choose)
         client.delete_zeroed(name)
         return name, NONE
 
-    def do_describe(self, client, choose, _):
+    def attempt_describe(self, client, choose, _):
         client.describe(self.name(choose))
 
-    def do_refresh(self, client, *_):
+    def attempt_refresh(self, client, *_):
         client.refresh()
 
-    def do_names(self, client, *_):
+    def attempt_names(self, client, *_):
         client.names()
 
 

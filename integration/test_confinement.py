@@ -1,6 +1,7 @@
 """What swtpm has access to, and the errors if it, or libvirt, has none."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -354,7 +355,7 @@ def test_volume_that_root_may_not_read(tpm_host, refreshed):
         if refreshed:
             tpm_host.virsh("pool-refresh", "tpm")
         said = tpm_host.virsh_fails("start", "guest")
-        assert messages.NO_PERMISSION_TO_REFRESH(f"{POOL}/one", "one") in said
+        assert messages.NO_PERMISSION_TO_REFRESH(f"{POOL}/one", "one", errno=errno.EACCES) in said
         assert tpm_host.contents(IMPLICIT) == {}
     tpm_host.virsh("pool-refresh", "tpm")
     tpm_host.run("chown", "root", path)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -222,7 +223,7 @@ def cut_short(path):
 
 
 @pytest.mark.parametrize("harm, message", [
-    (lambda path: path.unlink(), error("VIR_ERR_NO_STORAGE_VOL", "one")),
+    (lambda path: path.unlink(), messages.NOT_FOUND("one", "tpm")),
     (lambda path: path.write_bytes(b""), messages.BLANK("one", "tpm")),
     (lambda path: path.write_bytes(bytes(1 << 20)), messages.BLANK("one", "tpm")),
     (lambda path: qemu_img(path, "-f", "qcow2"), messages.HAS_UNSUPPORTED_FORMAT("one", "tpm", "qcow2")),
@@ -328,7 +329,7 @@ def test_directory_that_swtpm_cannot_search(host):
     host.create_volume("one")
     host.define_guest(tpm=xmls.tpm_volume("one"))
     said = host.virsh_fails("start", "guest")
-    assert messages.DIRECTORY_NOT_SEARCHABLE(ANY, closed, "one", "tpm") in said and "Permission denied" in said
+    assert messages.DIRECTORY_NOT_SEARCHABLE(ANY, closed, "one", "tpm", errno=errno.EACCES) in said
     closed.chmod(0o711)
     host.virsh("start", "guest", "--paused")
 
@@ -402,6 +403,40 @@ def test_wrong_passphrase_on_a_full_file_system(host):
         host.run("umount", POOL)
 
 
+def test_swtpm_that_cannot_write(host):
+    """A full file system ends it by a signal, and it has no time to say why."""
+    capabilities = host.run("swtpm", "socket", "--tpm2", "--print-capabilities").stdout.strip()
+    host.define_pool(start=False)
+    host.virsh("pool-build", "tpm")
+    host.run("mount", "-t", "tmpfs", "-o", "size=512k,mode=711", "tmpfs", POOL)
+    try:
+        host.virsh("pool-start", "tpm")
+        host.create_volume("one")
+        host.define_guest(tpm=xmls.tpm_volume("one"))
+        with contextlib.suppress(OSError), open(f"{POOL}/.fill", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        script = f"case \"$*\" in *--print-capabilities*) echo '{capabilities}' ;; *) kill -BUS $$ ;; esac"
+        with host.swtpm_in_place(script):
+            said = host.virsh_fails("start", "guest")
+        assert messages.SWTPM_CANNOT_WRITE("one", "tpm", errno=errno.ENOSPC) in said
+        host.virsh("pool-destroy", "tpm")
+    finally:
+        host.run("umount", POOL)
+
+
+def test_version_that_is_not_known(tpm_host):
+    """Nothing but its description tells the version of an encrypted TPM."""
+    secret = tpm_host.define_secret("open sesame", f"{POOL}/one")
+    path = tpm_host.path(tpm_host.create_volume("one", encryption="vtpm", secret=secret))
+    path.with_name("one.tpm.xml").unlink()
+    tpm_host.virsh("pool-refresh", "tpm")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    does_not_start(tpm_host, messages.VERSION_NOT_KNOWN("one", "tpm"))
+    guest.tpm = xmls.tpm_volume("one", version="2.0")
+    guest.start()
+
+
 def test_encrypted_without_secret(tpm_host):
     secret = tpm_host.define_secret("open sesame", "tpm-key")
     path = tpm_host.path(tpm_host.create_volume("one", encryption="vtpm", secret=secret))
@@ -464,7 +499,7 @@ def test_read_only_file_system(tpm_host):
     tpm_host.run("mount", "--bind", POOL, POOL)
     tpm_host.run("mount", "-o", "remount,bind,ro", POOL)
     try:
-        does_not_start(tpm_host, messages.READ_ONLY(f"{POOL}/one", "one", "tpm"))
+        does_not_start(tpm_host, messages.READ_ONLY(f"{POOL}/one", "one", "tpm", errno=errno.EROFS))
     finally:
         tpm_host.run("umount", POOL)
 
@@ -678,7 +713,7 @@ def test_volume_is_no_other_device(tpm_host, what):
     tpm_host.define_guest(tpm=device)
     said = tpm_host.virsh_fails("start", "guest")
     assert (messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(POOL) if what == "shared directory" else
-            messages.PATH_ONLY_FOR_TPM(ANY, "one", "tpm")) in said
+            messages.PATH_ONLY_FOR_TPM(f"{path}.tpm.xml" if what == "description" else path, "one", "tpm")) in said
     assert tpm_host.contents(POOL) == facts
 
 
@@ -696,7 +731,7 @@ def test_volume_is_no_firmware(tpm_host, element):
         line += f"<nvram template='{template}'>{path if element == 'nvram' else '/var/lib/libvirt/vars.fd'}</nvram>"
     text = re.sub(f"<{element}>.*</{element}>", "", guest.xml()).replace("<cmdline>", f"{line}<cmdline>")
     tpm_host.virsh("define", "/dev/stdin", input=text)
-    assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("start", "guest")
+    assert messages.PATH_ONLY_FOR_TPM(path, "one", "tpm") in tpm_host.virsh_fails("start", "guest")
     tpm_host.virsh("undefine", "guest", "--nvram")
     assert tpm_host.contents(POOL) == facts
 
@@ -724,13 +759,15 @@ def test_volume_is_not_written_to_by_other_ways(tpm_host, images):
     overlay = images / "overlay"
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"{POOL}/one", overlay)
     guest = tpm_host.define_guest(tpm=xmls.disk(overlay))
-    assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("start", "guest")
+    assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/one", "one", "tpm") in tpm_host.virsh_fails("start", "guest")
 
     ports = [f"<controller type='pci' index='{index}' model='pcie-root-port'/>" for index in (1, 2, 3)]
     guest.tpm = (xmls.disk(images / "disk") + "<controller type='pci' index='0' model='pcie-root'/>" + "".join(ports) +
                  "<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>")
     guest.start()
-    for path in (f"{POOL}/one", f"{POOL}/blank"):
+    for name in ("one", "blank"):
+        path = f"{POOL}/{name}"
+        refused = messages.PATH_ONLY_FOR_TPM(path, name, "tpm")
         channel = f"<channel type='unix'><source mode='bind' path='{path}'/>{TARGET}</channel>"
         for command, text in (
                 (("attach-disk", "guest", path, "vdb", "--targetbus", "virtio"), ""),
@@ -743,12 +780,12 @@ def test_volume_is_not_written_to_by_other_ways(tpm_host, images):
                 (("backup-begin", "guest", "/dev/stdin", "--reuse-external"), backup(path)),
                 (("save", "guest", path), ""),
                 (("dump", "guest", path, "--memory-only"), "")):
-            assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails(*command, input=text), command
+            assert refused in tpm_host.virsh_fails(*command, input=text), command
             assert tpm_host.contents(POOL) == facts
     # An empty file is a target that libvirt makes anew, and removes when that fails.
     for command in (("snapshot-create-as", "guest", "--disk-only", "--diskspec", f"sda,file={POOL}/blank"),
                     ("blockcopy", "guest", "sda", f"{POOL}/blank", "--transient-job")):
-        assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails(*command), command
+        assert refused in tpm_host.virsh_fails(*command), command
         assert tpm_host.contents(POOL) == facts
     assert guest.state() == "running"
 
@@ -760,8 +797,9 @@ def test_volume_is_no_overlay_of_a_guest_that_is_off(tpm_host, images, name):
     facts = tpm_host.contents(POOL)
     tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
     for option in ("--reuse-external", "--atomic"):
-        assert messages.PATH_ONLY_FOR_TPM() in tpm_host.virsh_fails("snapshot-create-as", "guest", "--disk-only", option,
-                                                "--diskspec", f"sda,file={POOL}/{name}")
+        said = tpm_host.virsh_fails("snapshot-create-as", "guest", "--disk-only", option,
+                                    "--diskspec", f"sda,file={POOL}/{name}")
+        assert messages.PATH_ONLY_FOR_TPM(f"{POOL}/{name}", name, "tpm") in said
         assert tpm_host.contents(POOL) == facts
 
 

@@ -84,7 +84,7 @@ class Failures:
         """An operation of which a call fails; returns the call, None if there are not so many,
         and what was wrong."""
         self.steps += 1
-        self.judge.begin(operation)
+        self.judge.set_up(operation)
         witness = Witness(operation.volume and self.lab.folder / operation.volume)
         self.lab.preload.arm(self.kinds, fail=number, choice=choice, lasting=self.lasting)
         deed = Deed(lambda: operation.function(self.lab, self.view.client))
@@ -159,9 +159,9 @@ class Windows:
             return ACTORS
         return MAKING if self.judge.old.get(operation.volume) is None else CHANGING
 
-    def begin(self, operation):
+    def set_up(self, operation):
         """Before an operation."""
-        self.judge.begin(operation)
+        self.judge.set_up(operation)
         self.there.refresh()
 
     def act(self, operation, actor):
@@ -175,7 +175,7 @@ class Windows:
         each has ended well, and the volume."""
         states = []
         for _ in range(2):
-            self.begin(operation)
+            self.set_up(operation)
             ends = {}
             for function in who:
                 ends[function] = Deed(function)
@@ -219,7 +219,7 @@ class Windows:
         """Both at once; returns the call before which the other did it, None if there are not so
         many calls, and what was wrong."""
         self.steps += 1
-        self.begin(operation)
+        self.set_up(operation)
         preload = self.lab.preload
         preload.arm(self.kinds, stop=number)
         one = Deed(self.both[0])
@@ -323,7 +323,7 @@ def sweep_step(windows, preload, operation, new, there, here):
     its own; then the operation ends, and then the sweep. Returns the first call, None if there are
     not so many; whether the sweep was stopped; and what was wrong."""
     windows.steps += 1
-    windows.begin(operation)
+    windows.set_up(operation)
     preload.arm(PUBLISHING, stop=there)
     make = Deed(lambda: operation.function(windows.lab, windows.there.client))
     wait_for("it waits or has ended", lambda: preload.control.stopped or not make.is_alive(),
@@ -430,7 +430,7 @@ def start_step(windows, preload, guest, actor, number):
     """A start, and what another host does meanwhile; returns as Windows.step()."""
     lab = windows.lab
     operation = faults.Operation("start", "c0", None)
-    windows.begin(operation)
+    windows.set_up(operation)
     preload.arm(windows.kinds, stop=number)
     one = Deed(lambda: faults.start_or_fail(guest))
     wait_for("it waits or has ended", lambda: preload.control.stopped or not one.is_alive(),

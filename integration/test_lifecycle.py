@@ -386,6 +386,7 @@ def delete(host):
 
 
 def create_again(host):
+    """Another TPM of the same name."""
     delete(host)
     host.create_volume("one")
 
@@ -404,23 +405,25 @@ def create_blank(host):
 
 @pytest.mark.parametrize("managed", [False, True], ids=["save", "managedsave"])
 @pytest.mark.parametrize("harm, message", [
-    (wipe, messages.BLANK("one", "tpm")),
-    (delete, messages.NOT_FOUND_IN_EMPTY_DIRECTORY("one", "tpm", POOL)),
-    (create_again, messages.HAS_OTHER_IDENTITY("one", "tpm")),
-    (lose_description, messages.HAS_NO_IDENTITY("one", "tpm")),
-    (create_blank, messages.BLANK("one", "tpm")),
+    (wipe, lambda *_: messages.BLANK("one", "tpm")),
+    (delete, lambda *_: messages.NOT_FOUND_IN_EMPTY_DIRECTORY("one", "tpm", POOL)),
+    (create_again, lambda saved, now: messages.HAS_OTHER_IDENTITY("one", "tpm", now, saved)),
+    (lose_description, lambda saved, _: messages.HAS_NO_IDENTITY("one", "tpm", saved)),
+    (create_blank, lambda *_: messages.BLANK("one", "tpm")),
 ], ids=["wiped", "deleted", "created-again", "no-description", "blank"])
 def test_harmed_meanwhile(tpm_host, tmp_path, harm, message, managed):
     """The saved guest is kept, and what is there in place of the volume."""
     tpm_host.create_volume("one")
+    saved = tpm_host.identity("one")
     guest = tpm_host.define_guest(tpm=ONE)
     guest.start()
     image = tpm_host.path("/var/lib/libvirt/qemu/save/guest.save") if managed else tmp_path / "image"
     tpm_host.virsh(*(["managedsave", "guest"] if managed else ["save", "guest", image]))
     harm(tpm_host)
+    now = tpm_host.identity("one") if harm is create_again else None
     before = tpm_host.contents(POOL, IMPLICIT, image.parent)
     said = tpm_host.virsh_fails(*(["start", "guest"] if managed else ["restore", image]))
-    assert message in said
+    assert message(saved, now) in said
     assert tpm_host.contents(POOL, IMPLICIT, image.parent) == before
     assert guest.state() == "shut off"
     tpm_host.wait_for_none("swtpm")
@@ -441,8 +444,15 @@ def test_restored_on_another_tpm(tpm_host, tmp_path, source, described):
     tpm_host.virsh("save", "guest", image)
     changed = image_xml(tpm_host, image, "<tpm.*</tpm>", TWO)
     before = tpm_host.contents(POOL, IMPLICIT, tmp_path)
-    assert error("VIR_ERR_CONFIG_UNSUPPORTED", "volume 'two'", "pool 'tpm'", "identity") in tpm_host.virsh_fails(
-        "restore", image, "--xml", changed)
+    found = [tpm_host.identity("two")] if described else []
+    # The saved guest tells which TPM it had, but for one that was on no volume.
+    if source == ONE:
+        message = messages.HAS_OTHER_IDENTITY if described else messages.HAS_NO_IDENTITY
+        expected = [tpm_host.identity("one")]
+    else:
+        message = messages.IDENTITY_NOT_KNOWN if described else messages.HAS_NO_IDENTITY_AND_NONE_EXPECTED
+        expected = []
+    assert message("two", "tpm", *found, *expected) in tpm_host.virsh_fails("restore", image, "--xml", changed)
     assert tpm_host.contents(POOL, IMPLICIT, tmp_path) == before
 
 
@@ -465,6 +475,27 @@ def test_encrypted_tpm_is_not_restored_on_a_clear_volume(tpm_host, tmp_path, how
     assert messages.CLEAR_SINCE_SAVED("one", "tpm") in said
     assert tpm_host.path(f"{POOL}/one").read_bytes() == before
     assert guest.state() == "shut off"
+
+
+@pytest.mark.parametrize("how", ["restore", "managedsave"])
+def test_secret_that_was_changed_since_the_guest_was_saved(tpm_host, tmp_path, how):
+    """The passphrase encrypts the TPM in the guest's saved memory, too: the guest starts with the old one."""
+    secret = tpm_host.define_secret(PASSPHRASE, "key")
+    tpm_host.create_volume("one", encryption="vtpm", secret=secret)
+    guest = tpm_host.define_guest(tpm=ONE)
+    guest.start_paused()
+    image = tmp_path / "image"
+    save, start = ((["managedsave", "guest"], ["start", "guest"]) if how == "managedsave" else
+                   (["save", "guest", image], ["restore", image]))
+    tpm_host.virsh(*save)
+    before = tpm_host.path(f"{POOL}/one").read_bytes()
+    tpm_host.set_secret(secret, "changed")
+    assert messages.OTHER_SECRET_SINCE_SAVED("one", "tpm") in tpm_host.virsh_fails(*start)
+    assert tpm_host.path(f"{POOL}/one").read_bytes() == before
+    assert guest.state() == "shut off"
+    tpm_host.set_secret(secret, PASSPHRASE)
+    tpm_host.virsh(*start)
+    assert guest.state() == "paused"
 
 
 # What changes between look-up and lock

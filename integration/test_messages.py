@@ -21,6 +21,9 @@ TRANSLATED = re.compile(r"""
 # What virt-tpm-volume tells by these is an error, or why it does nothing.
 TELLERS = ("Failed", "NoState", "Skipped", "complain", "warn", "exit")
 
+# What our C tests expect that is libvirt's own, or a name in a message.
+NO_TEXTS = {"Invalid value for attribute 'version'", "/dev/full", "not good"}
+
 
 def of_c(text):
     """The messages of a C file: {(code, text), ...}. What is only a part of one has no code."""
@@ -93,9 +96,42 @@ def test_every_report_is_read():
         assert found == len(re.findall(r"\bvirReport(?:System)?Error\(", text)), file
 
 
+def pinned(text):
+    """The texts that a C test expects of an error."""
+    macros = dict(re.findall(r'^# *define (\w+) ("[^"\n]*")$', text, re.M))
+    for literal, macro in re.findall(r'\.error = (?:("[^"]*")|(\w+))', text):
+        yield ast.literal_eval(literal or macros[macro])
+    for literal in re.findall(r'DO_TEST_FAILURE\("[^"]*", "[^"]*",\s*("[^"]*")\)', text):
+        yield ast.literal_eval(literal)
+
+
+def is_part(text, format):
+    """Whether a text is a part of a message, from anywhere between its names on. A name has no space."""
+    # Each literal character, and None for a name.
+    tokens = [token for index, part in enumerate(re.split(r"(%\d\$[a-z]+)", format))
+              for token in ([None] if index % 2 else part)]
+    places = {place for place, token in enumerate(tokens) if token == text[0]}
+    for character in text:
+        after = {place + 1 for place in places if place < len(tokens) and tokens[place] in (character, None)}
+        more = {place for place in places if place < len(tokens) and tokens[place] is None}
+        places = (after | more) if character != " " else after - {place + 1 for place in more}
+    return bool(places)
+
+
+def test_texts_in_c_tests():
+    """What these expect of an error is part of a message of the table."""
+    files = [file.read_text(encoding="utf-8") for file in TOP.glob("tests/*tpm*.c")]
+    added = "\n".join(re.findall(r"^\+(.*)", git("diff", "upstream", "tpm", "--", "tests/*.c"), re.M))
+    texts = {text for file in (*files, added) for text in pinned(file)}
+    assert len(texts) > 10
+    assert {text for text in texts - NO_TEXTS
+            if not any(is_part(text, row.format) for row in messages.ALL)} == set()
+
+
 def test_wording():
     """What libvirt's messages have in common."""
     for row in messages.ALL:
-        assert not re.search(r"\w'(t|s|re|ll|ve|d)\b(?<!'s)", row.format), f"{row.format}: a contraction"
+        assert not re.search(r"\w'(t|re|ll|ve|d)\b", row.format), f"{row.format}: a contraction"
+        assert "; " not in row.text, f"{row.format}: more than a clause and a remedy"
         assert not row.format.endswith("."), row.format
         assert not row.remedy or ": " not in row.text.removeprefix("%1$s: "), f"{row.format}: more than a clause and a remedy"

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 import messages
 import xmls
-from expected import ANY, error
+from expected import ANY
 from host import GUEST_DIR, POOL, wait_for
 
 
@@ -205,7 +206,7 @@ def test_refused_places(tpm_host, target):
     place = make_place(tpm_host, target)
     with open(place, "r+b") as file:
         target.lock(file)
-        is_refused(guest, target, error("VIR_ERR_RESOURCE_BUSY", "one", "tpm"))
+        is_refused(guest, target, messages.IN_USE_ELSEWHERE("one", "tpm"))
     place.write_bytes(os.urandom(1 << 16))
     is_refused(guest, target, messages.HOLDS_UNKNOWN("one", "tpm"))
     place.write_bytes(tpm_host.path(f"{POOL}/one").read_bytes()[:-1000])
@@ -265,7 +266,7 @@ def test_full_disk(tpm_host, other_host):
             file.write(bytes(4096))
     guest, _ = start_guest(tpm_host)
     try:
-        is_refused(guest, other_host, messages.CANNOT_ALLOCATE_VOLUME(262336, "one", "tpm"))
+        is_refused(guest, other_host, messages.CANNOT_ALLOCATE_VOLUME(262336, "one", "tpm", errno=errno.ENOSPC))
         other_host.path(f"{POOL}/.fill").unlink()
         guest.migrate(other_host).wait_report("unsealed")
         other_host.virsh("destroy", "guest")

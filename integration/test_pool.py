@@ -89,11 +89,13 @@ SHARERS = [(kind, name) for kind in ("tpm", "dir") for name in ("same", "dots", 
 def test_pools_do_not_share_a_directory(host, names_of_the_directory, kind, name):
     """Whichever of both is defined first; one of them is a tpm pool."""
     other = xmls.pool("second", kind, names_of_the_directory[name])
-    for first, second in ((xmls.pool(), other), (other, xmls.pool())):
+    ways = {"tpm": (POOL, xmls.pool()), "second": (names_of_the_directory[name], other)}
+    for old, new in (("tpm", "second"), ("second", "tpm")):
+        (_, first), (directory, second) = ways[old], ways[new]
         host.virsh("pool-define", "/dev/stdin", input=first)
         for how in "pool-define", "pool-create":
             said = host.virsh_fails(how, "/dev/stdin", input=second)
-            assert messages.DIRECTORY_IS_SHARED() in said and "'tpm'" in said and "'second'" in said
+            assert messages.DIRECTORY_IS_SHARED(new, directory, old) in said
         names = host.virsh("pool-list", "--all", "--name").split()
         assert len(names) == 1
         host.virsh("pool-undefine", *names)

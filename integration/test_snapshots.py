@@ -1,13 +1,14 @@
 """Snapshots of domains whose TPM is a volume."""
 
 import contextlib
+import os
 import subprocess
 
 import pytest
 
 import messages
 import xmls
-from expected import ANY, error
+from expected import ANY
 from host import POOL
 
 IMAGES = "/var/lib/libvirt/images"
@@ -89,6 +90,7 @@ def test_revert_refuses_another_identity(tpm_host, guest, running):
     start_and_seal(guest)
     tpm_host.virsh("snapshot-create-as", "guest", "then")
     tpm_host.virsh("destroy", "guest")
+    then = tpm_host.identity("one")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
     tpm_host.create_volume("one")
     if running:
@@ -96,7 +98,7 @@ def test_revert_refuses_another_identity(tpm_host, guest, running):
         guest.wait_report("FAILED unsealing")
     before = tpm_host.contents(POOL)
     said = tpm_host.virsh_fails("snapshot-revert", "guest", "then")
-    assert messages.HAS_OTHER_IDENTITY("one", "tpm") in said
+    assert messages.HAS_OTHER_IDENTITY("one", "tpm", tpm_host.identity("one"), then) in said
     assert guest.state() == ("running" if running else "shut off")
     assert tpm_host.contents(POOL) == before
     tpm_host.virsh_fails("snapshot-revert", "guest", "then", "--force")
@@ -107,7 +109,7 @@ def lock(host, path):
     """Somebody uses the volume, such as another host."""
     with open(path, "r+b") as file:
         host.lock(file)
-        yield error("VIR_ERR_RESOURCE_BUSY", "one", "tpm")
+        yield messages.IN_USE("one", "tpm", messages.PROCESS_NAMED(os.getpid()))
 
 
 def another_guest(host, _):

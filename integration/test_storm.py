@@ -87,7 +87,7 @@ class Killer:
                                 {digest(key.text.encode()) for key in tpm.findall("endorsement")})
         return found
 
-    def choose(self, kind):
+    def plan(self, kind):
         """What is to be done: kind, volume, function, and what tells whether a State is right
         after it."""
         there = sorted(NAMES & self.volumes.keys())
@@ -188,7 +188,7 @@ class Killer:
 
     def step(self, kind):
         """One operation."""
-        kind, name, function, right = self.choose(kind)
+        kind, name, function, right = self.plan(kind)
         before = self.volumes.get(name)
         error = self.run(kind, function)
         self.check_clear(name)
@@ -203,14 +203,14 @@ class Killer:
         others = {volume: state for volume, state in now.items() if volume != name}
         assert others == {volume: state for volume, state in self.volumes.items() if volume != name}, what
         changed = now.get(name) != before
-        self.judge(kind, name, error, changed, right(now.get(name)), what)
+        self.check_outcome(kind, name, error, changed, right(now.get(name)), what)
         self.volumes = now
         if changed and name in now and now[name].content:
             if kind in ("create", "copy", "convert"):
                 self.learn(now[name])
             storm.opens(self.host, name[0], self.contents[now[name].content], self.tmp_path)
 
-    def judge(self, kind, name, error, changed, right, what):
+    def check_outcome(self, kind, name, error, changed, right, what):
         """Whether what is there now is what was there before, or what was to be."""
         if error is None:
             assert right, what

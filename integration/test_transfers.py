@@ -1,6 +1,7 @@
 """vol-upload and vol-download, backup and restore, vol-wipe and vol-delete that overwrites."""
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ import pytest
 
 import messages
 import xmls
-from expected import ANY, Output, error
+from expected import ANY, LINES, Output, error
 from host import FORMS, POOL, permanent_blob, wait_for
 
 ALGORITHMS = ["zero", "nnsa", "dod", "bsi", "gutmann", "schneier", "pfitzner7", "pfitzner33", "random"]
@@ -603,7 +604,7 @@ def test_volume_that_is_gone(tpm_host, tmp_path):
     assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
     for command in ("vol-dumpxml", "vol-info"):
         assert error("VIR_ERR_NO_STORAGE_VOL", "one") in tpm_host.virsh_fails(command, "one", "--pool", "tpm")
-    assert messages.CANNOT_OPEN_VOLUME("one", "tpm") in tpm_host.virsh_fails(
+    assert messages.CANNOT_OPEN_VOLUME("one", "tpm", errno=errno.ENOENT) in tpm_host.virsh_fails(
         "vol-download", "one", tmp_path / "copy", "--pool", "tpm")
 
 
@@ -886,7 +887,7 @@ def test_wipe_that_fails(tpm_host, tmp_path, scrub):
         finally:
             tpm_host.run("umount", "-n", "/usr/bin/scrub")
         assert not any(old.read())
-    assert messages.WIPED_WITH_ZEROS_ONLY("one", "tpm") in said
+    assert messages.WIPED_WITH_ZEROS_ONLY("one", "tpm", LINES) in said
     assert f"scrub -f -p nnsa {path}" in said and "/proc/" not in said
     assert path.read_bytes() == b""
     assert {file.name for file in path.parent.iterdir()} == {"one", "one.tpm.xml"}
