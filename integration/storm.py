@@ -210,8 +210,9 @@ class Crowd:
     # ... what another client has done meanwhile ...
     OTHERS = (error("VIR_ERR_NO_STORAGE_VOL"), error("VIR_ERR_STORAGE_VOL_EXIST"), "already in use",
               messages.BLANK(), messages.UPLOAD_OTHER_TPM(), messages.OTHER_TPM_THAN_DESCRIBED(),
-              # ... on another host
-              "already exists", "No such file or directory")
+              # ... on another host, which also sweeps files that are not locked yet
+              "already exists", "No such file or directory",
+              messages.IN_USE_ELSEWHERE(ANY, "tpm"), messages.CANNOT_LOCK_NEW_FILE())
     # ... and what it has deserved.
     GARBAGE = messages.UPLOAD_FOREIGN(ANY, ANY, "unknown")
 

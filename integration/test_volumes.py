@@ -306,7 +306,7 @@ def test_download(host, tmp_path):
 ])
 def test_names_that_are_refused(host, name, message):
     host.define_pool()
-    assert message(name) in host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume(name))
+    assert message(name.replace("\t", "\\t")) in host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume(name))
     assert host.contents(POOL) == {}
 
 
