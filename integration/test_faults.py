@@ -3,22 +3,17 @@ on the same volume is run, by another host that shares the pool's directory."""
 
 import collections
 import errno
-import os
-import ssl
-import xml.etree.ElementTree as etree
 from pathlib import Path
 
 import libvirt
 import pytest
 
 import faults
-import messages
 import storm
 import xmls
-from expected import Output
 from faults import (ACTORS, CHANGING, ERASING, KINDS, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
                     Lab, Preload, View, Witness, fits, same_or_fresh)
-from host import POOL, Host, OtherHost, wait_for
+from host import Host, OtherHost, wait_for
 
 # How long anything may take that nothing is in the way of.
 PATIENCE = 180
@@ -357,52 +352,6 @@ def sweep_step(windows, preload, operation, new, there, here):
         f"{operation.name} on another host, before call {there}, {call}"
     told = f"told: {sweep.error or 'success'}; other: {make.error or 'success'}"
     return call, stopped, ["\n    ".join([where, told, *found])] if found else []
-
-
-@pytest.mark.parametrize("what", ["delete_zeroed", "wipe"])
-def test_content_that_cannot_be_overwritten(tpm_host, what):
-    """It is kept and named, and overwritten when that can be done."""
-    path = tpm_host.path(tpm_host.create_volume("c0"))
-    witness = Witness(path)
-    with Preload(tpm_host, [POOL]) as preload:
-        client = storm.Client({"c": None})
-        preload.arm(("write",), fail=1, lasting=True)
-        with pytest.raises(libvirt.libvirtError) as failure:
-            getattr(client, what)("c0")
-        preload.disarm()
-        left, = path.parent.glob(".c0.*.oldtpm")
-        assert messages.OLD_CONTENT_LEFT("c0", "tpm", left) in Output(failure.value)
-        getattr(client, what)("c0")
-        assert not list(path.parent.glob(".*"))
-        assert not witness.lost()
-        witness.close()
-        assert path.exists() == (what == "wipe")
-
-
-def test_torn_read(tpm_host):
-    """A guest writes to its TPM while the volume is read: the volume stays what it is."""
-    path = tpm_host.path(tpm_host.create_volume("c0"))
-    before = tpm_host.describe("c0")
-    torn = path.read_bytes()
-    for key in before.findall("tpm/endorsement"):
-        der = ssl.PEM_cert_to_DER_cert(key.text)
-        assert torn.count(der[-8:]) == 1
-        torn = torn.replace(der[-8:], bytes(8))
-    with Preload(tpm_host, [POOL]) as preload, open(path, "r+b", buffering=0) as file:
-        tpm_host.lock(file)
-        client = storm.Client({"c": None})
-        whole = file.read()
-        os.pwrite(file.fileno(), torn, 0)
-        # The volume is opened, then its sidecar.
-        preload.arm(("open",), stop=2)
-        now = []
-        look = Deed(lambda: now.append(client.describe("c0")))
-        wait_for("it has read the volume", lambda: preload.control.stopped, every=0.001, timeout=20)
-        os.pwrite(file.fileno(), whole, 0)
-        preload.control.go = 1
-        assert look.ended(20) and look.error is None
-        assert "c0.tpm.xml" in str(preload.disarm()[1])
-        assert etree.tostring(now[0].find("tpm")) == etree.tostring(before.find("tpm"))
 
 
 def test_start_windows(lab, neighbour, pytestconfig):
