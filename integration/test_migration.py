@@ -331,7 +331,7 @@ def test_file_system_that_is_shared_for_the_target(tpm_host, target):
     guest.start()
     with target.setting(SHARED):
         said = tpm_host.virsh_fails(*guest.migration(target))
-        assert messages.LOCK_NOT_HANDED_OVER("one", "tpm") in said
+        assert messages.LOCK_NOT_TAKEN_OVER("one", "tpm") in said
     assert guest.state() == "running"
 
 
