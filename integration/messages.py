@@ -429,6 +429,9 @@ UPLOAD_ENCRYPTED = Message(
     "VIR_ERR_OPERATION_INVALID",
     "cannot upload encrypted TPM state to TPM volume '%1$s' of pool '%2$s', which is not encrypted",
     "upload it to a volume with that encryption, and convert that with vol-create-from")
+UPLOAD_REPLACED = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload")
 UPLOAD_NOT_OPENED_PREFIX = Message(
     None,
     "cannot open the TPM state that was uploaded to TPM volume '%1$s' of pool '%2$s'")

@@ -313,6 +313,47 @@ streams[0].finish()
     assert volume_bytes(tpm_host, "target") == volume_bytes(tpm_host, "one")
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_upload_to_a_volume_that_is_replaced(tpm_host, described):
+    """While a state is uploaded, its volume is deleted, and another one of that name is
+    created: the new TPM is not overwritten by the old one."""
+    path = tpm_host.create_volume("one")
+    tpm_host.create_volume("other")
+    if not described:
+        tpm_host.path(f"{path}.tpm.xml").unlink()
+    connection = libvirt.open("storage:///system")
+    pool = connection.storagePoolLookupByName("tpm")
+    stream = connection.newStream()
+    pool.storageVolLookupByName("one").upload(stream, 0, 0)
+    pool.storageVolLookupByName("one").delete()
+    assert stream.send(content := volume_bytes(tpm_host, "other")) == len(content)
+    pool.createXML(xmls.volume("one"))
+    before = tpm_host.contents(POOL)
+    with pytest.raises(libvirt.libvirtError) as refused:
+        stream.finish()
+    assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
+    assert tpm_host.contents(POOL) == before
+
+
+def test_upload_of_another_tpm_during_an_upload(tpm_host):
+    """Two uploads of different TPMs are open when the first of them gives the volume another
+    identity: the second is not refused for that."""
+    for name in ("one", "two", "target"):
+        tpm_host.create_volume(name)
+    connection = libvirt.open("storage:///system")
+    volume = connection.storagePoolLookupByName("tpm").storageVolLookupByName("target")
+    streams = {name: connection.newStream() for name in ("one", "two")}
+    identities = [tpm_host.identity("target")]
+    for name, stream in streams.items():
+        volume.upload(stream, 0, 0)
+        assert stream.send(content := volume_bytes(tpm_host, name)) == len(content)
+    for name, stream in streams.items():
+        stream.finish()
+        assert volume_bytes(tpm_host, "target") == volume_bytes(tpm_host, name)
+        identities.append(tpm_host.identity("target"))
+    assert len(set(identities)) == 3
+
+
 @pytest.mark.parametrize("uri", ["qemu:///system", "storage:///system"])
 @pytest.mark.parametrize("end", ["stream.abort()", "os.kill(os.getpid(), signal.SIGKILL)", "conn.close()"],
                          ids=["aborted", "killed", "closed"])

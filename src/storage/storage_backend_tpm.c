@@ -1300,8 +1300,10 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
     vol->in_use--;
     virStoragePoolObjDecrAsyncjobs(pool);
 
-    if (ret == 0)
+    if (ret == 0) {
+        virStorageTPMUploadNoteDeleted(vol->target.path);
         virStorageTPMRefreshSkip(pool, vol->name);
+    }
     return ret;
 }
 

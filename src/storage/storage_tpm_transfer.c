@@ -69,6 +69,11 @@ struct _virStorageTPMUploadData {
     virStorageVolDef *vol;
     int memory; /* what has come */
 
+    /* which TPM volume it is for; under the mutex */
+    bool hasuuid;
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    bool deleted;
+
     /* from here on only when all has come */
     virStorageTPMBytes *bytes;   /* the same as a linear file */
     virTPMState state;           /* what they are */
@@ -81,11 +86,41 @@ struct _virStorageTPMUploadData {
 };
 
 
+/* The paths of the volumes that are being replaced by uploads of this process.
+ * Of two uploads to one volume the second to finish waits for the first, instead
+ * of being told that the volume is in use. */
+static GHashTable *virStorageTPMUploadPaths;
+static virMutex virStorageTPMUploadMutex = VIR_MUTEX_INITIALIZER;
+static virCond virStorageTPMUploadCond;
+
+/* The uploads whose stream has not ended; under the mutex. */
+static GPtrArray *virStorageTPMUploads;
+
+static int
+virStorageTPMUploadPathsOnceInit(void)
+{
+    if (virCondInit(&virStorageTPMUploadCond) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize condition variable"));
+        return -1;
+    }
+
+    virStorageTPMUploadPaths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    virStorageTPMUploads = g_ptr_array_new();
+    return 0;
+}
+
+VIR_ONCE_GLOBAL_INIT(virStorageTPMUploadPaths);
+
+
 static void
 virStorageTPMUploadDataFree(virStorageTPMUploadData *upload)
 {
     if (!upload)
         return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
+        g_ptr_array_remove(virStorageTPMUploads, upload);
+    }
 
     virStoragePoolDefFree(upload->pool);
     virStorageVolDefFree(upload->vol);
@@ -116,30 +151,95 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
     upload->found = g_new0(virStorageVolTPMDef, 1);
     upload->lock = -1;
     upload->memory = virStorageTPMBytesToMemory(NULL);
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
+        g_ptr_array_add(virStorageTPMUploads, upload);
+    }
+
     return upload;
 }
 
 
-/* The paths of the volumes that are being replaced by uploads of this process.
- * Of two uploads to one volume the second to finish waits for the first, instead
- * of being told that the volume is in use. */
-static GHashTable *virStorageTPMUploadPaths;
-static virMutex virStorageTPMUploadMutex = VIR_MUTEX_INITIALIZER;
-static virCond virStorageTPMUploadCond;
-
+/* Remembers which volume has the name when the upload begins, by its identity. */
 static int
-virStorageTPMUploadPathsOnceInit(void)
+virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload)
 {
-    if (virCondInit(&virStorageTPMUploadCond) < 0) {
-        virReportSystemError(errno, "%s", _("cannot initialize condition variable"));
+    g_autoptr(virStorageVolDef) sidecar = NULL;
+
+    if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, &sidecar) < 0)
         return -1;
+
+    if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid)
+        return 0;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
+        /* unless another upload has just told it */
+        if (!upload->hasuuid)
+            memcpy(upload->uuid, sidecar->tpm->uuid, sizeof(upload->uuid));
+        upload->hasuuid = true;
     }
 
-    virStorageTPMUploadPaths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return 0;
 }
 
-VIR_ONCE_GLOBAL_INIT(virStorageTPMUploadPaths);
+
+/* A volume of that name that was created since is another one, and keeps its state. */
+static int
+virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
+{
+    const virStorageVolTPMDef *tpm = upload->sidecar ? upload->sidecar->tpm : NULL;
+    bool replaced = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
+        replaced = upload->deleted ||
+                   (upload->hasuuid && tpm && tpm->hasuuid &&
+                    memcmp(upload->uuid, tpm->uuid, sizeof(upload->uuid)) != 0);
+    }
+
+    if (!replaced)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload"),
+                   upload->vol->name, upload->pool->name);
+    return -1;
+}
+
+
+/* The volume has got the identity @uuid from an upload: it is no other volume for the
+ * uploads that have not ended. */
+static void
+virStorageTPMUploadTellOthers(const char *path,
+                              const unsigned char *uuid)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+    size_t i;
+
+    for (i = 0; i < virStorageTPMUploads->len; i++) {
+        virStorageTPMUploadData *upload = g_ptr_array_index(virStorageTPMUploads, i);
+
+        if (STRNEQ(upload->vol->target.path, path))
+            continue;
+
+        memcpy(upload->uuid, uuid, sizeof(upload->uuid));
+        upload->hasuuid = true;
+    }
+}
+
+
+void
+virStorageTPMUploadNoteDeleted(const char *path)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+    size_t i;
+
+    for (i = 0; virStorageTPMUploads && i < virStorageTPMUploads->len; i++) {
+        virStorageTPMUploadData *upload = g_ptr_array_index(virStorageTPMUploads, i);
+
+        if (STREQ(upload->vol->target.path, path))
+            upload->deleted = true;
+    }
+}
 
 
 static void
@@ -243,6 +343,9 @@ virStorageTPMUploadLock(virStorageTPMUploadData *upload)
     if ((upload->lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
         virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0 ||
         virStorageTPMSidecarRead(pool, vol->name, &upload->sidecar) < 0)
+        return -1;
+
+    if (virStorageTPMUploadCheckVolume(upload) < 0)
         return -1;
 
     if (upload->sidecar && !upload->sidecar->tpm)
@@ -499,6 +602,9 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
         return -1;
     }
 
+    virStorageTPMUploadTellOthers(upload->vol->target.path,
+                                  fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
+
     /* the volume is replaced: there is no failure any more, but one more try */
     if (fresh && virStorageTPMSidecarReplace(upload->pool, fresh) < 0 &&
         virStorageTPMSidecarReplace(upload->pool, fresh) < 0) {
@@ -583,7 +689,8 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
         return -1;
 
     upload = virStorageTPMUploadDataNew(pool, vol);
-    if (upload->memory < 0)
+    if (upload->memory < 0 ||
+        virStorageTPMUploadRememberVolume(upload) < 0)
         return -1;
 
     path = virStorageTPMFileFdPath(upload->memory);

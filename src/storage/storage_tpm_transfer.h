@@ -59,3 +59,13 @@ int virStorageTPMUpload(const virStoragePoolDef *pool,
                         bool sparse)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMUploadNoteDeleted:
+ * @path: path of a volume that was deleted, and whose name is not free yet
+ *
+ * Uploads to it that have not ended will fail, even if there is another volume of that
+ * name by then.
+ */
+void virStorageTPMUploadNoteDeleted(const char *path)
+    ATTRIBUTE_NONNULL(1);
