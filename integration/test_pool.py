@@ -5,12 +5,14 @@ import shutil
 import stat
 import xml.etree.ElementTree as etree
 
+import libvirt
 import pytest
 
 import messages
 import xmls
-from expected import ANY
-from host import POOL, TOP
+from expected import ANY, Output
+from faults import Deed, Preload
+from host import POOL, TOP, wait_for
 
 
 def test_life(host):
@@ -244,6 +246,24 @@ def test_refresh_takes_what_is_a_volume(host):
     assert host.virsh("vol-list", "tpm", "--details").count("\n") == 1
     assert {line.split()[0] for line in host.virsh("vol-list", "tpm").splitlines()} == {"good", "foreign"}
     assert host.contents(POOL) == before
+
+
+def test_volume_deleted_while_it_is_looked_up(host):
+    """A volume that was put there by hand is looked up twice, and deleted when only one has
+    read it: the other does not bring it back."""
+    host.define_pool()
+    path = host.path(host.create_volume("one"))
+    with Preload(host, [POOL]) as preload:
+        pools = [libvirt.open("storage:///system").storagePoolLookupByName("tpm") for _ in range(2)]
+        shutil.copy(path, path.with_name("two"))
+        preload.arm(["read"], stop=1)
+        lookup = Deed(lambda: pools[0].storageVolLookupByName("two"))
+        wait_for("the lookup reads the volume", lambda: preload.control.stopped)
+        pools[1].storageVolLookupByName("two").delete()
+        preload.control.go = 1
+        assert lookup.ended(30)
+        assert messages.NO_VOLUME_OF_NAME("two") in Output(lookup.error)
+        assert pools[1].listVolumes() == ["one"]
 
 
 def test_directory_in_the_pool_is_no_matter(host):

@@ -1044,6 +1044,7 @@ virStorageBackendTPMFindVol(virStoragePoolObj *pool,
 {
     g_autoptr(virStoragePoolDef) def = virStorageTPMFileCopyPool(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) vol = virStorageBackendTPMNewVol(def, name);
+    virStorageTPMRefreshLookup lookup = { .pool = pool, .name = name };
     virStorageVolDef *known;
     int rc;
 
@@ -1055,9 +1056,11 @@ virStorageBackendTPMFindVol(virStoragePoolObj *pool,
         return NULL;
     }
 
+    virStorageTPMRefreshLookupStart(&lookup);
     virObjectUnlock(pool);
     rc = virStorageBackendTPMReadDescription(def, vol);
     virObjectLock(pool);
+    virStorageTPMRefreshLookupEnd(&lookup);
 
     /* somebody has made or found it meanwhile */
     if ((known = virStorageVolDefFindByName(pool, name))) {
@@ -1072,6 +1075,13 @@ virStorageBackendTPMFindVol(virStoragePoolObj *pool,
         STRNEQ(def->target.path, virStoragePoolObjGetDef(pool)->target.path)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("storage pool '%1$s' is not active"), def->name);
+        return NULL;
+    }
+
+    /* what was read may be a file that is deleted */
+    if (lookup.changed) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("no storage vol with matching name '%1$s'"), name);
         return NULL;
     }
 

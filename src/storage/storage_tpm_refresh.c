@@ -25,8 +25,10 @@ struct _virStorageTPMRefresh {
     GHashTable *skipped; /* which others have added or removed */
 };
 
-/* The refreshes that are running. The lock of a pool comes before the mutex. */
+/* The refreshes and lookups that are running. The lock of a pool comes before the
+ * mutex. */
 static GPtrArray *virStorageTPMRefreshes;
+static GPtrArray *virStorageTPMRefreshLookups;
 static virMutex virStorageTPMRefreshMutex = VIR_MUTEX_INITIALIZER;
 static virCond virStorageTPMRefreshCond;
 
@@ -39,6 +41,7 @@ virStorageTPMRefreshesOnceInit(void)
     }
 
     virStorageTPMRefreshes = g_ptr_array_new();
+    virStorageTPMRefreshLookups = g_ptr_array_new();
     return 0;
 }
 
@@ -162,10 +165,35 @@ virStorageTPMRefreshEnd(virStorageTPMRefresh *refresh)
 
 
 void
+virStorageTPMRefreshLookupStart(virStorageTPMRefreshLookup *lookup)
+{
+    if (virStorageTPMRefreshesInitialize() < 0)
+        return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMRefreshMutex) {
+        g_ptr_array_add(virStorageTPMRefreshLookups, lookup);
+    }
+}
+
+
+void
+virStorageTPMRefreshLookupEnd(virStorageTPMRefreshLookup *lookup)
+{
+    if (virStorageTPMRefreshesInitialize() < 0)
+        return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMRefreshMutex) {
+        g_ptr_array_remove(virStorageTPMRefreshLookups, lookup);
+    }
+}
+
+
+void
 virStorageTPMRefreshSkip(virStoragePoolObj *pool,
                          const char *name)
 {
     virStorageTPMRefresh *refresh;
+    size_t i;
 
     if (virStorageTPMRefreshesInitialize() < 0)
         return;
@@ -173,6 +201,13 @@ virStorageTPMRefreshSkip(virStoragePoolObj *pool,
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMRefreshMutex) {
         if ((refresh = virStorageTPMRefreshFind(pool)))
             g_hash_table_add(refresh->skipped, g_strdup(name));
+
+        for (i = 0; i < virStorageTPMRefreshLookups->len; i++) {
+            virStorageTPMRefreshLookup *lookup = g_ptr_array_index(virStorageTPMRefreshLookups, i);
+
+            if (lookup->pool == pool && STREQ(lookup->name, name))
+                lookup->changed = true;
+        }
     }
 }
 

@@ -61,12 +61,40 @@ void virStorageTPMRefreshRemoveMissing(virStorageTPMRefresh *refresh)
 void virStorageTPMRefreshEnd(virStorageTPMRefresh *refresh)
     ATTRIBUTE_NONNULL(1);
 
+/* The lookup of a volume that the pool does not know, which reads its files while the
+ * pool is unlocked. */
+typedef struct _virStorageTPMRefreshLookup virStorageTPMRefreshLookup;
+struct _virStorageTPMRefreshLookup {
+    virStoragePoolObj *pool;
+    const char *name;
+    bool changed; /* others have added or removed a volume of that name meanwhile */
+};
+
+/**
+ * virStorageTPMRefreshLookupStart:
+ * @lookup: pool and name, until the lookup has ended; the pool is locked
+ *
+ * To be called before the pool is unlocked.
+ */
+void virStorageTPMRefreshLookupStart(virStorageTPMRefreshLookup *lookup)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMRefreshLookupEnd:
+ * @lookup: a lookup that was started, whose pool is locked again
+ *
+ * From here on 'changed' is not written to.
+ */
+void virStorageTPMRefreshLookupEnd(virStorageTPMRefreshLookup *lookup)
+    ATTRIBUTE_NONNULL(1);
+
 /**
  * virStorageTPMRefreshSkip:
  * @pool: a pool, locked
  * @name: name of a volume that is added to the pool or removed from it
  *
- * Keeps a refresh that is running from adding or removing a volume of that name.
+ * Keeps a refresh that is running from adding or removing a volume of that name, and
+ * a lookup from adding it.
  */
 void virStorageTPMRefreshSkip(virStoragePoolObj *pool,
                               const char *name)
