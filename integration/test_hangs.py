@@ -1,6 +1,7 @@
 """A file system, program or process that does not answer only delays those who need it."""
 
 import contextlib
+import functools
 import signal
 import subprocess
 import sys
@@ -231,3 +232,26 @@ def test_pool_whose_directory_does_not_answer(tpm_host, tmp_path):
         assert volumes.other.names() == {"c-old", "c-removed", "c-stuck"}
     finally:
         volumes.server.close()
+
+
+def test_copies_between_two_pools(tpm_host):
+    """Volumes are copied from one pool to another, and back, at the same time: the copies
+    do not wait for each other."""
+    tpm_host.define_pool("another", target=f"{POOL}-another")
+    for pool in ("tpm", "another"):
+        tpm_host.create_volume("one", pool)
+    others = {"tpm": "another", "another": "tpm"}
+
+    def copy(source):
+        connection = libvirt.open("storage:///system")
+        volume = connection.storagePoolLookupByName(source).storageVolLookupByName("one")
+        target = connection.storagePoolLookupByName(others[source])
+        for _ in range(1000):
+            # That the name is taken is found when both pools were locked twice.
+            with pytest.raises(libvirt.libvirtError, match="already in use"):
+                target.createXMLFrom(xmls.volume("one"), volume)
+
+    copies = [Deed(functools.partial(copy, source)) for source in (*others, *others)]
+    assert all(copy.ended(60) for copy in copies), "copies wait for each other"
+    assert all(copy.done for copy in copies)
+    tpm_host.virsh("vol-delete", "one", "--pool", "another")
