@@ -229,14 +229,15 @@ virStorageTPMRefreshWaitUntil(virStoragePoolObj *pool,
 }
 
 
-void
+bool
 virStorageTPMRefreshWait(virStoragePoolObj *pool)
 {
     unsigned long long until;
     bool running = true;
+    bool waited = false;
 
     if (virStorageTPMRefreshesInitialize() < 0 || virTimeMillisNow(&until) < 0)
-        return;
+        return false;
 
     until += VIR_STORAGE_TPM_REFRESH_WAIT;
 
@@ -245,10 +246,13 @@ virStorageTPMRefreshWait(virStoragePoolObj *pool)
             running = virStorageTPMRefreshFind(pool);
         }
         if (!running)
-            return;
+            return waited;
 
         virObjectUnlock(pool);
         running = virStorageTPMRefreshWaitUntil(pool, until);
         virObjectLock(pool);
+        waited = true;
     }
+
+    return waited;
 }

@@ -106,6 +106,8 @@ void virStorageTPMRefreshSkip(virStoragePoolObj *pool,
  *
  * Waits until the pool is not being refreshed, for 5 seconds at most; the pool is
  * unlocked meanwhile. A refresh takes less unless a file system does not answer.
+ *
+ * Returns whether the pool was unlocked: it may be undefined since.
  */
-void virStorageTPMRefreshWait(virStoragePoolObj *pool)
-    ATTRIBUTE_NONNULL(1);
+bool virStorageTPMRefreshWait(virStoragePoolObj *pool)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
