@@ -505,6 +505,28 @@ virStorageBackendTPMReadDirInfo(virStoragePoolDef *def)
 }
 
 
+/* Asks for the volumes that the directory did not list: it may leave some out while
+ * files are renamed in it. */
+static int
+virStorageBackendTPMReadMissing(virStorageTPMRefresh *refresh,
+                                const virStoragePoolDef *def,
+                                GHashTable *alone)
+{
+    g_auto(GStrv) names = virStorageTPMRefreshGetMissing(refresh);
+    size_t i;
+
+    for (i = 0; names[i]; i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", def->target.path, names[i]);
+
+        if (virFileExists(path) &&
+            virStorageBackendTPMRefreshEntry(refresh, def, names[i], alone) < 0)
+            return -1;
+    }
+
+    return 0;
+}
+
+
 /* Reads the directory of a pool, which is not locked: each volume is brought up to
  * date by itself. @def is a copy of the pool's definition. */
 static int
@@ -527,7 +549,7 @@ virStorageBackendTPMReadDir(virStorageTPMRefresh *refresh,
         volumes = volumes || added > 0;
     }
 
-    if (rc < 0)
+    if (rc < 0 || virStorageBackendTPMReadMissing(refresh, def, alone) < 0)
         return -1;
 
     virStorageBackendTPMAddSidecars(def, alone);

@@ -119,14 +119,43 @@ virStorageTPMRefreshAddVol(virStorageTPMRefresh *refresh,
 }
 
 
+typedef struct _virStorageTPMRefreshMissing virStorageTPMRefreshMissing;
+struct _virStorageTPMRefreshMissing {
+    const virStorageTPMRefresh *refresh;
+    GPtrArray *vols;
+};
+
 static int
 virStorageTPMRefreshNoteMissing(virStorageVolDef *vol,
                                 const void *opaque)
 {
-    GPtrArray *missing = (GPtrArray *)opaque;
+    const virStorageTPMRefreshMissing *missing = opaque;
 
-    g_ptr_array_add(missing, vol);
+    if (!vol->in_use && !vol->building &&
+        !g_hash_table_contains(missing->refresh->seen, vol->name) &&
+        !g_hash_table_contains(missing->refresh->skipped, vol->name))
+        g_ptr_array_add(missing->vols, vol);
+
     return 0;
+}
+
+
+char **
+virStorageTPMRefreshGetMissing(virStorageTPMRefresh *refresh)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(refresh->pool);
+    g_autoptr(GPtrArray) vols = g_ptr_array_new();
+    virStorageTPMRefreshMissing missing = { .refresh = refresh, .vols = vols };
+    char **names;
+    size_t i;
+
+    virStoragePoolObjForEachVolume(refresh->pool, virStorageTPMRefreshNoteMissing, &missing);
+
+    names = g_new0(char *, vols->len + 1);
+    for (i = 0; i < vols->len; i++)
+        names[i] = g_strdup(((virStorageVolDef *)g_ptr_array_index(vols, i))->name);
+
+    return names;
 }
 
 
@@ -134,18 +163,13 @@ void
 virStorageTPMRefreshRemoveMissing(virStorageTPMRefresh *refresh)
 {
     g_autoptr(GPtrArray) vols = g_ptr_array_new();
+    virStorageTPMRefreshMissing missing = { .refresh = refresh, .vols = vols };
     size_t i;
 
-    virStoragePoolObjForEachVolume(refresh->pool, virStorageTPMRefreshNoteMissing, vols);
+    virStoragePoolObjForEachVolume(refresh->pool, virStorageTPMRefreshNoteMissing, &missing);
 
-    for (i = 0; i < vols->len; i++) {
-        virStorageVolDef *vol = g_ptr_array_index(vols, i);
-
-        if (!vol->in_use && !vol->building &&
-            !g_hash_table_contains(refresh->seen, vol->name) &&
-            !g_hash_table_contains(refresh->skipped, vol->name))
-            virStoragePoolObjRemoveVol(refresh->pool, vol);
-    }
+    for (i = 0; i < vols->len; i++)
+        virStoragePoolObjRemoveVol(refresh->pool, g_ptr_array_index(vols, i));
 }
 
 

@@ -46,6 +46,16 @@ int virStorageTPMRefreshAddVol(virStorageTPMRefresh *refresh,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMRefreshGetMissing:
+ * @refresh: a refresh that has read all of the directory, whose pool is not locked
+ *
+ * Returns the names of the volumes of the pool whose file was not read, in a list that
+ * ends in NULL and is to be freed with g_strfreev().
+ */
+char **virStorageTPMRefreshGetMissing(virStorageTPMRefresh *refresh)
+    ATTRIBUTE_NONNULL(1);
+
+/**
  * virStorageTPMRefreshRemoveMissing:
  * @refresh: a refresh that has read all of the directory, whose pool is locked
  *
