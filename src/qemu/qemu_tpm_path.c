@@ -436,7 +436,8 @@ qemuTPMPathIsDescribed(const char *path)
 }
 
 
-/* Whether a file holds TPM state, whole or damaged. */
+/* Whether a file holds TPM state, whole or damaged; or is blank and has another name,
+ * which may be that of a volume. */
 static bool
 qemuTPMPathIsState(const char *path)
 {
@@ -454,6 +455,9 @@ qemuTPMPathIsState(const char *path)
         virResetLastError();
         return false;
     }
+
+    if (state.kind == VIR_TPM_STATE_BLANK)
+        return st.st_nlink > 1;
 
     return state.kind == VIR_TPM_STATE_LINEAR ||
         state.kind == VIR_TPM_STATE_BLOB ||
@@ -574,6 +578,11 @@ qemuTPMPathCheckSource(const virStorageSource *src,
 
         if (virStorageSourceIsLocalStorage(src) && qemuTPMPathCheckFile(src->path) < 0)
             return -1;
+
+        /* given to nbdkit's user */
+        if (qemuTPMPathCheckFile(src->ssh_keyfile) < 0 ||
+            qemuTPMPathCheckFile(src->ssh_known_hosts_file) < 0)
+            return -1;
     }
 
     return 0;
@@ -643,7 +652,7 @@ qemuTPMPathCheckGraphics(const virDomainGraphicsDef *graphics)
             return -1;
     }
 
-    return 0;
+    return qemuTPMPathCheckFile(virDomainGraphicsGetRenderNode(graphics));
 }
 
 
@@ -666,6 +675,16 @@ qemuTPMPathCheckMemory(const virDomainMemoryDef *mem)
     }
 
     return 0;
+}
+
+
+static int
+qemuTPMPathCheckSmartcard(const virDomainSmartcardDef *smartcard)
+{
+    if (smartcard->type != VIR_DOMAIN_SMARTCARD_TYPE_HOST_CERTIFICATES)
+        return 0;
+
+    return qemuTPMPathCheckFile(smartcard->data.cert.database);
 }
 
 
@@ -709,6 +728,9 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
     case VIR_DOMAIN_DEVICE_NET:
         return qemuTPMPathCheckFile(dev->data.net->backend.logFile);
 
+    case VIR_DOMAIN_DEVICE_SMARTCARD:
+        return qemuTPMPathCheckSmartcard(dev->data.smartcard);
+
     case VIR_DOMAIN_DEVICE_NONE:
     case VIR_DOMAIN_DEVICE_LEASE:
     case VIR_DOMAIN_DEVICE_SOUND:
@@ -718,7 +740,6 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
     case VIR_DOMAIN_DEVICE_CONTROLLER:
     case VIR_DOMAIN_DEVICE_HUB:
     case VIR_DOMAIN_DEVICE_REDIRDEV:
-    case VIR_DOMAIN_DEVICE_SMARTCARD:
     case VIR_DOMAIN_DEVICE_CHR:
     case VIR_DOMAIN_DEVICE_MEMBALLOON:
     case VIR_DOMAIN_DEVICE_NVRAM:
@@ -816,6 +837,26 @@ qemuTPMPathCheckDomain(virDomainDef *def)
                                            DOMAIN_DEVICE_ITERATE_ALL_CONSOLES |
                                            DOMAIN_DEVICE_ITERATE_MISSING_INFO,
                                            NULL);
+}
+
+
+int
+qemuTPMPathCheckPool(virStoragePoolPtr pool,
+                     const char *disk)
+{
+    g_autofree char *xml = virStoragePoolGetXMLDesc(pool, 0);
+    g_autoptr(virStoragePoolDef) def = NULL;
+
+    if (!xml || !(def = virStoragePoolDefParse(xml, NULL, 0)))
+        return -1;
+
+    if (def->type != VIR_STORAGE_POOL_TPM)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("disk '%1$s' cannot be created in storage pool '%2$s' of type 'tpm': create it beforehand in a pool of another type"),
+                   disk, def->name);
+    return -1;
 }
 
 
