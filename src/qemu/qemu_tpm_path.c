@@ -679,6 +679,16 @@ qemuTPMPathCheckMemory(const virDomainMemoryDef *mem)
 
 
 static int
+qemuTPMPathCheckAudio(const virDomainAudioDef *audio)
+{
+    if (audio->type != VIR_DOMAIN_AUDIO_TYPE_FILE)
+        return 0;
+
+    return qemuTPMPathCheckFile(audio->backend.file.path);
+}
+
+
+static int
 qemuTPMPathCheckSmartcard(const virDomainSmartcardDef *smartcard)
 {
     if (smartcard->type != VIR_DOMAIN_SMARTCARD_TYPE_HOST_CERTIFICATES)
@@ -721,9 +731,7 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
         return qemuTPMPathCheckFile(dev->data.rng->source.file);
 
     case VIR_DOMAIN_DEVICE_AUDIO:
-        if (dev->data.audio->type != VIR_DOMAIN_AUDIO_TYPE_FILE)
-            return 0;
-        return qemuTPMPathCheckFile(dev->data.audio->backend.file.path);
+        return qemuTPMPathCheckAudio(dev->data.audio);
 
     case VIR_DOMAIN_DEVICE_NET:
         return qemuTPMPathCheckFile(dev->data.net->backend.logFile);
