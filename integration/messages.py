@@ -75,6 +75,10 @@ PATH_ONLY_FOR_TPM = Message(
 PATH_IN_TPM_POOL_ONLY_FOR_TPM = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "'%1$s' belongs to a storage pool of type 'tpm', whose volumes only the TPM of a domain can use")
+NO_DISK_IN_TPM_POOL = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "disk '%1$s' cannot be created in storage pool '%2$s' of type 'tpm'",
+    "create it beforehand in a pool of another type")
 STATE_IN_USE = Message("VIR_ERR_RESOURCE_BUSY", "TPM state '%1$s' is in use by %2$s of another domain")
 STATE_IN_USE_ELSEWHERE = Message(
     "VIR_ERR_RESOURCE_BUSY",

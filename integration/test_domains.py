@@ -696,7 +696,11 @@ NAMED_BY_A_PATH = {
     "channel": f"<channel type='unix'><source mode='bind' path='{{path}}'/>{TARGET}</channel>",
     "description": "<serial type='file'><source path='{path}.tpm.xml'/></serial>",
     "graphics": "<graphics type='vnc'><listen type='socket' socket='{path}'/></graphics>",
+    "render node": "<graphics type='egl-headless'><gl rendernode='{path}'/></graphics>",
     "audio": "<audio id='1' type='file' path='{path}'/>",
+    "key of ssh": "<disk type='network'><driver name='qemu' type='raw'/><source protocol='ssh' name='/disk'>"
+                  "<host name='localhost'/><identity username='user' keyfile='{path}'/>"
+                  "<knownHosts path='/var/lib/libvirt/hosts'/></source><target dev='sdc' bus='sata'/></disk>",
     "store for crash dumps": "<pstore backend='acpi-erst'><path>{path}</path><size unit='KiB'>8</size></pstore>",
     "passed through TPM": "<tpm><backend type='passthrough'><device path='{path}'/></backend></tpm>",
     "log of passt": "<interface type='user'><backend type='passt' logFile='{path}'/></interface>",
@@ -715,6 +719,22 @@ def test_volume_is_no_other_device(tpm_host, what):
     assert (messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(POOL) if what == "shared directory" else
             messages.PATH_ONLY_FOR_TPM(f"{path}.tpm.xml" if what == "description" else path, "one", "tpm")) in said
     assert tpm_host.contents(POOL) == facts
+
+
+def test_blank_volume_by_a_hard_link_is_refused(tpm_host, images):
+    """An empty file has nothing that tells that it is a volume; a file that is in no pool is a disk."""
+    path = tpm_host.path(tpm_host.create_volume("blank", tpm="<tpm manufacture='no'/>"))
+    facts = tpm_host.contents(POOL)
+    for name in ("link", "empty", "other"):
+        (images / name).unlink(missing_ok=True)
+    os.link(path, images / "link")
+    tpm_host.define_guest(tpm=xmls.disk(images / "link", "raw"))
+    said = tpm_host.virsh_fails("start", "guest", "--paused")
+    assert messages.PATH_ONLY_FOR_TPM(images / "link", "blank", "tpm") in said
+    assert tpm_host.contents(POOL) == facts
+    (images / "empty").touch()
+    os.link(images / "empty", images / "other")
+    tpm_host.define_guest("disk", xmls.disk(images / "empty", "raw")).start_paused()
 
 
 @pytest.mark.parametrize("element", ["kernel", "initrd", "dtb", "loader", "nvram", "template"])

@@ -255,3 +255,30 @@ def test_copies_between_two_pools(tpm_host):
     assert all(copy.ended(60) for copy in copies), "copies wait for each other"
     assert all(copy.done for copy in copies)
     tpm_host.virsh("vol-delete", "one", "--pool", "another")
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("kind", ["file", "dir"])
+def test_pool_of_no_concern_does_not_answer(tpm_host, tmp_path, kind, link):
+    """A guest whose TPM is on another file system starts, though a tpm pool's directory, named by
+    itself or by a symbolic link, cannot even be looked at."""
+    folder, image = tpm_host.path("/var/lib/libvirt/images"), tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    folder.mkdir(exist_ok=True)
+    far, near = folder / "far", folder / "near"
+    far.touch()
+    near.symlink_to(far)
+    own = folder / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    server = Server(image, far)
+    try:
+        tpm_host.define_pool("far", target=near if link else far, start=False)
+        source = f"<source type='{kind}' path='{own}/other'/>"
+        guest = tpm_host.define_guest("other", xmls.tpm_emulator(inner=source))
+        server.stop()
+        start = Deed(guest.start_paused)
+        assert start.ended(30), "the start waits for a pool that it does not need"
+        assert guest.state() == "paused"
+    finally:
+        server.close()

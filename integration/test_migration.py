@@ -387,3 +387,54 @@ def test_broken_off(tpm_host, target, harm):
     assert guest.state() == "running"
     guest.next_report()
     guest.migrate(target).wait_report(f"unsealed {sealed}")
+
+
+# Disks
+
+@pytest.fixture
+def disk_guest(host, target):
+    """A running guest with a disk where the target's tpm pool has its directory, and what a migration
+    with a copy of the disk is given."""
+    folder = host.path(POOL)
+    folder.mkdir(mode=0o755, exist_ok=True)
+    folder.chmod(0o755)
+    disk = folder / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    disk.chmod(0o666)
+    guest = host.define_guest(tpm=xmls.disk(disk, "raw"))
+    guest.start_paused()
+    return guest, ("--copy-storage-all", "--disks-uri", target.migrate_uri.replace("migration", "nbd"))
+
+
+def test_no_disk_is_created_in_a_pool(disk_guest, target):
+    """A disk that is to be created is no TPM that somebody has asked for."""
+    guest, options = disk_guest
+    before = target.contents(POOL)
+    said = guest.host.virsh_fails(*guest.migration(target, *options))
+    assert messages.NO_DISK_IN_TPM_POOL("disk.img", "tpm") in said
+    assert target.contents(POOL) == before
+
+
+@pytest.mark.parametrize("option", ["--migrateuri", "--disks-uri"])
+def test_volume_is_no_socket(disk_guest, target, option):
+    """It would be given to QEMU's user."""
+    guest, options = disk_guest
+    host = guest.host
+    folder = "/var/lib/libvirt/images/other"
+    host.path(folder).parent.mkdir(exist_ok=True)
+    host.define_pool("other", target=folder)
+    path = host.create_volume("one", "other")
+    facts = host.contents(folder)
+    # There it is a socket in a directory of QEMU's user, and what the disk is copied to is there.
+    where = target.path(folder)
+    where.mkdir(parents=True)
+    where.chmod(0o777)
+    place = target.path(f"{POOL}/disk.img")
+    place.write_bytes(bytes(1 << 20))
+    place.chmod(0o666)
+    target.virsh("pool-refresh", "tpm")
+    uris = {"--migrateuri": target.migrate_uri, options[1]: options[2], option: f"unix://{path}"}
+    said = host.virsh_fails("migrate", "guest", target.uri, "--live", "--p2p", options[0],
+                            *(word for pair in uris.items() for word in pair))
+    assert messages.PATH_ONLY_FOR_TPM(path, "one", "other") in said
+    assert host.contents(folder) == facts

@@ -157,7 +157,7 @@ def test_profile_needs_swtpm_that_has_them(host):
         pytest.skip("this swtpm_setup has profiles: there is nothing to refuse")
     said = host.virsh_fails("vol-create", "tpm", "/dev/stdin",
                             input=xmls.volume("one", tpm="<tpm><profile source='default-v1'/></tpm>"))
-    assert error("VIR_ERR_OPERATION_UNSUPPORTED", "swtpm_setup", "profiles") in said
+    assert error("VIR_ERR_ARGUMENT_UNSUPPORTED", "swtpm_setup", "profiles") in said
     assert host.contents(POOL) == {}
 
 

@@ -33,6 +33,17 @@ VIR_LOG_INIT("qemu.qemu_tpm_path");
  * for a moment when they set a label. */
 #define QEMU_TPM_PATH_LOCK_START 2
 
+/* How many symbolic links on the way to a pool's directory are followed. */
+#define QEMU_TPM_PATH_LINKS_MAX 40
+
+typedef struct _qemuTPMPathMount qemuTPMPathMount;
+struct _qemuTPMPathMount {
+    char *point;
+    char *device; /* "major:minor", the same wherever the file system is mounted */
+    bool local;   /* whether the file system needs no server, which might not answer */
+    bool same;    /* whether the file that is looked for may be on the file system */
+};
+
 /* Where a path is in a pool. */
 typedef struct _qemuTPMPathPlace qemuTPMPathPlace;
 struct _qemuTPMPathPlace {
@@ -68,10 +79,167 @@ qemuTPMPathResolve(const char *path)
 }
 
 
+static void
+qemuTPMPathMountFree(qemuTPMPathMount *mount)
+{
+    g_free(mount->point);
+    g_free(mount->device);
+    g_free(mount);
+}
+
+
+/* Returns what a line of mountinfo says, or NULL. Such as "36 35 98:0 /root /point
+ * rw,noatime shared:1 - ext4 /dev/sda1 rw", where a point may have octal escapes. */
+static qemuTPMPathMount *
+qemuTPMPathParseMount(const char *line)
+{
+    const char *local[] = { "btrfs", "overlay", "ramfs", "tmpfs", "zfs", NULL };
+    g_auto(GStrv) words = g_strsplit(line, " ", 6);
+    const char *type = strstr(line, " - ");
+    g_auto(GStrv) rest = NULL;
+    qemuTPMPathMount *mount;
+
+    if (g_strv_length(words) < 6 || !type)
+        return NULL;
+
+    rest = g_strsplit(type + strlen(" - "), " ", 2);
+    mount = g_new0(qemuTPMPathMount, 1);
+    mount->device = g_strdup(words[2]);
+    mount->point = g_strcompress(words[4]);
+    /* the major number is 0 if there is no block device */
+    mount->local = !STRPREFIX(mount->device, "0:") || g_strv_contains(local, rest[0]);
+    return mount;
+}
+
+
+/* Returns @path below @dir, both without symbolic links: without the slash between
+ * them, and empty if both are the same. NULL if it is not below. */
+static const char *
+qemuTPMPathSkipDir(const char *path,
+                   const char *dir)
+{
+    const char *rest = STREQ(dir, "/") ? path : STRSKIP(path, dir);
+
+    if (!rest || (*rest && *rest != '/'))
+        return NULL;
+
+    return *rest ? rest + 1 : rest;
+}
+
+
+/* Returns the mount that @path, which has no symbolic links, is on, without touching
+ * it; NULL if that is not known. */
+static qemuTPMPathMount *
+qemuTPMPathFindMount(GPtrArray *mounts,
+                     const char *path)
+{
+    qemuTPMPathMount *found = NULL;
+    size_t i;
+
+    /* the last of those at one point hides the others */
+    for (i = 0; i < mounts->len; i++) {
+        qemuTPMPathMount *mount = g_ptr_array_index(mounts, i);
+
+        if (qemuTPMPathSkipDir(path, mount->point) &&
+            (!found || strlen(mount->point) >= strlen(found->point)))
+            found = mount;
+    }
+
+    return found;
+}
+
+
+/* Returns what is mounted, in this order, to look for @path, which has no symbolic
+ * links; nothing if that cannot be read. */
+static GPtrArray *
+qemuTPMPathGetMounts(const char *path)
+{
+    GPtrArray *mounts = g_ptr_array_new_with_free_func((GDestroyNotify) qemuTPMPathMountFree);
+    const qemuTPMPathMount *own = NULL;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    size_t i;
+
+    if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, NULL))
+        return mounts;
+
+    lines = g_strsplit(text, "\n", -1);
+
+    for (i = 0; lines[i]; i++) {
+        qemuTPMPathMount *mount = qemuTPMPathParseMount(lines[i]);
+
+        if (mount)
+            g_ptr_array_add(mounts, mount);
+    }
+
+    own = qemuTPMPathFindMount(mounts, path);
+
+    for (i = 0; i < mounts->len; i++) {
+        qemuTPMPathMount *mount = g_ptr_array_index(mounts, i);
+
+        mount->same = !own || STREQ(mount->device, own->device);
+    }
+
+    return mounts;
+}
+
+
+/* Returns @path without symbolic links, as far as no file system is touched that
+ * might not answer. Decreases @links for each that is followed, until it is 0. */
+static char *
+qemuTPMPathResolveSafely(GPtrArray *mounts,
+                         const char *path,
+                         size_t *links)
+{
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_autofree char *name = g_path_get_basename(path);
+    const qemuTPMPathMount *mount = NULL;
+    g_autofree char *dir = NULL;
+    g_autofree char *at = NULL;
+    g_autofree char *link = NULL;
+    g_autofree char *target = NULL;
+
+    if (STREQ(parent, path))
+        return g_strdup(path);
+
+    dir = qemuTPMPathResolveSafely(mounts, parent, links);
+
+    if (STREQ(name, "."))
+        return g_steal_pointer(&dir);
+
+    if (STREQ(name, ".."))
+        return g_path_get_dirname(dir);
+
+    at = g_build_filename(dir, name, NULL);
+    mount = qemuTPMPathFindMount(mounts, at);
+
+    if (*links == 0 || (mount && !mount->same && !mount->local) ||
+        !(link = g_file_read_link(at, NULL)))
+        return g_steal_pointer(&at);
+
+    (*links)--;
+    target = g_path_is_absolute(link) ? g_strdup(link) : g_build_filename(dir, link, NULL);
+    return qemuTPMPathResolveSafely(mounts, target, links);
+}
+
+
+/* Whether the file that is looked for may be where @path, which has no symbolic
+ * links, is: all names of a file are on one file system. */
+static bool
+qemuTPMPathMayBeOn(GPtrArray *mounts,
+                   const char *path)
+{
+    const qemuTPMPathMount *mount = qemuTPMPathFindMount(mounts, path);
+
+    return !mount || mount->same;
+}
+
+
 /* Whether @path is @dir or below it, whatever the names that lead there. Sets
  * @first to the component of @path that is directly in @dir, or to NULL. */
 static bool
-qemuTPMPathIsWithin(const char *path,
+qemuTPMPathIsWithin(GPtrArray *mounts,
+                    const char *path,
                     const struct stat *dir,
                     char **first)
 {
@@ -81,7 +249,8 @@ qemuTPMPathIsWithin(const char *path,
         g_autofree char *parent = g_path_get_dirname(at);
         struct stat st;
 
-        if (stat(at, &st) == 0 && virTPMStateIsSameFile(&st, dir))
+        if (qemuTPMPathMayBeOn(mounts, at) &&
+            stat(at, &st) == 0 && virTPMStateIsSameFile(&st, dir))
             return true;
 
         if (STREQ(parent, at))
@@ -118,37 +287,90 @@ qemuTPMPathFindName(const char *dirpath,
 }
 
 
-/* Sets @place if @path is in the pool, or the other way round. The description of
- * a volume belongs to that volume. */
+/* Sets the volume of @place to that of a file in the pool's directory: the
+ * description of a volume belongs to that volume. */
 static void
-qemuTPMPathFindInPool(const char *path,
-                      const virStoragePoolDef *pool,
+qemuTPMPathPlaceSetVolume(qemuTPMPathPlace *place,
+                          const char *name)
+{
+    place->volume = g_strdup(name);
+    ignore_value(virStringStripSuffix(place->volume, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX));
+}
+
+
+/* Sets @place if the names tell that @path is in @dir, or the other way round, both
+ * without symbolic links. */
+static bool
+qemuTPMPathFindByName(const char *path,
+                      const char *dir,
+                      const char *pool,
+                      qemuTPMPathPlace *place)
+{
+    const char *rest = qemuTPMPathSkipDir(path, dir);
+
+    if (!rest && !qemuTPMPathSkipDir(dir, path))
+        return false;
+
+    place->pool = g_strdup(pool);
+
+    if (rest && *rest) {
+        g_auto(GStrv) parts = g_strsplit(rest, "/", 2);
+
+        qemuTPMPathPlaceSetVolume(place, parts[0]);
+    }
+
+    return true;
+}
+
+
+/* Sets @place if @path is in @dir, of which only another name leads to it. */
+static void
+qemuTPMPathFindByFile(GPtrArray *mounts,
+                      const char *path,
+                      const char *dir,
+                      const char *pool,
                       qemuTPMPathPlace *place)
 {
     g_autofree char *volume = NULL;
-    g_autofree char *below = NULL;
-    struct stat dir;
+    struct stat top;
     struct stat st;
 
-    if (stat(pool->target.path, &dir) < 0)
+    if (!qemuTPMPathMayBeOn(mounts, dir) || stat(dir, &top) < 0)
         return;
 
-    if (qemuTPMPathIsWithin(path, &dir, &volume)) {
-        struct stat top;
-
-        place->pool = g_strdup(pool->name);
-        if (stat(path, &top) < 0 || !virTPMStateIsSameFile(&top, &dir)) {
-            ignore_value(virStringStripSuffix(volume, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX));
-            place->volume = g_steal_pointer(&volume);
-        }
+    if (qemuTPMPathIsWithin(mounts, path, &top, &volume)) {
+        place->pool = g_strdup(pool);
+        if (stat(path, &st) < 0 || !virTPMStateIsSameFile(&st, &top))
+            qemuTPMPathPlaceSetVolume(place, volume);
         return;
     }
 
-    if (stat(path, &st) < 0)
+    if (stat(path, &st) == 0 &&
+        (place->volume = qemuTPMPathFindName(dir, &top, &st)))
+        place->pool = g_strdup(pool);
+}
+
+
+/* Sets @place if @path is in the pool, or the other way round. The pool's directory
+ * is only touched if the file may be there: another one might never answer. */
+static void
+qemuTPMPathFindInPool(GPtrArray *mounts,
+                      const char *path,
+                      const virStoragePoolDef *pool,
+                      qemuTPMPathPlace *place)
+{
+    size_t links = QEMU_TPM_PATH_LINKS_MAX;
+    g_autofree char *dir = qemuTPMPathResolveSafely(mounts, pool->target.path, &links);
+    g_autofree char *below = NULL;
+    struct stat st;
+
+    if (qemuTPMPathFindByName(path, dir, pool->name, place))
         return;
 
-    if ((place->volume = qemuTPMPathFindName(pool->target.path, &dir, &st)) ||
-        (S_ISDIR(st.st_mode) && qemuTPMPathIsWithin(pool->target.path, &st, &below)))
+    qemuTPMPathFindByFile(mounts, path, dir, pool->name, place);
+
+    if (!place->pool && stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+        qemuTPMPathIsWithin(mounts, dir, &st, &below))
         place->pool = g_strdup(pool->name);
 }
 
@@ -164,6 +386,7 @@ qemuTPMPathFind(const char *path,
     g_autoptr(virConnect) conn = NULL;
     virStoragePoolPtr *pools = NULL;
     g_autofree char *canon = qemuTPMPathResolve(path);
+    g_autoptr(GPtrArray) mounts = qemuTPMPathGetMounts(canon);
     int npools;
     size_t i;
 
@@ -177,7 +400,7 @@ qemuTPMPathFind(const char *path,
         g_autoptr(virStoragePoolDef) def = NULL;
 
         if (xml && !place->pool && (def = virStoragePoolDefParse(xml, NULL, 0)))
-            qemuTPMPathFindInPool(canon, def, place);
+            qemuTPMPathFindInPool(mounts, canon, def, place);
 
         virObjectUnref(pools[i]);
     }
@@ -213,7 +436,8 @@ qemuTPMPathIsDescribed(const char *path)
 }
 
 
-/* Whether a file holds TPM state, whole or damaged. */
+/* Whether a file holds TPM state, whole or damaged; or is blank and has another name,
+ * which may be that of a volume. */
 static bool
 qemuTPMPathIsState(const char *path)
 {
@@ -231,6 +455,9 @@ qemuTPMPathIsState(const char *path)
         virResetLastError();
         return false;
     }
+
+    if (state.kind == VIR_TPM_STATE_BLANK)
+        return st.st_nlink > 1;
 
     return state.kind == VIR_TPM_STATE_LINEAR ||
         state.kind == VIR_TPM_STATE_BLOB ||
@@ -351,6 +578,11 @@ qemuTPMPathCheckSource(const virStorageSource *src,
 
         if (virStorageSourceIsLocalStorage(src) && qemuTPMPathCheckFile(src->path) < 0)
             return -1;
+
+        /* given to nbdkit's user */
+        if (qemuTPMPathCheckFile(src->ssh_keyfile) < 0 ||
+            qemuTPMPathCheckFile(src->ssh_known_hosts_file) < 0)
+            return -1;
     }
 
     return 0;
@@ -420,7 +652,7 @@ qemuTPMPathCheckGraphics(const virDomainGraphicsDef *graphics)
             return -1;
     }
 
-    return 0;
+    return qemuTPMPathCheckFile(virDomainGraphicsGetRenderNode(graphics));
 }
 
 
@@ -443,6 +675,26 @@ qemuTPMPathCheckMemory(const virDomainMemoryDef *mem)
     }
 
     return 0;
+}
+
+
+static int
+qemuTPMPathCheckAudio(const virDomainAudioDef *audio)
+{
+    if (audio->type != VIR_DOMAIN_AUDIO_TYPE_FILE)
+        return 0;
+
+    return qemuTPMPathCheckFile(audio->backend.file.path);
+}
+
+
+static int
+qemuTPMPathCheckSmartcard(const virDomainSmartcardDef *smartcard)
+{
+    if (smartcard->type != VIR_DOMAIN_SMARTCARD_TYPE_HOST_CERTIFICATES)
+        return 0;
+
+    return qemuTPMPathCheckFile(smartcard->data.cert.database);
 }
 
 
@@ -479,12 +731,13 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
         return qemuTPMPathCheckFile(dev->data.rng->source.file);
 
     case VIR_DOMAIN_DEVICE_AUDIO:
-        if (dev->data.audio->type != VIR_DOMAIN_AUDIO_TYPE_FILE)
-            return 0;
-        return qemuTPMPathCheckFile(dev->data.audio->backend.file.path);
+        return qemuTPMPathCheckAudio(dev->data.audio);
 
     case VIR_DOMAIN_DEVICE_NET:
         return qemuTPMPathCheckFile(dev->data.net->backend.logFile);
+
+    case VIR_DOMAIN_DEVICE_SMARTCARD:
+        return qemuTPMPathCheckSmartcard(dev->data.smartcard);
 
     case VIR_DOMAIN_DEVICE_NONE:
     case VIR_DOMAIN_DEVICE_LEASE:
@@ -495,7 +748,6 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
     case VIR_DOMAIN_DEVICE_CONTROLLER:
     case VIR_DOMAIN_DEVICE_HUB:
     case VIR_DOMAIN_DEVICE_REDIRDEV:
-    case VIR_DOMAIN_DEVICE_SMARTCARD:
     case VIR_DOMAIN_DEVICE_CHR:
     case VIR_DOMAIN_DEVICE_MEMBALLOON:
     case VIR_DOMAIN_DEVICE_NVRAM:
@@ -593,6 +845,26 @@ qemuTPMPathCheckDomain(virDomainDef *def)
                                            DOMAIN_DEVICE_ITERATE_ALL_CONSOLES |
                                            DOMAIN_DEVICE_ITERATE_MISSING_INFO,
                                            NULL);
+}
+
+
+int
+qemuTPMPathCheckPool(virStoragePoolPtr pool,
+                     const char *disk)
+{
+    g_autofree char *xml = virStoragePoolGetXMLDesc(pool, 0);
+    g_autoptr(virStoragePoolDef) def = NULL;
+
+    if (!xml || !(def = virStoragePoolDefParse(xml, NULL, 0)))
+        return -1;
+
+    if (def->type != VIR_STORAGE_POOL_TPM)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("disk '%1$s' cannot be created in storage pool '%2$s' of type 'tpm': create it beforehand in a pool of another type"),
+                   disk, def->name);
+    return -1;
 }
 
 

@@ -69,6 +69,19 @@ int qemuTPMPathCheckOpen(const char *path,
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * qemuTPMPathCheckPool:
+ * @pool: storage pool that a disk is about to be created in
+ * @disk: the disk's name there
+ *
+ * Makes sure that the pool is not of type 'tpm', where each volume is a TPM.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMPathCheckPool(virStoragePoolPtr pool,
+                         const char *disk)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * qemuTPMPathHoldsVolume:
  * @path: file that is about to be removed, or NULL
  *

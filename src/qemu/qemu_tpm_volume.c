@@ -1027,6 +1027,9 @@ qemuTPMVolumeCheckStart(virDomainObj *vm,
     if (cfg->swtpmRequireVolume && qemuTPMVolumeCheckPolicy(def) < 0)
         return -1;
 
+    if (!virDomainTPMVolumeFind(def))
+        return 0;
+
     if (!(copy = virDomainDefCopy(def, driver->xmlopt,
                                   QEMU_DOMAIN_PRIVATE(vm)->qemuCaps, true)) ||
         qemuTPMVolumePrepareDomain(copy, boots) < 0)
