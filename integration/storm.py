@@ -209,7 +209,8 @@ class Crowd:
             "is still in use", "is still being allocated")
     # ... what another client has done meanwhile ...
     OTHERS = (error("VIR_ERR_NO_STORAGE_VOL"), error("VIR_ERR_STORAGE_VOL_EXIST"), "already in use",
-              messages.BLANK(), messages.UPLOAD_OTHER_TPM(), messages.OTHER_TPM_THAN_DESCRIBED(),
+              messages.BLANK(), messages.UPLOAD_OTHER_TPM(), messages.UPLOAD_REPLACED(ANY, "tpm"),
+              messages.OTHER_TPM_THAN_DESCRIBED(),
               # ... on another host, which also sweeps files that are not locked yet
               "already exists", "No such file or directory",
               messages.IN_USE_ELSEWHERE(ANY, "tpm"), messages.CANNOT_LOCK_NEW_FILE())
