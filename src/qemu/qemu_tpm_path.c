@@ -375,17 +375,16 @@ qemuTPMPathFindInPool(GPtrArray *mounts,
 }
 
 
-/* Returns 0 with @place set, if @path is in a pool, or -1 with an error reported
- * if the storage driver can't be asked. What pools there are is not for the
- * caller to see or to hide. */
+/* Returns 0 with @place set, if @canon, a path without symbolic links, is in a pool,
+ * or -1 with an error reported if the storage driver can't be asked. What pools there
+ * are is not for the caller to see or to hide. */
 static int
-qemuTPMPathFind(const char *path,
+qemuTPMPathFind(const char *canon,
                 qemuTPMPathPlace *place)
 {
     VIR_IDENTITY_AUTORESTORE virIdentity *identity = virIdentityElevateCurrent();
     g_autoptr(virConnect) conn = NULL;
     virStoragePoolPtr *pools = NULL;
-    g_autofree char *canon = qemuTPMPathResolve(path);
     g_autoptr(GPtrArray) mounts = qemuTPMPathGetMounts(canon);
     int npools;
     size_t i;
@@ -411,11 +410,11 @@ qemuTPMPathFind(const char *path,
 }
 
 
-/* Whether @path is the description of a volume, or has one beside it or in it. */
+/* Whether @canon, a path without symbolic links, is the description of a volume, or
+ * has one beside it or in it. */
 static bool
-qemuTPMPathIsDescribed(const char *path)
+qemuTPMPathIsDescribed(const char *canon)
 {
-    g_autofree char *canon = qemuTPMPathResolve(path);
     g_autofree char *beside = g_strdup_printf("%s" VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, canon);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
@@ -436,12 +435,11 @@ qemuTPMPathIsDescribed(const char *path)
 }
 
 
-/* Whether a file holds TPM state, whole or damaged; or is blank and has another name,
- * which may be that of a volume. */
+/* Whether the file @canon, a path without symbolic links, holds TPM state, whole or
+ * damaged; or is blank and has another name, which may be that of a volume. */
 static bool
-qemuTPMPathIsState(const char *path)
+qemuTPMPathIsState(const char *canon)
 {
-    g_autofree char *canon = qemuTPMPathResolve(path);
     VIR_AUTOCLOSE fd = -1;
     virTPMState state;
     struct stat st;
@@ -472,18 +470,33 @@ static bool
 qemuTPMPathFindOrGuess(const char *path,
                        qemuTPMPathPlace *place)
 {
+    g_autofree char *canon = qemuTPMPathResolve(path);
     virErrorPtr before;
     int rc;
 
     virErrorPreserveLast(&before);
 
-    if ((rc = qemuTPMPathFind(path, place)) < 0)
+    if ((rc = qemuTPMPathFind(canon, place)) < 0)
         VIR_WARN("cannot ask the storage driver about '%s': %s",
                  path, virGetLastErrorMessage());
 
     virResetLastError();
     virErrorRestore(&before);
-    return rc < 0 ? qemuTPMPathIsDescribed(path) : !!place->pool;
+    return rc < 0 ? qemuTPMPathIsDescribed(canon) : !!place->pool;
+}
+
+
+/* Whether the path that a TPM's state is named by is in a pool. */
+static bool
+qemuTPMPathFindTPM(const virDomainTPMDef *tpm,
+                   qemuTPMPathPlace *place)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+
+    return tpm->type == VIR_DOMAIN_TPM_TYPE_EMULATOR && emulator->source_path &&
+        (emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_FILE ||
+         emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_DIR) &&
+        qemuTPMPathFindOrGuess(emulator->source_path, place);
 }
 
 
@@ -494,10 +507,7 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR ||
-        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
-         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR) ||
-        !qemuTPMPathFindOrGuess(emulator->source_path, &place))
+    if (!qemuTPMPathFindTPM(tpm, &place))
         return 0;
 
     if (place.volume) {
@@ -520,8 +530,10 @@ static bool
 qemuTPMPathFindVolume(const char *path,
                       qemuTPMPathPlace *place)
 {
-    return path &&
-        (qemuTPMPathIsDescribed(path) || qemuTPMPathIsState(path)) &&
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
+
+    return canon &&
+        (qemuTPMPathIsDescribed(canon) || qemuTPMPathIsState(canon)) &&
         qemuTPMPathFindOrGuess(path, place);
 }
 
@@ -871,15 +883,9 @@ qemuTPMPathCheckPool(virStoragePoolPtr pool,
 bool
 qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 {
-    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!emulator->source_path ||
-        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
-         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR))
-        return false;
-
-    return qemuTPMPathFindOrGuess(emulator->source_path, &place);
+    return qemuTPMPathFindTPM(tpm, &place);
 }
 
 

@@ -1398,8 +1398,10 @@ virTPMStateLockHolder(int fd)
 # define VIR_TPM_STATE_OPEN_TRIES 5
 # define VIR_TPM_STATE_OPEN_WAIT (10 * 1000)
 
+/* Takes, gives up or, with @cmd F_OFD_GETLK, asks for a lock from @start on. */
 static int
 virTPMStateSetLock(int fd,
+                   int cmd,
                    short type,
                    off_t start)
 {
@@ -1409,31 +1411,31 @@ virTPMStateSetLock(int fd,
         .l_start = start,
     };
 
-    if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
-        return 0;
+    if (fcntl(fd, cmd, &fl) < 0)
+        return errno == EACCES ? -EAGAIN : -errno;
 
-    return errno == EACCES ? -EAGAIN : -errno;
+    return cmd == F_OFD_GETLK && fl.l_type != F_UNLCK ? -EAGAIN : 0;
 }
 
 
 int
 virTPMStateLock(int fd)
 {
-    return virTPMStateSetLock(fd, F_WRLCK, 0);
+    return virTPMStateSetLock(fd, F_OFD_SETLK, F_WRLCK, 0);
 }
 
 
 int
 virTPMStateLockShared(int fd)
 {
-    return virTPMStateSetLock(fd, F_RDLCK, 0);
+    return virTPMStateSetLock(fd, F_OFD_SETLK, F_RDLCK, 0);
 }
 
 
 int
 virTPMStateUnlock(int fd)
 {
-    return virTPMStateSetLock(fd, F_UNLCK, 0);
+    return virTPMStateSetLock(fd, F_OFD_SETLK, F_UNLCK, 0);
 }
 
 
@@ -1442,19 +1444,7 @@ virTPMStateLockFrom(int fd,
                     off_t start,
                     bool ask)
 {
-    struct flock fl = {
-        .l_type = F_WRLCK,
-        .l_whence = SEEK_SET,
-        .l_start = start,
-    };
-
-    if (!ask)
-        return virTPMStateSetLock(fd, F_WRLCK, start);
-
-    if (fcntl(fd, F_OFD_GETLK, &fl) < 0)
-        return -errno;
-
-    return fl.l_type == F_UNLCK ? 0 : -EAGAIN;
+    return virTPMStateSetLock(fd, ask ? F_OFD_GETLK : F_OFD_SETLK, F_WRLCK, start);
 }
 
 
