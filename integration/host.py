@@ -146,21 +146,31 @@ class Host:
     def older_swtpm(self, *features):
         """With a swtpm that says that it can do no more than this."""
         says = json.dumps({"type": "swtpm", "features": features})
-        with self.swtpm_in_place(f"echo '{says}'"):
+        with self.in_place("swtpm", f"echo '{says}'"):
             yield
 
     @contextlib.contextmanager
-    def swtpm_in_place(self, script):
-        """With a shell script in place of swtpm."""
+    def in_place(self, program, script):
+        """With a shell script in place of a program, which the script finds as $real; a process of
+        that has the program's name."""
         with tempfile.TemporaryDirectory() as folder:
-            other = Path(folder, "swtpm")
-            other.write_text(f"#!/bin/sh\n{script}\n")
+            Path(folder).chmod(0o755)
+            real = Path(folder, "real", program)
+            real.parent.mkdir()
+            shutil.copy(f"/usr/bin/{program}", real)
+            other = Path(folder, program)
+            other.write_text(f"#!/bin/sh\nreal={real}\n{script}\n")
             other.chmod(0o755)
-            assert self.run("mount", "-n", "--bind", other, "/usr/bin/swtpm").returncode == 0
+            assert self.run("mount", "-n", "--bind", other, f"/usr/bin/{program}").returncode == 0
             try:
                 yield
             finally:
-                self.run("umount", "-n", "/usr/bin/swtpm")
+                # It may still run.
+                self.run("umount", "-n", "-l", f"/usr/bin/{program}")
+
+    def swtpm_after(self, script):
+        """With a swtpm that is run after a piece of shell, by whomever."""
+        return self.in_place("swtpm", f'{script}\nexec "$real" "$@"')
 
     # What can be made
 

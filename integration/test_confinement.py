@@ -147,12 +147,17 @@ def test_log_that_is_none(tpm_host, put, tpm):
     tpm_host.virsh("start", "guest")
 
 
-def test_files_of_a_state_are_no_links(host):
-    """Root gives the files of a TPM's directory to swtpm's user, and nothing else."""
+def guest_that_ran(host):
+    """A guest with a TPM that libvirt has made for it, and the directory of that."""
     guest = host.define_guest()
     guest.start()
     host.virsh("destroy", "guest")
-    state = host.path(f"{IMPLICIT}/{guest.uuid}/tpm2")
+    return guest, host.path(f"{IMPLICIT}/{guest.uuid}/tpm2")
+
+
+def test_files_of_a_state_are_no_links(host):
+    """Root gives the files of a TPM's directory to swtpm's user, and nothing else."""
+    _, state = guest_that_ran(host)
     other = host.path("/var/lib/libvirt/other")
     other.write_text("")
     (state / "link").symlink_to(other)
@@ -165,10 +170,7 @@ def test_files_of_a_state_are_no_links(host):
 def test_file_of_a_state_that_is_replaced(host):
     """It becomes another name of somebody else's file after it was looked at, and before it
     gets its owner."""
-    guest = host.define_guest()
-    guest.start()
-    host.virsh("destroy", "guest")
-    state = host.path(f"{IMPLICIT}/{guest.uuid}/tpm2")
+    guest, state = guest_that_ran(host)
     other = host.path("/var/lib/libvirt/swtpm/other")
     other.write_text("")
     (state / "TMP").write_text("")
@@ -200,29 +202,19 @@ def test_reason_survives_what_happens_to_the_log(tpm_host, happens):
     log = tpm_host.path(f"{LOGS}/guest-swtpm.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("earlier\n" * 4000)
-    what = f": > {log}" if happens == "truncated" else f"mv {log} {log}.1"
-    wrapper = f"#!/bin/sh\ncase \"$*\" in *--ctrl*) {what};; esac\nexec /var/lib/libvirt/swtpm.real \"$@\"\n"
-    with swtpm_wrapped(tpm_host, wrapper):
+    with guests_swtpm_after(tpm_host, f": > {log}" if happens == "truncated" else f"mv {log} {log}.1"):
         said = tpm_host.virsh_fails("start", "guest")
     assert messages.WRONG_PASSPHRASE("one", "tpm") in said
 
 
 @contextlib.contextmanager
-def swtpm_wrapped(host, wrapper):
-    """With a script in swtpm's place, which finds it as /var/lib/libvirt/swtpm.real."""
-    script = host.path("/var/lib/libvirt/swtpm-wrapper")
-    real = host.path("/var/lib/libvirt/swtpm.real")
-    script.write_text(wrapper)
-    script.chmod(0o755)
-    shutil.copy("/usr/bin/swtpm", real)
-    assert host.run("mount", "-n", "--bind", script, "/usr/bin/swtpm").returncode == 0
-    host.daemon("restart", "virtqemud")
+def guests_swtpm_after(host, script):
+    """With a swtpm that is run for a guest after a piece of shell."""
     try:
-        yield
+        with host.swtpm_after(f'case "$*" in *--ctrl*) {script};; esac'):
+            host.daemon("restart", "virtqemud")
+            yield
     finally:
-        host.run("umount", "-n", "/usr/bin/swtpm")
-        real.unlink()
-        script.unlink()
         host.daemon("restart", "virtqemud")
 
 
@@ -230,16 +222,14 @@ def test_slow_swtpm(tpm_host):
     """It takes four seconds until there is a socket."""
     tpm_host.create_volume("one")
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) sleep 4;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n'
-    with swtpm_wrapped(tpm_host, wrapper):
+    with guests_swtpm_after(tpm_host, "sleep 4"):
         tpm_host.virsh("start", "guest")
         assert tpm_host.virsh("domstate", "guest") == "running"
 
 
 def test_log_is_named_where_swtpm_says_nothing(tpm_host):
     tpm_host.define_guest()
-    wrapper = '#!/bin/sh\ncase "$*" in *--ctrl*) exit 1;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n'
-    with swtpm_wrapped(tpm_host, wrapper):
+    with guests_swtpm_after(tpm_host, "exit 1"):
         assert f"{LOGS}/guest-swtpm.log" in tpm_host.virsh_fails("start", "guest")
 
 
@@ -297,13 +287,12 @@ def test_swtpm_without_a_guest_is_ended(tpm_host):
     """The daemon was killed when it had started swtpm, and QEMU not yet."""
     tpm_host.create_volume("one")
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    wrapper = ('#!/bin/sh\ncase "$*" in *--ctrl*) while [ -e /proc/$(cat /run/libvirt/virtqemud.pid) ]; do '
-               'sleep 0.05; done;; esac\nexec /var/lib/libvirt/swtpm.real "$@"\n')
-    with swtpm_wrapped(tpm_host, wrapper), \
+    until_killed = "while [ -e /proc/$(cat /run/libvirt/virtqemud.pid) ]; do sleep 0.05; done"
+    with guests_swtpm_after(tpm_host, until_killed), \
             subprocess.Popen(["virsh", "-q", "start", "guest"], stderr=subprocess.DEVNULL):
         wait_for("swtpm starts", lambda: tpm_host.run("pgrep", "-f", "sh /usr/bin/swtpm .*--ctrl").stdout)
         tpm_host.daemon("kill", "virtqemud")
-        swtpm = wait_for("swtpm runs", lambda: tpm_host.run("pgrep", "-x", "swtpm.real").stdout.strip())
+        swtpm = wait_for("swtpm runs", lambda: tpm_host.run("pgrep", "-f", "/real/swtpm ").stdout.strip())
         tpm_host.daemon("start", "virtqemud")
         tpm_host.wait_for_end(int(swtpm.split()[0]))
     guest.start()

@@ -8,7 +8,6 @@ import itertools
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
 import xml.etree.ElementTree as etree
@@ -257,25 +256,20 @@ def test_volume_put_there_by_hand_is_found(tpm_host):
 def test_volume_put_there_while_others_are_made(tpm_host):
     """One of which takes as long as this does: nothing that waits for it, or that it refuses, is needed."""
     path = tpm_host.path(tpm_host.create_volume("one"))
-    setup = tpm_host.path("/var/lib/libvirt/slow-setup")
-    shutil.copy("/usr/bin/swtpm_setup", f"{setup}.real")
-    setup.write_text('#!/bin/sh\ncase "$*" in *--tpm-state*)\n'
-                     f"while [ ! -e {setup}.go ]; do sleep 0.1; done;; esac\nexec {setup}.real \"$@\"\n")
-    setup.chmod(0o755)
-    assert tpm_host.run("mount", "-n", "--bind", setup, "/usr/bin/swtpm_setup").returncode == 0
+    go = tpm_host.path("/var/lib/libvirt/slow-setup.go")
+    waits = f"while [ ! -e {go} ]; do sleep 0.1; done"
     try:
-        making = subprocess.Popen(["virsh", "-q", "vol-create-as", "tpm", "slow", "1M"])
-        wait_for("it is made", lambda: "slow" in tpm_host.virsh("vol-list", "tpm"), every=0.05)
-        path.rename(path.with_name("two"))
-        tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
-        assert tpm_host.virsh("domstate", "guest") == "running"
-        assert making.poll() is None
-        tpm_host.path(f"{setup}.go").touch()
-        assert making.wait(timeout=300) == 0
+        with tpm_host.in_place("swtpm_setup", f'case "$*" in *--tpm-state*) {waits};; esac\nexec "$real" "$@"'):
+            making = subprocess.Popen(["virsh", "-q", "vol-create-as", "tpm", "slow", "1M"])
+            wait_for("it is made", lambda: "slow" in tpm_host.virsh("vol-list", "tpm"), every=0.05)
+            path.rename(path.with_name("two"))
+            tpm_host.define_guest(tpm=xmls.tpm_volume("two")).start()
+            assert tpm_host.virsh("domstate", "guest") == "running"
+            assert making.poll() is None
+            go.touch()
+            assert making.wait(timeout=300) == 0
     finally:
-        tpm_host.run("umount", "-n", "/usr/bin/swtpm_setup")
-        for name in (setup, f"{setup}.real", f"{setup}.go"):
-            tpm_host.path(name).unlink(missing_ok=True)
+        go.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("refreshed", [True, False])
@@ -417,7 +411,7 @@ def test_swtpm_that_cannot_write(host):
             while True:
                 file.write(bytes(4096))
         script = f"case \"$*\" in *--print-capabilities*) echo '{capabilities}' ;; *) kill -BUS $$ ;; esac"
-        with host.swtpm_in_place(script):
+        with host.in_place("swtpm", script):
             said = host.virsh_fails("start", "guest")
         assert messages.SWTPM_CANNOT_WRITE("one", "tpm", errno=errno.ENOSPC) in said
         host.virsh("pool-destroy", "tpm")

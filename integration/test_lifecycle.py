@@ -14,7 +14,6 @@ import stat
 import subprocess
 import time
 import uuid
-import xml.etree.ElementTree as etree
 from pathlib import Path
 
 import pytest

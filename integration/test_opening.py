@@ -1,17 +1,13 @@
 """How state is opened: swtpm gets a copy in memory, by a name that is not a link."""
 
-import contextlib
 import pwd
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from host import POOL, wait_for
 
 # The run directory of the storage driver.
 RUN = "/run/libvirt/storage"
-SWTPM = "/usr/bin/swtpm"
 # As swtpm does that follows no link.
 STRICT = """
 for word; do
@@ -20,22 +16,6 @@ for word; do
     esac
 done
 """
-
-
-@contextlib.contextmanager
-def swtpm_after(host, script):
-    """With a swtpm that is run after a piece of shell."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        shutil.copy(SWTPM, f"{folder}/real")
-        wrapper = Path(folder, "swtpm")
-        wrapper.write_text(f"#!/bin/sh\n{script}\nexec {folder}/real \"$@\"\n")
-        wrapper.chmod(0o755)
-        assert host.run("mount", "-n", "--bind", wrapper, SWTPM).returncode == 0
-        try:
-            yield
-        finally:
-            host.run("umount", "-n", "-l", SWTPM)
 
 
 def scratch(host):
@@ -50,7 +30,7 @@ def test_strict_swtpm(tpm_host, tmp_path):
     tpm_host.define_pool("files", "dir", "/var/lib/libvirt/images/files")
     tpm_host.run("cp", path, "/var/lib/libvirt/images/files/state")
     tpm_host.virsh("pool-refresh", "files")
-    with swtpm_after(tpm_host, STRICT):
+    with tpm_host.swtpm_after(STRICT):
         tpm_host.copy_volume("clear", "copy")
         tpm_host.copy_volume("clear", "one", encryption="vtpm", secret=first)
         tpm_host.copy_volume("one", "two", encryption="vtpm", secret=second)
@@ -69,7 +49,7 @@ def test_killed_while_swtpm_starts(tpm_host):
     tpm_host.create_volume("one", encryption="vtpm", secret=secret)
     before = tpm_host.contents(POOL)
     clear = set(tpm_host.clear_files(POOL, RUN, "/var/lib/libvirt"))
-    with swtpm_after(tpm_host, "sleep 2"):
+    with tpm_host.swtpm_after("sleep 2"):
         copy = subprocess.Popen(["virsh", "-q", "vol-create-from", "tpm", "/dev/stdin", "one",
                                  "--inputpool", "tpm"], stdin=subprocess.PIPE, text=True,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -93,7 +73,7 @@ def test_killed_while_swtpm_starts(tpm_host):
 def test_no_name_while_swtpm_runs(tpm_host):
     """Once swtpm has opened the state, it has no name: it goes with swtpm."""
     tpm_host.create_volume("one")
-    with swtpm_after(tpm_host, "sleep 1"):
+    with tpm_host.swtpm_after("sleep 1"):
         check = subprocess.Popen(["virsh", "-q", "vol-dumpxml", "one", "--pool", "tpm", "--inspect"],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait_for("swtpm is started", lambda: scratch(tpm_host), timeout=20, every=0.01)

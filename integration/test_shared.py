@@ -154,28 +154,9 @@ def test_lock_in_each_phase(host, other_host, folder):
     other.host.virsh("undefine", "other")
 
 
-@contextlib.contextmanager
 def late_swtpm(host, seconds):
     """With a swtpm that is late: between its start and its opening the volume is time to act."""
-    late = host.path("/var/lib/libvirt/late-swtpm")
-    # A process has the name of the file that was executed.
-    real = host.path("/var/lib/libvirt/real/swtpm")
-    real.parent.mkdir(mode=0o755)
-    real.touch()
-    late.write_text("#!/bin/sh\n"
-                    f"case $* in *print-capabilities*) ;; *) sleep {seconds} ;; esac\n"
-                    "exec /var/lib/libvirt/real/swtpm \"$@\"\n")
-    late.chmod(0o755)
-    assert host.run("mount", "-n", "--bind", "/usr/bin/swtpm", "/var/lib/libvirt/real/swtpm").returncode == 0
-    assert host.run("mount", "-n", "--bind", "/var/lib/libvirt/late-swtpm", "/usr/bin/swtpm").returncode == 0
-    try:
-        yield
-    finally:
-        host.run("umount", "-n", "/usr/bin/swtpm")
-        # It runs.
-        host.run("umount", "-n", "-l", "/var/lib/libvirt/real/swtpm")
-        late.unlink()
-        shutil.rmtree(real.parent)
+    return host.swtpm_after(f"case $* in *print-capabilities*) ;; *) sleep {seconds} ;; esac")
 
 
 def test_lock_until_swtpm_has_its_own(host, other_host, folder):

@@ -4,10 +4,8 @@ import concurrent.futures
 import contextlib
 import re
 import subprocess
-import tempfile
 import uuid
 import xml.etree.ElementTree as etree
-from pathlib import Path
 
 import pytest
 
@@ -697,17 +695,11 @@ libvirt.virStoragePool.listAllVolumes = late
 @contextlib.contextmanager
 def hanging_ca(host):
     """With a local CA that hangs, and is ended then."""
-    with tempfile.TemporaryDirectory() as folder:
-        tool = Path(folder, "swtpm_localca")
-        tool.write_text("#!/bin/sh\nexec sleep 1000\n")
-        tool.chmod(0o755)
-        Path(folder).chmod(0o755)
-        assert host.run("mount", "-n", "--bind", tool, "/usr/bin/swtpm_localca").returncode == 0
+    with host.in_place("swtpm_localca", "exec sleep 1000"):
         try:
             yield
         finally:
             host.run("pkill", "-xf", "sleep 1000")
-            host.run("umount", "-n", "/usr/bin/swtpm_localca")
 
 
 def test_while_a_volume_is_made(tpm_host):
