@@ -26,7 +26,7 @@ def test_readme_tour(host, tmp_path):
 def sections(page):
     """The examples of the documentation's page, each under its section's id."""
     text = (TOP / "docs" / page).read_text(encoding="utf-8")
-    parts = re.split(r'<h[23] id="([a-z-]+)">', text)
+    parts = re.split(r'<h[23]><a id="([a-z-]+)">', text)
     return {parts[i]: [html.unescape(pre) for pre in re.findall(r"<pre>\n(.*?)</pre>", parts[i + 1], re.S)]
             for i in range(1, len(parts), 2)}
 
