@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -98,10 +99,14 @@ class Preload:
             self.control = Control.from_buffer(mmap.mmap(file.fileno(), 0))
         for number, folder in enumerate(self.folders):
             self.control.folders[number].value = os.fsencode(folder)
+        self._environment = {"LD_PRELOAD": library, "FAULTS_CONTROL": path}
         self.host.daemon("stop", self.name)
-        with environment(LD_PRELOAD=library, FAULTS_CONTROL=path):
-            self.host.daemon("start", self.name)
+        self._start()
         return self
+
+    def _start(self):
+        with environment(**self._environment):
+            self.host.daemon("start", self.name)
 
     def __exit__(self, *_):
         self.disarm()
@@ -113,6 +118,14 @@ class Preload:
     def _own_pid(self):
         """The pid that the daemon has for itself: that of the innermost namespace."""
         return int(self.host.path(f"/run/libvirt/{self.name}.pid").read_text())
+
+    def kill(self):
+        """End the daemon at once, and start it again."""
+        pid = self._own_pid()
+        os.kill(pid, signal.SIGKILL)
+        self.host.wait_for_end(pid)
+        self.disarm()
+        self._start()
 
     def arm(self, kinds, fail=0, choice=0, stop=0, lasting=False):
         """Count calls of some kinds from now on; let one of them fail or wait: fail with the
@@ -127,11 +140,14 @@ class Preload:
         control.fail, control.stop, control.lasting = fail, stop, lasting
         control.pid = self._own_pid()
 
+    def call(self, number):
+        """A call that was seen; the first is 1."""
+        return Call.from_buffer_copy(self.control.calls[number - 1])
+
     def disarm(self):
         """Let all calls be, but delays; returns the calls that were seen."""
         self.control.fail = self.control.stop = self.control.counted = 0
-        return [Call.from_buffer_copy(self.control.calls[number])
-                for number in range(min(self.control.seen, CALLS))]
+        return [self.call(number + 1) for number in range(min(self.control.seen, CALLS))]
 
     def delay(self, kinds, seconds):
         """Delay calls of some kinds from now on."""
@@ -508,6 +524,8 @@ ACTORS = {
     "replace": Actor(lambda lab, view, name: (view.client.delete(name), view.client.create(name))),
     "start": Actor(start, stop),
 }
+# Operations that change no volume.
+HARMLESS = ("download", "refresh")
 # What is tried where there is little time: beside operations that make a volume, beside those
 # that change one, and beside which operations.
 MAKING = ("refresh", "create", "delete")
@@ -515,3 +533,6 @@ CHANGING = ("refresh", "delete", "upload", "replace")
 OPENED = ("create-blank", "copy", "upload", "upload-blank", "wipe", "delete", "delete-zeroed")
 # Kinds of calls before which it matters what another does.
 NAMING = ("open", "fsync", "rename", "link", "unlink", "lock")
+# Kinds of calls before which it matters that a daemon is killed: those that change a directory,
+# and what comes after them.
+LASTING = ("fsync", "rename", "link", "unlink")

@@ -1,5 +1,6 @@
-"""Each call of virtstoraged that can fail fails once, and before each another operation
-on the same volume is run, by another host that shares the pool's directory."""
+"""Each call of virtstoraged that can fail fails once, before each the daemon is killed, and before
+each another operation on the same volume is run, by another host that shares the pool's
+directory."""
 
 import collections
 import errno
@@ -11,7 +12,7 @@ import pytest
 import faults
 import storm
 import xmls
-from faults import (ACTORS, CHANGING, ERASING, KINDS, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
+from faults import (ACTORS, CHANGING, ERASING, KINDS, LASTING, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
                     Lab, Preload, View, Witness, fits, same_or_fresh)
 from host import Host, OtherHost, wait_for
 
@@ -121,9 +122,13 @@ def pytest_generate_tests(metafunc):
     """Which operations a test is about."""
     if "operation" in metafunc.fixturenames:
         thorough = metafunc.config.getoption("thorough")
-        chosen = OPERATIONS if metafunc.function is test_calls_fail else [
-            operation for operation in OPERATIONS
-            if operation.volume and (thorough or operation.name in faults.OPENED)]
+        if metafunc.function is test_calls_fail:
+            chosen = OPERATIONS
+        elif metafunc.function is test_killed:
+            chosen = [operation for operation in OPERATIONS if operation.name not in faults.HARMLESS]
+        else:
+            chosen = [operation for operation in OPERATIONS
+                      if operation.volume and (thorough or operation.name in faults.OPENED)]
         metafunc.parametrize("operation", chosen, ids=lambda operation: operation.name)
 
 
@@ -134,6 +139,80 @@ def test_calls_fail(lab, pytestconfig, operation):
     wrong = failures.run(operation)
     print(f"{operation.name}: {failures.steps} steps")
     report(wrong, f"failures-{operation.name}", pytestconfig)
+
+
+class Kills:
+    """Kills the daemon before a call that an operation makes."""
+
+    def __init__(self, lab, config):
+        self.lab = lab
+        self.kinds = tuple(KINDS) if config.getoption("thorough") else LASTING
+        self.view = View(lab.host, lab.secrets, lab.folder, "storage:///system")
+        self.judge = Judge(lab, self.view)
+
+    def run(self, operation):
+        """All calls of an operation, one after the other; returns what was wrong, in words, and
+        how many calls there were."""
+        new = self.judge.learn(operation)
+        wrong = []
+        number = 0
+        while True:
+            number += 1
+            call, found = self.step(operation, new, number)
+            if call is None:
+                return wrong, number - 1
+            if found:
+                wrong.append("\n".join([f"{operation.name}, killed before call {number}, {call}",
+                                        *(f"    {line}" for line in found)]))
+
+    def step(self, operation, new, number):
+        """An operation during which the daemon is killed; returns the call before which that was,
+        None if there are not so many, and what was wrong."""
+        self.judge.set_up(operation)
+        witness = Witness(self.lab.folder / operation.volume)
+        preload = self.lab.preload
+        preload.arm(self.kinds, stop=number)
+        deed = Deed(lambda: operation.function(self.lab, self.view.client))
+        wait_for("it waits or has ended", lambda: preload.control.stopped or not deed.is_alive(),
+                 every=0.001, timeout=PATIENCE)
+        if not preload.control.stopped:
+            preload.disarm()
+            return None, []
+        call = preload.call(number)
+        preload.kill()
+        assert deed.ended(PATIENCE)
+        try:
+            self.view.connect()
+            self.view.refresh()
+            now = self.view.look()
+        except (AssertionError, OSError, KeyError) as error:
+            return call, [f"then: {error}"]
+        found = self.judge.left(now, operation.volume)
+        found += self.compare(operation, new, now)
+        if operation.name in ERASING and witness.lost():
+            found.append("what the volume held is on the disk, unwiped and without a name")
+        witness.close()
+        return call, found
+
+    def compare(self, operation, new, now):
+        """Whether each volume is what it was, or what it was to be."""
+        old = self.judge.old
+        found = [f"{name} was {old.get(name)}, is {now.get(name)}"
+                 for name in sorted(old.keys() | now.keys())
+                 if name != operation.volume and old.get(name) != now.get(name)]
+        was, is_now = old.get(operation.volume), now.get(operation.volume)
+        if is_now != was and not fits(new, is_now, old.values()):
+            found.append(f"{operation.volume} was {was}, was to be {new}, is {is_now}")
+        return found
+
+
+def test_killed(lab, pytestconfig, operation):
+    """Before whichever call the daemon is killed: when it runs again the volume is the old one or
+    the new one, and whole; nothing is left over."""
+    wrong, calls = Kills(lab, pytestconfig).run(operation)
+    print(f"{operation.name}: killed before each of {calls} calls")
+    assert calls > 1
+    report(wrong, f"kills-{operation.name}", pytestconfig)
 
 
 class Windows:

@@ -17,8 +17,9 @@ import pytest
 
 import messages
 import storm
+import xmls
 from expected import Output
-from faults import Preload
+from faults import Deed, Preload
 from host import POOL, wait_for
 from storm import GARBAGE, RUN, Client
 
@@ -244,6 +245,34 @@ def test_killed_at_random_moments(host, tmp_path):
     assert killer.counts["done"] >= OPERATIONS / 8, killer.counts
     assert killer.counts["killed, as before"] >= OPERATIONS / 8, killer.counts
     assert killer.counts["killed, changed"] >= OPERATIONS / 40, killer.counts
+
+
+# What goes on for ever when a volume is created, by the program that does: it makes files in the
+# daemon's folder, or only runs.
+ENDLESS = {
+    "swtpm_setup": """
+for argument; do case $argument in file://*) folder=${argument#file://};; esac; done
+[ "$folder" ] || exec "$real" "$@"
+while :; do date > "${folder%/state}/$(date +%N)"; done""",
+    "swtpm_localca": "while :; do sleep 0.1; done",
+}
+
+
+@pytest.mark.parametrize("program", ENDLESS)
+def test_setup_outlives_the_daemon(host, program):
+    """What swtpm_setup is doing for a daemon that is killed ends when the next one starts, and leaves
+    nothing."""
+    host.define_pool()
+    with host.in_place(program, ENDLESS[program]):
+        create = Deed(lambda: libvirt.open("storage:///system").storagePoolLookupByName("tpm")
+                      .createXML(xmls.volume("guest1")))
+        wait_for(f"{program} runs", lambda: list(host.path(RUN).glob("tpm-setup.*/*")) and
+                 host.run("pgrep", program).stdout)
+        host.daemon("kill", "virtstoraged")
+        assert create.ended(60)
+        host.daemon("start", "virtstoraged")
+        assert not host.virsh("vol-list", "tpm")
+        storm.nothing_left_over(host, set())
 
 
 # Many clients

@@ -186,13 +186,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data,
 
     testWrite(data, len);
 
-    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, &first) == 0);
+    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, -1, &first) == 0);
     REQUIRE(virGetLastErrorCode() == VIR_ERR_OK);
 
     if (!first || !(written = testPlace(first)))
         return 0;
 
-    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, &second) == 0);
+    REQUIRE(virStorageTPMSidecarRead(testPoolDef, NAME, -1, &second) == 0);
     REQUIRE(second);
     testCheckSame(first, second);
 

@@ -502,20 +502,20 @@ testTempWritten(virStoragePoolDef *pool,
 }
 
 
-/* A volume holds a state with its room, or nothing. */
 static virStorageVolDef *
 testSidecarRead(virStoragePoolDef *pool,
                 const char *name)
 {
     virStorageVolDef *def = NULL;
 
-    if (virStorageTPMSidecarRead(pool, name, &def) < 0)
+    if (virStorageTPMSidecarRead(pool, name, -1, &def) < 0)
         abort();
 
     return def;
 }
 
 
+/* A volume holds a state with its room, or nothing. */
 static int
 testExpectLaidOut(const virStoragePoolDef *pool,
                   const char *name,
@@ -1248,6 +1248,22 @@ testTempReplaceNot(virStoragePoolDef *pool,
 }
 
 
+/* Both steps at once. */
+static virStorageTPMTemp *
+testReplaceFile(const virStoragePoolDef *pool,
+                const virStorageVolDef *vol,
+                int lock,
+                const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes);
+
+    if (!temp || virStorageTPMTempReplace(temp, vol->target.path) < 0)
+        return NULL;
+
+    return g_steal_pointer(&temp);
+}
+
+
 /* Owner and mode stay, also those that no new file has; the new file is locked
  * for as long as the caller wants. */
 static int
@@ -1270,7 +1286,7 @@ testReplace(virStoragePoolDef *pool,
         return -1;
 
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
-        !(now = virStorageTPMFileReplace(pool, vol, lock, bytes)) ||
+        !(now = testReplaceFile(pool, vol, lock, bytes)) ||
         stat(vol->target.path, &after) < 0 ||
         !testIsLocked(vol->target.path))
         return -1;
@@ -1302,7 +1318,7 @@ testReplaceFull(virStoragePoolDef *pool,
         return -1;
 
     testLimitFiles(4);
-    now = virStorageTPMFileReplace(pool, vol, lock, bytes);
+    now = testReplaceFile(pool, vol, lock, bytes);
     testUnlimitFiles();
 
     if (now ||
@@ -1324,14 +1340,14 @@ testReplaceNot(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "old");
 
-    if ((now = virStorageTPMFileReplace(pool, vol, -1, NULL)) ||
+    if ((now = testReplaceFile(pool, vol, -1, NULL)) ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot stat '") < 0 ||
         testExpectText(pool, "guest1", "old") < 0)
         return -1;
 
     if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         virFileDeleteTree(pool->target.path) < 0 ||
-        (now = virStorageTPMFileReplace(pool, vol, lock, NULL)))
+        (now = testReplaceFile(pool, vol, lock, NULL)))
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot create file '");
@@ -1356,7 +1372,7 @@ testNoSync(virStoragePoolDef *pool,
     if (virStorageTPMTempPublish(temp, vol->target.path) == 0 &&
         testExpectState(pool, "guest1", "tpm2") == 0 &&
         virStorageTPMSidecarReplace(pool, vol) == 0 &&
-        (now = virStorageTPMFileReplace(pool, vol, temp->fd, bytes)) &&
+        (now = testReplaceFile(pool, vol, temp->fd, bytes)) &&
         testExpectState(pool, "guest1", "tpm12") == 0 &&
         testExpectFiles(pool, "guest1 guest1.tpm.xml") == 0 &&
         virStorageTPMFileRemove(pool, vol) == 0 &&
@@ -1724,6 +1740,56 @@ testSidecarMeanwhile(virStoragePoolDef *pool,
 }
 
 
+/* Whether a description of this capacity is read, and how many the sidecar has then. */
+static bool
+testSidecarTells(virStoragePoolDef *pool,
+                 unsigned long long capacity,
+                 int descriptions)
+{
+    g_autoptr(virStorageVolDef) def = testSidecarRead(pool, "guest1");
+    g_autofree char *path = testPath(pool, "guest1.tpm.xml");
+    g_autofree char *text = NULL;
+
+    if (virFileReadAll(path, 64 * 1024, &text) < 0)
+        abort();
+
+    return def && def->target.capacity == capacity &&
+        (strstr(text, "<replacement ") ? 2 : 1) == descriptions;
+}
+
+
+/* An announced description holds from the moment on at which the volume is replaced,
+ * also if a guest writes to it then; the former is dropped as soon as the volume is
+ * free. */
+static int
+testSidecarAnnounced(virStoragePoolDef *pool,
+                     const char *arg G_GNUC_UNUSED)
+{
+    g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
+    g_autoptr(virStorageVolDef) next = testVolNew(pool, "guest1");
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+
+    vol->target.format = next->target.format = VIR_STORAGE_FILE_RAW;
+    vol->target.capacity = 1000;
+    next->target.capacity = 2000;
+    testStateFile(pool, "guest1", "tpm12");
+    temp = testTempWritten(pool, "tpm2");
+
+    if (virStorageTPMSidecarAnnounce(pool, vol, next, temp) < 0 ||
+        !testSidecarTells(pool, 1000, 2) ||
+        virStorageTPMTempReplace(temp, vol->target.path) < 0 ||
+        !testSidecarTells(pool, 2000, 2))
+        return -1;
+
+    g_clear_pointer(&temp, virStorageTPMTempFree);
+    if (!testSidecarTells(pool, 2000, 1))
+        return -1;
+
+    testStateFile(pool, "guest1", "tpm12");
+    return testSidecarTells(pool, 2000, 1) ? 0 : -1;
+}
+
+
 static void
 testWindowAdd(void)
 {
@@ -2052,6 +2118,7 @@ testSidecars(void)
     DO_POOL("sidecar without its volume", testSidecarWithdrawn);
     DO_POOL("sidecar in place of an orphan that is replaced", testSidecarMeanwhile);
     DO_POOL("sidecar in place of another", testSidecarReplace);
+    DO_POOL("sidecar with two descriptions", testSidecarAnnounced);
     DO_POOL("sidecar added", testSidecarAdd);
 # ifdef WITH_RENAMEAT2
     DO_POOL_ARG("sidecar added by another host", testSidecarAdd, "other");

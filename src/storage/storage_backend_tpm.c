@@ -930,7 +930,7 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
     }
 
     g_clear_pointer(sidecar, virStorageVolDefFree);
-    if (virStorageTPMSidecarRead(def, vol->name, sidecar) < 0)
+    if (virStorageTPMSidecarRead(def, vol->name, -1, sidecar) < 0)
         return -1;
 
     if (!virStorageBackendTPMIsAnother(*sidecar, moment))
@@ -960,7 +960,7 @@ virStorageBackendTPMAddSidecar(virStoragePoolDef *def,
         state->kind != VIR_TPM_STATE_DAMAGED)
         return 0;
 
-    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0 ||
+    if (virStorageTPMSidecarRead(def, vol->name, -1, &sidecar) < 0 ||
         virStorageBackendTPMCheckSidecar(def, vol, clear, &sidecar) < 0)
         return -1;
 
@@ -1421,10 +1421,11 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
-    if (virStorageTPMSidecarRead(def, vol->name, &sidecar) < 0 ||
+    if (virStorageTPMSidecarRead(def, vol->name, lock, &sidecar) < 0 ||
         virStorageBackendTPMForgetPurpose(def, sidecar) < 0 ||
         !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
-        !(blank = virStorageTPMFileReplace(def, vol, old->fd, NULL)))
+        !(blank = virStorageTPMFileWriteNew(def, vol, old->fd, NULL)) ||
+        virStorageTPMTempReplace(blank, vol->target.path) < 0)
         return -1;
 
     virStorageBackendTPMDropCertificates(def, sidecar);

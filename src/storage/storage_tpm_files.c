@@ -615,8 +615,7 @@ virStorageTPMFileLink(const char *path,
 }
 
 
-/* The new content of a volume, as yet without its name. */
-static virStorageTPMTemp *
+virStorageTPMTemp *
 virStorageTPMFileWriteNew(const virStoragePoolDef *pool,
                           const virStorageVolDef *vol,
                           int lock,
@@ -637,21 +636,6 @@ virStorageTPMFileWriteNew(const virStoragePoolDef *pool,
 
     if (!(temp = virStorageTPMTempNew(pool->target.path, vol->name, &perms)) ||
         virStorageTPMTempWrite(temp, bytes) < 0)
-        return NULL;
-
-    return g_steal_pointer(&temp);
-}
-
-
-virStorageTPMTemp *
-virStorageTPMFileReplace(const virStoragePoolDef *pool,
-                         const virStorageVolDef *vol,
-                         int lock,
-                         const virStorageTPMBytes *bytes)
-{
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes);
-
-    if (!temp || virStorageTPMTempReplace(temp, vol->target.path) < 0)
         return NULL;
 
     return g_steal_pointer(&temp);
@@ -967,13 +951,58 @@ virStorageTPMSidecarRename(virStorageTPMTemp *temp,
 }
 
 
-/* Writes a sidecar, as yet without its name. */
+/* What tells whether a volume holds some bytes: their SHA-256 digest in hex. */
+static char *
+virStorageTPMSidecarDigest(int fd,
+                           const char *path)
+{
+    g_autoptr(virStorageTPMBytes) bytes = virStorageTPMBytesRead(fd, path);
+
+    return bytes ? g_compute_checksum_for_data(G_CHECKSUM_SHA256, bytes->data, bytes->len) : NULL;
+}
+
+
+/* Adds to a sidecar how the volume is described once it holds what is in @file:
+ *   <replacement sha256='DIGEST'><volume>...</volume></replacement> */
+static char *
+virStorageTPMSidecarFormatReplacement(virStoragePoolDef *pool,
+                                      const char *sidecar,
+                                      const virStorageVolDef *next,
+                                      const virStorageTPMTemp *file)
+{
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    g_autofree char *digest = virStorageTPMSidecarDigest(file->fd, file->path);
+    g_autofree char *xml = virStorageTPMSidecarFormat(pool, next);
+
+    if (!digest || !xml)
+        return NULL;
+
+    virBufferAdd(&buf, sidecar, -1);
+    virBufferTrim(&buf, "</volume>\n");
+    virBufferAsprintf(&buf, "<replacement sha256='%s'>\n", digest);
+    virBufferAdd(&buf, xml, -1); /* not indented: certificates have lines */
+    virBufferAddLit(&buf, "</replacement>\n</volume>\n");
+
+    return virBufferContentAndReset(&buf);
+}
+
+
+/* Writes a sidecar, as yet without its name; with how the volume is described once it
+ * holds what is in @file, if @next is not NULL. */
 static virStorageTPMTemp *
 virStorageTPMSidecarWrite(virStoragePoolDef *pool,
-                          const virStorageVolDef *vol)
+                          const virStorageVolDef *vol,
+                          const virStorageVolDef *next,
+                          const virStorageTPMTemp *file)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     g_autofree char *xml = virStorageTPMSidecarFormat(pool, vol);
+
+    if (xml && next) {
+        g_autofree char *alone = g_steal_pointer(&xml);
+
+        xml = virStorageTPMSidecarFormatReplacement(pool, alone, next, file);
+    }
 
     if (!xml)
         return NULL;
@@ -999,7 +1028,7 @@ virStorageTPMSidecarPlace(virStoragePoolDef *pool,
                           const virStorageVolDef *vol)
 {
     g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol, NULL, NULL);
 
     if (!temp || virStorageTPMSidecarRename(temp, path, vol) < 0)
         return NULL;
@@ -1011,13 +1040,23 @@ virStorageTPMSidecarPlace(virStoragePoolDef *pool,
 
 
 int
+virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
+                             const virStorageVolDef *vol,
+                             const virStorageVolDef *next,
+                             const virStorageTPMTemp *file)
+{
+    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol, next, file);
+
+    return temp ? virStorageTPMTempReplace(temp, path) : -1;
+}
+
+
+int
 virStorageTPMSidecarReplace(virStoragePoolDef *pool,
                             const virStorageVolDef *vol)
 {
-    g_autofree char *path = virStorageTPMSidecarPath(pool, vol->name);
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMSidecarWrite(pool, vol);
-
-    return temp ? virStorageTPMTempReplace(temp, path) : -1;
+    return virStorageTPMSidecarAnnounce(pool, vol, NULL, NULL);
 }
 
 
@@ -1119,18 +1158,11 @@ virStorageTPMSidecarParseTarget(xmlNodePtr root,
  * time that a volume is looked at. */
 static virStorageVolDef *
 virStorageTPMSidecarParse(const virStoragePoolDef *pool,
-                          const char *xml)
+                          xmlNodePtr root)
 {
     g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
-    g_autoptr(xmlDoc) doc = NULL;
-    xmlNodePtr root;
     xmlNodePtr node;
 
-    if (!(doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"),
-                            "volume", NULL, NULL, false)))
-        return NULL;
-
-    root = xmlDocGetRootElement(doc);
     if (!(node = virXMLNodeGetSubelement(root, "name"))) {
         virReportError(VIR_ERR_XML_ERROR, "%s", _("missing volume name element"));
         return NULL;
@@ -1148,6 +1180,50 @@ virStorageTPMSidecarParse(const virStoragePoolDef *pool,
 }
 
 
+/* Whether a volume holds the bytes of which a sidecar has the digest. Returns -1 with
+ * an error reported if they cannot be read. */
+static int
+virStorageTPMSidecarIsReplaced(const char *path,
+                               const char *digest)
+{
+    g_autofree char *found = NULL;
+    VIR_AUTOCLOSE fd = -1;
+    struct stat sb;
+
+    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
+        if (errno == ENOENT)
+            return 0;
+        virReportSystemError(errno, _("cannot open '%1$s'"), path);
+        return -1;
+    }
+
+    found = virStorageTPMSidecarDigest(fd, path);
+    return found ? STREQ(found, digest) : -1;
+}
+
+
+/* Sets @volume to the <volume> that describes the volume: that of the replacement once
+ * the volume was replaced. Returns 1 then, 0 if it was not, -1 with an error reported. */
+static int
+virStorageTPMSidecarChoose(xmlNodePtr root,
+                           const char *path,
+                           xmlNodePtr *volume)
+{
+    xmlNodePtr node = virXMLNodeGetSubelement(root, "replacement");
+    g_autofree char *digest = node ? virXMLPropString(node, "sha256") : NULL;
+    xmlNodePtr next = node ? virXMLNodeGetSubelement(node, "volume") : NULL;
+    int rc;
+
+    *volume = root;
+
+    if (!digest || !next || (rc = virStorageTPMSidecarIsReplaced(path, digest)) == 0)
+        return 0;
+
+    *volume = next;
+    return rc;
+}
+
+
 /* Whether an error of virStorageTPMSidecarLoad() says that there is no sidecar, or
  * none that is taken; others do not tell what it is. */
 static bool
@@ -1158,15 +1234,21 @@ virStorageTPMSidecarIsLost(int err)
 }
 
 
-int
-virStorageTPMSidecarRead(virStoragePoolDef *pool,
-                         const char *name,
-                         virStorageVolDef **def)
+/* Returns 1 if @def is the description of a volume that was replaced, and of which the
+ * sidecar has the former one as well; otherwise as virStorageTPMSidecarRead(). */
+static int
+virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
+                             const char *name,
+                             virStorageVolDef **def)
 {
     g_autofree char *path = virStorageTPMSidecarPath(pool, name);
+    g_autofree char *volpath = g_strdup_printf("%s/%s", pool->target.path, name);
     g_autofree char *xml = virStorageTPMSidecarLoad(pool, path);
+    g_autoptr(xmlDoc) doc = NULL;
+    xmlNodePtr volume;
+    int rc = 0;
 
-    *def = NULL;
+    g_clear_pointer(def, virStorageVolDefFree);
 
     if (!xml && !virStorageTPMSidecarIsLost(errno)) {
         virReportSystemError(errno,
@@ -1181,7 +1263,12 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
         return 0;
     }
 
-    if (!(*def = virStorageTPMSidecarParse(pool, xml))) {
+    doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"), "volume", NULL, NULL, false);
+
+    if (doc && (rc = virStorageTPMSidecarChoose(xmlDocGetRootElement(doc), volpath, &volume)) < 0)
+        return -1;
+
+    if (!doc || !(*def = virStorageTPMSidecarParse(pool, volume))) {
         VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
                  name, pool->name, path, virGetLastErrorMessage());
         virResetLastError();
@@ -1192,7 +1279,35 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
      * must not be written in place of this one */
     g_free((*def)->name);
     (*def)->name = g_strdup(name);
-    return 0;
+    return rc;
+}
+
+
+int
+virStorageTPMSidecarRead(virStoragePoolDef *pool,
+                         const char *name,
+                         int lock,
+                         virStorageVolDef **def)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
+    VIR_AUTOCLOSE own = -1;
+    int rc;
+
+    *def = NULL;
+
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+        return rc;
+
+    /* who replaces the volume has the lock, and is about to write the sidecar */
+    if (lock < 0 && virTPMStateLockPath(path, 0, &own) < 0)
+        return 0;
+
+    /* an interrupted upload: when the guest writes, the volume no longer tells that it
+     * was replaced */
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+        return rc;
+
+    return virStorageTPMSidecarReplace(pool, *def);
 }
 
 
@@ -1276,7 +1391,7 @@ virStorageTPMSidecarAdd(virStoragePoolDef *pool,
         return 0;
 
     if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
-        !(temp = virStorageTPMSidecarWrite(pool, def)))
+        !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
         return -1;
 
     if (virStorageTPMFileRenameNew(temp->path, sidecar) < 0) {

@@ -244,22 +244,22 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMFileReplace:
+ * virStorageTPMFileWriteNew:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it
  * @lock: the volume, opened by virTPMStateOpen()
  * @bytes: its new content, or NULL for none
  *
- * Gives a volume another content; its owner and mode stay as they are.
+ * Writes another content of a volume, with its owner and mode, to a temporary that
+ * virStorageTPMTempReplace() puts in the place of the volume.
  *
- * Returns the volume's new file once it is in the place of the old one: locked,
- * to be freed when the sidecar fits it. NULL with an error reported and the volume
- * as it was, also if @bytes are not a whole linear file.
+ * Returns the temporary, locked; once it is the volume, to be freed when the sidecar
+ * fits it. NULL with an error reported.
  */
-virStorageTPMTemp *virStorageTPMFileReplace(const virStoragePoolDef *pool,
-                                            const virStorageVolDef *vol,
-                                            int lock,
-                                            const virStorageTPMBytes *bytes)
+virStorageTPMTemp *virStorageTPMFileWriteNew(const virStoragePoolDef *pool,
+                                             const virStorageVolDef *vol,
+                                             int lock,
+                                             const virStorageTPMBytes *bytes)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -383,13 +383,35 @@ int virStorageTPMSidecarReplace(virStoragePoolDef *pool,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virStorageTPMSidecarAnnounce:
+ * @pool: definition of the pool
+ * @vol: a volume that is there, whose lock the caller holds
+ * @next: how it is described once it is replaced
+ * @file: what the caller is about to replace it with by virStorageTPMTempReplace()
+ *
+ * As virStorageTPMSidecarReplace(), with both descriptions: volume and sidecar are two
+ * files, and whoever reads the sidecar takes that which fits what the volume holds.
+ * To be followed by virStorageTPMSidecarReplace() once the volume is replaced.
+ *
+ * Returns 0 once it is on the disk, -1 with an error reported and the old one
+ * as it was.
+ */
+int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
+                                 const virStorageVolDef *vol,
+                                 const virStorageVolDef *next,
+                                 const virStorageTPMTemp *file)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMSidecarRead:
  * @pool: definition of the pool
  * @name: name of a volume
+ * @lock: descriptor that has the lock of the volume, or -1 if the caller has none
  * @def: set to what it tells, under the name of the volume
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
- * or the daemon's, of at most 64 KiB, is taken.
+ * or the daemon's, of at most 64 KiB, is taken. If whoever replaced the volume was
+ * interrupted before the sidecar was, that is done now, unless the volume is in use.
  *
  * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
  * is none, or none that can be used; that is but a warning in the log. -1 with an
@@ -397,8 +419,9 @@ int virStorageTPMSidecarReplace(virStoragePoolDef *pool,
  */
 int virStorageTPMSidecarRead(virStoragePoolDef *pool,
                              const char *name,
+                             int lock,
                              virStorageVolDef **def)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(4)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**

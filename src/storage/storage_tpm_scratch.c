@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -15,10 +16,16 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_tpm_scratch");
+
+/* How often processes are looked for that are to end, and how long to wait between,
+ * in microseconds. */
+#define VIR_STORAGE_TPM_SCRATCH_TRIES 100
+#define VIR_STORAGE_TPM_SCRATCH_PAUSE (10 * 1000)
 
 /* Set once, and never freed. */
 static char *virStorageTPMScratchMemory;
@@ -91,6 +98,55 @@ virStorageTPMScratchIsMemory(const char *rundir)
 }
 
 
+/* Ends the processes that have the name of a directory among their arguments: swtpm_setup
+ * with all that is in its group, and its swtpm. Returns whether there were any. */
+static bool
+virStorageTPMScratchKillUsers(const char *path)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+    bool found = false;
+
+    if (virDirOpenQuiet(&dir, "/proc") < 0)
+        return false;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *file = g_strdup_printf("/proc/%s/cmdline", ent->d_name);
+        g_autofree char *args = NULL;
+        gsize len;
+        int pid;
+
+        if (virStrToLong_i(ent->d_name, NULL, 10, &pid) < 0 ||
+            !g_file_get_contents(file, &args, &len, NULL) ||
+            !memmem(args, len, path, strlen(path)))
+            continue;
+
+        VIR_INFO("ending process %d, which uses directory '%s'", pid, path);
+        ignore_value(kill(getpgid(pid) == pid ? -pid : pid, SIGKILL));
+        found = true;
+    }
+
+    return found;
+}
+
+
+/* What swtpm_setup makes for a daemon that is no more is of no use. It is ended before
+ * its directory is removed: it would leave files there, and its swtpm might go on. */
+static void
+virStorageTPMScratchRemoveLeftover(const char *path)
+{
+    size_t i;
+
+    VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
+
+    /* what is ended may have started something else meanwhile */
+    for (i = 0; i < VIR_STORAGE_TPM_SCRATCH_TRIES && virStorageTPMScratchKillUsers(path); i++)
+        g_usleep(VIR_STORAGE_TPM_SCRATCH_PAUSE);
+
+    virStorageTPMScratchRemove(path);
+}
+
+
 void
 virStorageTPMScratchSweep(const char *rundir)
 {
@@ -113,8 +169,7 @@ virStorageTPMScratchSweep(const char *rundir)
             continue;
 
         path = g_strdup_printf("%s/%s", rundir, ent->d_name);
-        VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
-        virStorageTPMScratchRemove(path);
+        virStorageTPMScratchRemoveLeftover(path);
     }
 }
 

@@ -166,7 +166,7 @@ virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload)
 {
     g_autoptr(virStorageVolDef) sidecar = NULL;
 
-    if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, &sidecar) < 0)
+    if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, -1, &sidecar) < 0)
         return -1;
 
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid)
@@ -342,7 +342,7 @@ virStorageTPMUploadLock(virStorageTPMUploadData *upload)
 
     if ((upload->lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
         virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0 ||
-        virStorageTPMSidecarRead(pool, vol->name, &upload->sidecar) < 0)
+        virStorageTPMSidecarRead(pool, vol->name, upload->lock, &upload->sidecar) < 0)
         return -1;
 
     if (virStorageTPMUploadCheckVolume(upload) < 0)
@@ -543,42 +543,39 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
 }
 
 
-/* Before the state of another TPM comes into the volume, the description has that
- * TPM's identity, but neither keys, certificates nor PCR banks: whenever this is
- * interrupted, none are shown that are another TPM's. Returns 1 if that was written,
- * 0 if the description has that identity already, -1 with an error reported. */
+/* Until the volume is replaced it is described as before. One that had no description
+ * has the new identity already, but not the keys, certificates and PCR banks of another
+ * TPM than it holds. */
 static int
 virStorageTPMUploadAnnounce(virStorageTPMUploadData *upload,
-                            const virStorageVolDef *fresh)
+                            const virStorageVolDef *fresh,
+                            const virStorageTPMTemp *file)
 {
-    const virStorageVolTPMDef *described = upload->sidecar ? upload->sidecar->tpm : NULL;
     g_autoptr(virStorageVolTPMDef) tpm = NULL;
-    virStorageVolDef def = *fresh;
+    virStorageVolDef before = *fresh;
 
-    if (described && described->hasuuid &&
-        memcmp(described->uuid, fresh->tpm->uuid, VIR_UUID_BUFLEN) == 0)
-        return 0;
+    if (upload->sidecar)
+        return virStorageTPMSidecarAnnounce(upload->pool, upload->sidecar, fresh, file);
 
     tpm = virStorageVolTPMDefCopy(fresh->tpm);
     virStorageVolTPMDefClearEndorsements(tpm);
     g_clear_pointer(&tpm->activePcrBanks, virBitmapFree);
-    def.tpm = tpm;
-    return virStorageTPMSidecarReplace(upload->pool, &def) < 0 ? -1 : 1;
+    before.tpm = tpm;
+    return virStorageTPMSidecarAnnounce(upload->pool, &before, fresh, file);
 }
 
 
-/* The volume was not replaced: it is described as before. */
+/* Leaves one description in the sidecar. That both are there does no harm. */
 static void
-virStorageTPMUploadRevoke(virStorageTPMUploadData *upload)
+virStorageTPMUploadDescribeAs(virStorageTPMUploadData *upload,
+                              const virStorageVolDef *def)
 {
     virErrorPtr err;
 
     virErrorPreserveLast(&err);
 
-    /* one that had no description keeps the new one, whose identity nobody knows */
-    if (upload->sidecar &&
-        virStorageTPMSidecarReplace(upload->pool, upload->sidecar) < 0)
-        VIR_WARN("the identity and certificates of TPM volume '%s' of pool '%s' are lost: %s",
+    if (virStorageTPMSidecarReplace(upload->pool, def) < 0)
+        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
                  upload->vol->name, upload->pool->name, virGetLastErrorMessage());
 
     virErrorRestore(&err);
@@ -590,28 +587,24 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
                            const virStorageVolDef *fresh)
 {
     g_autoptr(virStorageTPMTemp) now = NULL;
-    int announced = 0;
 
-    if (fresh && (announced = virStorageTPMUploadAnnounce(upload, fresh)) < 0)
+    if (!(now = virStorageTPMFileWriteNew(upload->pool, upload->vol, upload->lock,
+                                          upload->bytes)) ||
+        (fresh && virStorageTPMUploadAnnounce(upload, fresh, now) < 0))
         return -1;
 
-    if (!(now = virStorageTPMFileReplace(upload->pool, upload->vol, upload->lock,
-                                         upload->bytes))) {
-        if (announced)
-            virStorageTPMUploadRevoke(upload);
+    if (virStorageTPMTempReplace(now, upload->vol->target.path) < 0) {
+        if (fresh && upload->sidecar)
+            virStorageTPMUploadDescribeAs(upload, upload->sidecar);
         return -1;
     }
 
     virStorageTPMUploadTellOthers(upload->vol->target.path,
                                   fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
 
-    /* the volume is replaced: there is no failure any more, but one more try */
-    if (fresh && virStorageTPMSidecarReplace(upload->pool, fresh) < 0 &&
-        virStorageTPMSidecarReplace(upload->pool, fresh) < 0) {
-        VIR_WARN("the certificates of TPM volume '%s' of pool '%s' are not shown: %s",
-                 upload->vol->name, upload->pool->name, virGetLastErrorMessage());
-        virResetLastError();
-    }
+    /* the volume is replaced: there is no failure any more */
+    if (fresh)
+        virStorageTPMUploadDescribeAs(upload, fresh);
 
     return 0;
 }
