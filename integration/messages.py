@@ -484,6 +484,9 @@ CANNOT_STAT_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat TPM volume '%1
 CANNOT_ALLOCATE_VOLUME = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'")
+CANNOT_RESERVE = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot reserve %1$d bytes for the volatile state of TPM volume '%2$s' of pool '%3$s'")
 CANNOT_WRITE_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot write TPM volume '%1$s' of pool '%2$s'")
 CANNOT_ALLOCATE_SPACE = Message(
     "VIR_ERR_SYSTEM_ERROR",

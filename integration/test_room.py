@@ -160,7 +160,57 @@ def test_start_without_room(host, tmp_path, kind):
         assert has_room(path)
 
 
+# What has QEMU read the TPM of a running guest, into a file.
+READING = [("save", "guest", "{}"), ("managedsave", "guest"), ("dump", "guest", "{}")]
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ext3"])
+def test_save_on_a_full_file_system(host, tmp_path, kind):
+    """swtpm would be killed where it writes what QEMU asks for: that is refused, and the guest
+    goes on; with room for it, it succeeds."""
+    image = tmp_path / "saved"
+    with small_pool(host, tmp_path, kind):
+        path = host.path(host.create_volume("one"))
+        guest = host.define_guest(tpm=xmls.tpm_volume("one"))
+        guest.start_paused()
+        filled = fill(host)
+        before = path.read_bytes()
+        for command in READING:
+            said = host.virsh_fails(*(word.format(image) for word in command))
+            assert messages.CANNOT_RESERVE(64 << 10, "one", "tpm", errno=errno.ENOSPC) in said
+            assert guest.state() == "paused" and host.run("pgrep", "-x", "swtpm").stdout
+        assert path.read_bytes() == before
+        os.truncate(filled, filled.stat().st_size - (128 << 10))
+        for _ in range(3):
+            host.virsh("save", "guest", image)
+            host.virsh("restore", image, "--paused")
+        host.virsh("destroy", "guest")
+        assert has_room(path)
+
+
 # A swtpm that was interrupted
+
+def with_volatile_state(content):
+    """What swtpm leaves if it is killed while QEMU reads the TPM, before that is written."""
+    section = (len(content), 8730, 16 << 10)
+    return content[:24] + ENTRY.pack(*section) + content[36:] + bytes(section[2])
+
+
+def test_volatile_state_that_was_left(tpm_host, tmp_path):
+    """It is of no use to anybody, and does not get into copies."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    made = path.read_bytes()
+    left = with_volatile_state(made)
+    path.write_bytes(left)
+    assert tpm_host.virsh("vol-dumpxml", "one", "tpm", "--inspect")
+    copied = tpm_host.path(tpm_host.copy_volume("one", "two"))
+    assert copied.read_bytes() == made
+    (tmp_path / "state").write_bytes(left)
+    tpm_host.virsh("vol-upload", "two", tmp_path / "state", "--pool", "tpm")
+    assert copied.read_bytes() == made
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start_paused()
+    assert path.read_bytes()[:36] == made[:36]
+
 
 def tpm2(folder, *command):
     """A tool of tpm2-tools talks to swtpm."""

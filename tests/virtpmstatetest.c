@@ -352,32 +352,19 @@ testSetEntry(GByteArray *file,
 
 
 /* What a fixture is to become: the permanent state at 192 in a section of 256
- * KiB, then volatile state if it has any. */
+ * KiB, and nothing else. */
 static GByteArray *
 testWithRoom(const GByteArray *file)
 {
     g_autoptr(GByteArray) room = g_byte_array_new();
-    size_t end = BLOB_HEADER + VIR_TPM_STATE_ROOM;
-    size_t i;
+    size_t offset = virReadBufInt32LE(file->data + SECTION_OFFSET(0));
+    size_t len = virReadBufInt32LE(file->data + SECTION_DATA(0));
 
     g_byte_array_append(room, file->data, BLOB_HEADER);
-
-    for (i = 0; i < 2; i++) {
-        size_t offset = virReadBufInt32LE(file->data + SECTION_OFFSET(i));
-        size_t data = virReadBufInt32LE(file->data + SECTION_DATA(i));
-        size_t section = virReadBufInt32LE(file->data + SECTION_LENGTH(i));
-        size_t at = i == 0 ? BLOB_HEADER : end;
-
-        if (offset == 0)
-            continue;
-
-        if (i > 0)
-            end += section;
-
-        testResize(room, end);
-        memcpy(room->data + at, file->data + offset, data);
-        testSetEntry(room, i, at, data, i == 0 ? VIR_TPM_STATE_ROOM : section);
-    }
+    testResize(room, BLOB_HEADER + VIR_TPM_STATE_ROOM);
+    testSetEntry(room, 0, BLOB_HEADER, len, VIR_TPM_STATE_ROOM);
+    testSetEntry(room, 1, 0, 0, 0);
+    memcpy(room->data + BLOB_HEADER, file->data + offset, len);
 
     return g_steal_pointer(&room);
 }
@@ -551,6 +538,7 @@ testMakeRoom(const void *opaque)
 
     made = testReadFD(fd);
     if (virReadBufInt32LE(made->data + SECTION_LENGTH(0)) != VIR_TPM_STATE_ROOM ||
+        virReadBufInt32LE(made->data + SECTION_OFFSET(1)) != 0 ||
         testExpectLinear(made->data, made->len, expect) < 0 ||
         virTPMStateProbe(fd, "made", &state) < 0 ||
         state.kind != VIR_TPM_STATE_LINEAR ||

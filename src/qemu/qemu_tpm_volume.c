@@ -1080,29 +1080,50 @@ qemuTPMVolumeCheckRevert(virDomainObj *vm,
 }
 
 
+static int
+qemuTPMVolumeCheckHandOver(virDomainTPMDef *tpm,
+                           char *const *sharedFilesystems)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+
+    if (QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage ||
+        virFileIsSharedFS(emulator->source_path, sharedFilesystems) != 1)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but the guest's swtpm cannot hand its lock over to another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
+                   emulator->srcpool->volume, emulator->srcpool->pool);
+    return -1;
+}
+
+
+/* swtpm would be killed if there were no room for what QEMU is about to ask for. */
+static int
+qemuTPMVolumeReserve(const virDomainTPMDef *tpm)
+{
+    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    const virStorageSourcePoolDef *src = emulator->srcpool;
+    VIR_AUTOCLOSE fd = virTPMStateOpenUnlocked(emulator->source_path, src->pool, src->volume);
+
+    return fd < 0 ? -1 : virTPMStateReserve(fd, src->pool, src->volume);
+}
+
+
 int
-qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
-                            virDomainObj *vm)
+qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
+                              virDomainObj *vm,
+                              bool remote)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
-    size_t i;
+    virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
 
-    for (i = 0; i < vm->def->ntpms; i++) {
-        virDomainTPMDef *tpm = vm->def->tpms[i];
-        const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    if (!tpm)
+        return 0;
 
-        if (!virDomainTPMDefHasVolume(tpm) ||
-            QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage ||
-            virFileIsSharedFS(emulator->source_path, cfg->sharedFilesystems) != 1)
-            continue;
-
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but the guest's swtpm cannot hand its lock over to another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
-                       emulator->srcpool->volume, emulator->srcpool->pool);
+    if (remote && qemuTPMVolumeCheckHandOver(tpm, cfg->sharedFilesystems) < 0)
         return -1;
-    }
 
-    return 0;
+    return qemuTPMVolumeReserve(tpm);
 }
 
 

@@ -134,17 +134,23 @@ int qemuTPMVolumeCheckRevert(virDomainObj *vm,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeCheckMigration:
- * @driver: QEMU driver
- * @vm: running domain
+ * qemuTPMVolumePrepareMigration:
+ * @driver: the driver
+ * @vm: a running guest
+ * @remote: whether it goes to another host; false if it is saved, dumped, or in a
+ *          snapshot
  *
- * Checks that the domain's TPM volumes can be left to another host. One that is
- * on a shared file system can be if swtpm was started with a lock of its own.
+ * To be called before QEMU reads the state of a guest. swtpm writes what QEMU asks
+ * for to the volume, so that there must be room, see virTPMStateReserve(). A volume
+ * on a shared file system can only go to another host if swtpm hands its lock over.
  *
- * Returns 0 if so, -1 with an error reported.
+ * Returns 0 if the guest's TPM is on no volume, or can be read, -1 with an error
+ * reported: VIR_ERR_OPERATION_UNSUPPORTED if swtpm cannot hand its lock over,
+ * VIR_ERR_SYSTEM_ERROR if there is no room.
  */
-int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
-                                virDomainObj *vm)
+int qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
+                                  virDomainObj *vm,
+                                  bool remote)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -145,6 +145,25 @@ virStorageTPMCopyCheckConverted(const virStorageTPMSwtpmSpec *to,
 }
 
 
+/* Starts a swtpm on what is permanent of a state: volatile state that was left in it
+ * may be of an earlier boot, or not whole, and swtpm would refuse it all. */
+static virStorageTPMSwtpm *
+virStorageTPMCopyOpen(const virStorageTPMSwtpmSpec *spec,
+                      const virStorageTPMBytes *bytes)
+{
+    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
+
+    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("TPM volume '%1$s' of pool '%2$s' does not hold permanent TPM state"),
+                       spec->vol, spec->pool);
+        return NULL;
+    }
+
+    return virStorageTPMSwtpmNew(spec, linear);
+}
+
+
 /* The state under another secret, or none. It is in clear only in memory. */
 static virStorageTPMBytes *
 virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
@@ -156,7 +175,7 @@ virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
     g_autoptr(virStorageTPMBytes) blob = NULL;
     g_autoptr(virStorageTPMBytes) converted = NULL;
 
-    if (!(source = virStorageTPMSwtpmNew(from, bytes)) ||
+    if (!(source = virStorageTPMCopyOpen(from, bytes)) ||
         virStorageTPMSwtpmInit(source) < 0 ||
         !(blob = virStorageTPMSwtpmGetPermanent(source)))
         return NULL;
@@ -178,7 +197,7 @@ virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
                          virStorageVolTPMDef *found,
                          virStorageTPMBytes **clear)
 {
-    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMSwtpmNew(spec, bytes);
+    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMCopyOpen(spec, bytes);
 
     if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
         return -1;

@@ -616,13 +616,14 @@ virTPMStateProbeBytes(const uint8_t *data,
 
 /* swtpm gives a section a power of two. */
 static uint64_t
-virTPMStateSectionLength(uint64_t dataLength,
-                         uint64_t least)
+virTPMStateSectionLength(uint64_t dataLength)
 {
-    while (least < dataLength)
-        least *= 2;
+    uint64_t len = VIR_TPM_STATE_ROOM;
 
-    return least;
+    while (len < dataLength)
+        len *= 2;
+
+    return len;
 }
 
 
@@ -656,37 +657,25 @@ virTPMStateFormatHeader(const virTPMStateSection *sections,
 }
 
 
-/* A linear file of the sections of @data, with the permanent state first. */
+/* A linear file of the permanent state that is in @data. What else swtpm has in a
+ * file is left out, see virTPMStateMakeRoom(). */
 static uint8_t *
 virTPMStateLayOut(const uint8_t *data,
-                  const virTPMStateSection *sections,
+                  const virTPMStateSection *permanent,
                   size_t *linearLen)
 {
     virTPMStateSection laid[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
-    uint64_t end = VIR_TPM_STATE_LINEAR_HEADER;
     uint8_t *linear;
-    size_t i;
 
-    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
-        if (sections[i].offset == 0 && i > 0)
-            continue;
+    laid[0].offset = VIR_TPM_STATE_LINEAR_HEADER;
+    laid[0].dataLength = permanent->dataLength;
+    laid[0].sectionLength = virTPMStateSectionLength(permanent->dataLength);
 
-        laid[i].offset = end;
-        laid[i].dataLength = sections[i].dataLength;
-        laid[i].sectionLength = virTPMStateSectionLength(sections[i].dataLength,
-                                                         i == 0 ? VIR_TPM_STATE_ROOM : 1);
-        end += laid[i].sectionLength;
-    }
-
-    linear = g_new0(uint8_t, end);
+    *linearLen = laid[0].offset + laid[0].sectionLength;
+    linear = g_new0(uint8_t, *linearLen);
     virTPMStateFormatHeader(laid, linear);
+    memcpy(linear + laid[0].offset, data + permanent->offset, permanent->dataLength);
 
-    for (i = 0; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
-        if (laid[i].dataLength > 0)
-            memcpy(linear + laid[i].offset, data + sections[i].offset, laid[i].dataLength);
-    }
-
-    *linearLen = end;
     return linear;
 }
 
@@ -728,7 +717,7 @@ virTPMStateToLinear(const uint8_t *data,
     if (!virTPMStateFindSections(data, len, sections))
         return NULL;
 
-    linear = virTPMStateLayOut(data, sections, linearLen);
+    linear = virTPMStateLayOut(data, &sections[0], linearLen);
     virTPMStateProbeBytes(linear, *linearLen, &state);
 
     if (state.kind == VIR_TPM_STATE_LINEAR)
@@ -835,85 +824,61 @@ virTPMStateAllocate(int fd,
 }
 
 
-/* Where the sections are to be for the permanent state to have its room. Returns
- * whether that is elsewhere. What has to go lies behind all data by then. */
-static bool
-virTPMStatePlanRoom(const virTPMStateSection *sections,
-                    virTPMStateSection *planned)
+/* Has blocks allocated behind the end of a file, at @end, which stays where it is. */
+static int
+virTPMStateAllocateBehind(int fd,
+                          uint64_t end)
 {
-    virTPMStateSection *permanent = &planned[0];
-    uint64_t end = virTPMStateSectionsEnd(sections, 0);
-    size_t i;
+    struct statvfs fs;
+# if WITH_FALLOCATE - 0
+    int rc;
 
-    memcpy(planned, sections, sizeof(*sections) * VIR_TPM_STATE_LINEAR_SECTIONS);
+    while ((rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, end,
+                           VIR_TPM_STATE_VOLATILE_ROOM)) < 0 && errno == EINTR)
+        ;
 
-    if (permanent->offset == 0)
-        permanent->offset = end;
-    if (permanent->sectionLength >= VIR_TPM_STATE_ROOM)
+    if (rc == 0)
+        return 0;
+
+    if (errno != EOPNOTSUPP && errno != ENOSYS)
+        return -errno;
+# endif /* WITH_FALLOCATE */
+
+    if (fstatvfs(fd, &fs) < 0)
+        return -errno;
+
+    return (uint64_t)fs.f_bavail * fs.f_frsize < VIR_TPM_STATE_VOLATILE_ROOM ? -ENOSPC : 0;
+}
+
+
+/* Gives the permanent state its room, and drops what else there is. Returns whether
+ * that changes anything. */
+static bool
+virTPMStatePlanRoom(virTPMStateSection *sections)
+{
+    virTPMStateSection *permanent = &sections[0];
+    bool alone = virTPMStateSectionsEnd(sections, 1) == VIR_TPM_STATE_LINEAR_HEADER;
+
+    if (alone && permanent->offset != 0 && permanent->sectionLength >= VIR_TPM_STATE_ROOM)
         return false;
 
-    permanent->sectionLength = VIR_TPM_STATE_ROOM;
-    end = MAX(end, permanent->offset + permanent->sectionLength);
+    memset(&sections[1], 0, sizeof(*sections) * (VIR_TPM_STATE_LINEAR_SECTIONS - 1));
 
-    for (i = 1; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
-        if (planned[i].offset == 0 ||
-            !virTPMStateSectionsOverlap(&planned[i], permanent))
-            continue;
-
-        planned[i].offset = end;
-        end += planned[i].sectionLength;
-    }
-
+    if (permanent->offset == 0)
+        permanent->offset = VIR_TPM_STATE_LINEAR_HEADER;
+    permanent->sectionLength = MAX(permanent->sectionLength, VIR_TPM_STATE_ROOM);
     return true;
 }
 
 
-/* Copies the sections that are to be elsewhere. */
 static int
-virTPMStateCopySections(int fd,
-                        const virTPMStateSection *sections,
-                        const virTPMStateSection *planned)
-{
-    size_t i;
-
-    for (i = 1; i < VIR_TPM_STATE_LINEAR_SECTIONS; i++) {
-        size_t len = sections[i].dataLength;
-        g_autofree uint8_t *data = NULL;
-        ssize_t got;
-        int rc;
-
-        if (planned[i].offset == sections[i].offset)
-            continue;
-
-        data = g_new0(uint8_t, len);
-        got = pread(fd, data, len, sections[i].offset);
-        rc = got == len ? virTPMStateWriteAt(fd, data, len, planned[i].offset) :
-            got < 0 ? -errno : -EIO;
-        virSecureErase(data, len);
-
-        if (rc < 0)
-            return rc;
-    }
-
-    return 0;
-}
-
-
-static int
-virTPMStateMoveSections(int fd,
-                        const virTPMStateSection *sections,
-                        const virTPMStateSection *planned)
+virTPMStateWriteHeader(int fd,
+                       const virTPMStateSection *sections)
 {
     uint8_t header[VIR_TPM_STATE_LINEAR_HEADER];
     int rc;
 
-    if ((rc = virTPMStateCopySections(fd, sections, planned)) < 0)
-        return rc;
-
-    if (virFileDataSync(fd) < 0)
-        return -errno;
-
-    virTPMStateFormatHeader(planned, header);
+    virTPMStateFormatHeader(sections, header);
     if ((rc = virTPMStateWriteAt(fd, header, sizeof(header), 0)) < 0)
         return rc;
 
@@ -928,10 +893,9 @@ virTPMStateMakeRoom(int fd,
 {
     g_autofree virTPMStateReader *reader = g_new0(virTPMStateReader, 1);
     virTPMStateSection sections[VIR_TPM_STATE_LINEAR_SECTIONS] = { 0 };
-    virTPMStateSection planned[VIR_TPM_STATE_LINEAR_SECTIONS];
     struct stat st;
     uint64_t end;
-    bool move;
+    bool changed;
     int rc;
 
     if (fstat(fd, &st) < 0) {
@@ -948,8 +912,8 @@ virTPMStateMakeRoom(int fd,
     if (reader->failed)
         return -1;
 
-    move = virTPMStatePlanRoom(sections, planned);
-    end = virTPMStateSectionsEnd(planned, 0);
+    changed = virTPMStatePlanRoom(sections);
+    end = virTPMStateSectionsEnd(sections, 0);
 
     if ((rc = virTPMStateAllocate(fd, end)) < 0) {
         virReportSystemError(-rc,
@@ -958,13 +922,32 @@ virTPMStateMakeRoom(int fd,
         return -1;
     }
 
-    if (move && (rc = virTPMStateMoveSections(fd, sections, planned)) < 0) {
+    if (changed && (rc = virTPMStateWriteHeader(fd, sections)) < 0) {
         virReportSystemError(-rc, _("cannot write TPM volume '%1$s' of pool '%2$s'"),
                              vol, pool);
         return -1;
     }
 
     return 0;
+}
+
+
+int
+virTPMStateReserve(int fd,
+                   const char *pool,
+                   const char *vol)
+{
+    struct stat st;
+    int rc;
+
+    rc = fstat(fd, &st) < 0 ? -errno : virTPMStateAllocateBehind(fd, st.st_size);
+    if (rc == 0)
+        return 0;
+
+    virReportSystemError(-rc,
+                         _("cannot reserve %1$d bytes for the volatile state of TPM volume '%2$s' of pool '%3$s'"),
+                         VIR_TPM_STATE_VOLATILE_ROOM, vol, pool);
+    return -1;
 }
 
 
@@ -1003,6 +986,18 @@ int
 virTPMStateMakeRoom(int fd G_GNUC_UNUSED,
                     const char *pool,
                     const char *vol)
+{
+    virReportSystemError(ENOSYS,
+                         _("cannot allocate space for TPM volume '%1$s' of pool '%2$s'"),
+                         vol, pool);
+    return -1;
+}
+
+
+int
+virTPMStateReserve(int fd G_GNUC_UNUSED,
+                   const char *pool,
+                   const char *vol)
 {
     virReportSystemError(ENOSYS,
                          _("cannot allocate space for TPM volume '%1$s' of pool '%2$s'"),

@@ -23,6 +23,10 @@
  * it, so that swtpm neither moves the state nor resizes the file. */
 #define VIR_TPM_STATE_ROOM (256ULL * 1024)
 
+/* What swtpm may need for volatile state, which it has in the file while QEMU reads
+ * it, in bytes. */
+#define VIR_TPM_STATE_VOLATILE_ROOM (64 * 1024)
+
 typedef enum {
     VIR_TPM_STATE_BLANK,     /* 0 bytes, only zeros, or a linear header without permanent state */
     VIR_TPM_STATE_LINEAR,    /* swtpm's linear file, whole, with permanent state */
@@ -100,10 +104,9 @@ void virTPMStateProbeBytes(const uint8_t *data,
  * @linearLen: set to the result's length in bytes
  *
  * Turns TPM state as swtpm and other programs keep it into the linear file that
- * every volume holds: the permanent state comes first, in a section of at least
- * VIR_TPM_STATE_ROOM bytes; other sections follow; nothing else is kept. Takes
- * a linear file, one that is damaged but mendable, and a bare blob of permanent
- * state.
+ * every volume holds: the permanent state in a section of at least
+ * VIR_TPM_STATE_ROOM bytes, and nothing else. Takes a linear file, one that is
+ * damaged but mendable, and a bare blob of permanent state.
  *
  * Returns the linear file, or NULL without an error reported if the bytes are
  * none of these; to be cleared with virSecureErase() before freeing.
@@ -138,10 +141,12 @@ int virTPMStateAllocate(int fd,
  *
  * Gives the permanent state of a volume a section of VIR_TPM_STATE_ROOM bytes
  * and has the file's blocks allocated, so that swtpm can write all of it whatever
- * becomes of the file system's free space. A blank volume gets an empty section.
- * Only VIR_TPM_STATE_LINEAR and VIR_TPM_STATE_BLANK may be passed. The state is
- * whole at every moment: data are copied behind all others, and the header is
- * replaced in one write.
+ * becomes of the file system's free space. Drops the other sections: swtpm has
+ * volatile state in the file while QEMU reads it, and one that was left there by
+ * an interruption is that of an earlier boot, or not whole. A blank volume gets an
+ * empty section. Only VIR_TPM_STATE_LINEAR and VIR_TPM_STATE_BLANK may be passed.
+ * The state is whole at every moment: its place stays, and the header is replaced
+ * in one write.
  *
  * Returns 0 on success, -1 with an error reported: VIR_ERR_SYSTEM_ERROR with
  * ENOSPC if there is no room.
@@ -149,6 +154,26 @@ int virTPMStateAllocate(int fd,
 int virTPMStateMakeRoom(int fd,
                         const char *pool,
                         const char *vol)
+    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virTPMStateReserve:
+ * @fd: descriptor of the volume's file, open for writing; its lock is not needed
+ * @pool: name of the storage pool, for error messages
+ * @vol: name of the volume, for error messages
+ *
+ * Has VIR_TPM_STATE_VOLATILE_ROOM bytes allocated behind the end of the file, which
+ * stays where it is. To be called before QEMU reads the TPM: swtpm writes volatile
+ * state there first, is killed by SIGBUS if there is no room, and gives the room
+ * back afterwards. Where the file system cannot allocate, there must be free space,
+ * which is not kept from others.
+ *
+ * Returns 0 on success, -1 with an error reported: VIR_ERR_SYSTEM_ERROR with
+ * ENOSPC if there is no room.
+ */
+int virTPMStateReserve(int fd,
+                       const char *pool,
+                       const char *vol)
     ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
