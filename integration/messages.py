@@ -552,8 +552,8 @@ NOT_REGULAR = Message(
     "'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file")
 FILE_NOT_FOUND = Message(
     "VIR_ERR_NO_STORAGE_VOL",
-    "TPM volume '%1$s' not found in pool '%2$s'",
-    "create it with vol-create, or run pool-refresh if its file was put there by hand")
+    "file '%1$s' of TPM volume '%2$s' of pool '%3$s' not found",
+    "check that the file system is mounted, or run pool-refresh if the file was removed")
 NO_PERMISSION = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'",
@@ -690,6 +690,7 @@ DESCRIPTION_MISSING = Message(
     TOOL,
     "its description is missing or that of another TPM",
     "clone the volume with vol-clone")
+TOOL_NO_VOLUME = Message(TOOL, "volume not found")
 TOOL_VOLUME_GONE = Message(TOOL, "volume not found", "run pool-refresh to find new ones")
 VOLUME_IS_BLANK = Message(TOOL, "volume is blank")
 UNUSED_NOT_KNOWN = Message(TOOL, "cannot tell unused volumes before the errors above are resolved")

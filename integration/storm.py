@@ -250,7 +250,7 @@ class Crowd:
 
     def pause(self):
         """How many kinds of operations nobody begins right now: now and then all those for
-        which a pool can't be refreshed."""
+        which a pool cannot be refreshed."""
         return self.KINDS.index("describe") if time.monotonic() % 3 < 0.6 else 0
 
     def classify(self, kind, message):

@@ -213,7 +213,7 @@ def qemu_img(path, *options):
 
 def make_luks(path):
     """The head of a LUKS container. Not by qemu-img, which measures the CPU for it, and on some
-    machines can't."""
+    machines cannot."""
     path.write_bytes(b"LUKS\xba\xbe\x00\x01" + bytes(1 << 20))
 
 
@@ -511,7 +511,7 @@ def test_another_guest_runs_on_it(tpm_host):
     assert tpm_host.virsh("domstate", "first") == "running"
 
 
-def test_copy_of_a_running_tpm(tpm_host):
+def test_copy_does_not_start_beside_the_original(tpm_host):
     path = tpm_host.path(tpm_host.create_volume("one"))
     for suffix in ("", ".tpm.xml"):
         tpm_host.run("cp", f"{path}{suffix}", path.with_name(f"two{suffix}"))

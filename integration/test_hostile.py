@@ -191,7 +191,7 @@ def test_huge_file(tpm_host, tmp_path, head):
 
 
 def test_names(tpm_host):
-    """A name that XML, swtpm's options or a terminal can't have is no volume's."""
+    """A name that XML, swtpm's options or a terminal cannot have is no volume's."""
     log = tpm_host.path("/var/log/libvirt/virtstoraged.log")
     begin = log.stat().st_size
     pool = os.fsencode(tpm_host.path(POOL))

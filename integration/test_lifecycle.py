@@ -659,7 +659,7 @@ def events(host):
 
 
 def events_of_a_life(host, tpm, no_tpm):
-    """Of a domain that lives, then can't start because of its TPM."""
+    """Of a domain that lives, then cannot start because of its TPM."""
     with events(host) as found:
         guest = host.define_guest(tpm=tpm)
         host.virsh("start", "guest")

@@ -306,7 +306,7 @@ def swtpm_keeps_its_lock(host):
 
 @pytest.mark.usefixtures("swtpm_keeps_its_lock")
 def test_shared_file_system(tpm_host, target):
-    """This swtpm can't hand its lock over; to save the guest it need not."""
+    """This swtpm cannot hand its lock over; to save the guest it need not."""
     tpm_host.create_volume("one")
     make_place(tpm_host, target)
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))

@@ -38,7 +38,6 @@ def refused(host, *args, **kwargs):
     before = host.contents(IMPLICIT, ELSEWHERE)
     assert REFUSED in host.virsh_fails(*args, **kwargs)
     assert host.contents(IMPLICIT, ELSEWHERE) == before
-    return True
 
 
 # What does not start
@@ -51,9 +50,9 @@ def refused(host, *args, **kwargs):
 def test_without_volume(tpm_host, policy, source):
     guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=source))
     policy(1)
-    assert refused(tpm_host, "start", "guest")
+    refused(tpm_host, "start", "guest")
     tpm_host.virsh("undefine", "guest")
-    assert refused(tpm_host, "create", "/dev/stdin", input=guest.xml())
+    refused(tpm_host, "create", "/dev/stdin", input=guest.xml())
 
 
 def test_only_the_start_is_refused(tpm_host, policy):
@@ -72,7 +71,7 @@ def test_running_guest_stays(tpm_host, policy):
     # It needs QEMU's answer, so that virtqemud is known to have found the guest again.
     tpm_host.virsh("suspend", "guest")
     tpm_host.virsh("destroy", "guest")
-    assert refused(tpm_host, "start", "guest")
+    refused(tpm_host, "start", "guest")
 
 
 @pytest.mark.parametrize("save, restore", [
@@ -85,7 +84,7 @@ def test_saved_image_is_kept(tpm_host, policy, save, restore):
     guest.start()
     tpm_host.virsh(*save)
     policy(1)
-    assert refused(tpm_host, *restore)
+    refused(tpm_host, *restore)
     policy(0)
     tpm_host.virsh(*restore)
     assert guest.state() == "running"
@@ -98,7 +97,7 @@ def test_snapshot(tpm_host, policy):
     tpm_host.virsh("snapshot-create-as", "guest", "snap", "--memspec", f"file={SAVED}")
     tpm_host.virsh("destroy", "guest")
     policy(1)
-    assert refused(tpm_host, "snapshot-revert", "guest", "snap")
+    refused(tpm_host, "snapshot-revert", "guest", "snap")
 
 
 def test_snapshot_of_a_running_guest(tpm_host, policy):
@@ -115,7 +114,7 @@ def test_snapshot_of_a_running_guest(tpm_host, policy):
     pid = guest.pid("qemu")
     inactive = tpm_host.virsh("dumpxml", "guest", "--inactive")
     for force in ([], ["--force"]):
-        assert refused(tpm_host, "snapshot-revert", "guest", "snap", *force)
+        refused(tpm_host, "snapshot-revert", "guest", "snap", *force)
         assert guest.state() == "running"
         assert guest.pid("qemu") == pid
         assert tpm_host.virsh("dumpxml", "guest", "--inactive") == inactive
@@ -131,7 +130,7 @@ def test_revert_that_starts(tpm_host, policy):
     guest.start()
     policy(1)
     pid = guest.pid("qemu")
-    assert refused(tpm_host, "snapshot-revert", "guest", "snap", "--running")
+    refused(tpm_host, "snapshot-revert", "guest", "snap", "--running")
     assert guest.pid("qemu") == pid
     tpm_host.virsh("snapshot-revert", "guest", "snap")
     assert guest.state() == "shut off"
@@ -173,7 +172,7 @@ def test_adopted(tpm_host, policy):
     tpm_host.virsh("start", "guest", "--paused")
     tpm_host.virsh("destroy", "guest")
     policy(1)
-    assert refused(tpm_host, "start", "guest")
+    refused(tpm_host, "start", "guest")
     done = tpm_host.run("/usr/bin/python3", TOP / "tools/virt-tpm-volume", "adopt", "guest")
     assert done.returncode == 0, done.stderr
     tpm_host.virsh("start", "guest", "--paused")
@@ -193,11 +192,11 @@ def test_external(tpm_host, policy, tmp_path):
 
 
 def test_passthrough(tpm_host, policy):
-    """The host may have no TPM, which is another matter."""
+    """It gets as far as QEMU, to which /dev/null is no TPM."""
     policy(1)
     tpm_host.define_guest(tpm="<tpm model='tpm-tis'><backend type='passthrough'>"
                               "<device path='/dev/null'/></backend></tpm>")
-    assert REFUSED not in tpm_host.run("virsh", "start", "guest").stderr
+    assert "is not a TPM device" in tpm_host.virsh_fails("start", "guest")
 
 
 # The setting

@@ -346,7 +346,7 @@ def test_session_of_an_unprivileged_user(host):
     home = host.path("/var/lib/libvirt/home")
     daemons = TOP / "build/subprojects/libvirt/src"
     if host.run("setpriv", "--reuid=games", "--clear-groups", "test", "-x", daemons / "virtstoraged").returncode:
-        pytest.skip("other users can't reach this checkout")
+        pytest.skip("other users cannot reach this checkout")
     script = f"""
 set -e
 export HOME={home} XDG_RUNTIME_DIR={home}/run LIBVIRT_DEFAULT_URI=storage:///session

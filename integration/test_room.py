@@ -219,7 +219,7 @@ def tpm2(folder, *command):
 
 
 def interrupted(content, folder):
-    """What swtpm leaves when it can't make the file of a volume of before longer."""
+    """What swtpm leaves when it cannot make the file of a volume of before longer."""
     file = folder / "interrupted"
     file.write_bytes(as_before(content))
     swtpm = subprocess.Popen(
@@ -263,7 +263,7 @@ def test_lost_entry(tpm_host, tmp_path):
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "one: nothing to repair: its header is in order",
-        f"none: FAILED: {messages.TOOL_VOLUME_GONE.plain()}"]
+        f"none: FAILED: {messages.TOOL_NO_VOLUME.plain()}"]
 
 
 def test_repair_of_encrypted_state(tpm_host):

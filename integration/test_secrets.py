@@ -20,13 +20,6 @@ from host import DAEMONS, POOL, wait_for
 BLANK = "<tpm manufacture='no'/>"
 
 
-@pytest.fixture
-def tpm_host(host):
-    """A host with an active tpm pool."""
-    host.define_pool()
-    return host
-
-
 def encrypted(**names):
     """What encrypts a volume with secret=UUID or usage=NAME."""
     return {"encryption": "vtpm", **names}
@@ -49,8 +42,8 @@ def starts(host, volume):
     host.virsh("undefine", "guest")
 
 
-def does_not_start(host, volume):
-    """A guest does not start on a volume; returns the message."""
+def start_error(host, volume):
+    """A guest does not start on a volume; returns the error."""
     host.define_guest(tpm=xmls.tpm_volume(volume, version="2.0"))
     said = host.virsh_fails("start", "guest")
     host.virsh("undefine", "guest")
@@ -140,7 +133,7 @@ def test_ephemeral_and_private(tpm_host, ephemeral, private):
         return
     message = messages.SECRET_NOT_DEFINED(f"uuid='{secret}'", "one", "tpm")
     assert message in tpm_host.copy_fails("one", "three")
-    assert message in does_not_start(tpm_host, "one")
+    assert message in start_error(tpm_host, "one")
 
 
 def test_secret_that_comes_later(tpm_host):
@@ -154,7 +147,7 @@ def test_secret_that_comes_later(tpm_host):
     message = messages.NO_SECRET_KNOWN("one", "tpm", f"{POOL}/one")
     assert tpm_host.describe("one").find("target/encryption/secret") is None
     assert message in tpm_host.copy_fails("one", "two")
-    assert message in does_not_start(tpm_host, "one")
+    assert message in start_error(tpm_host, "one")
 
     secret = tpm_host.define_secret("open sesame", f"{POOL}/one")
     assert tpm_host.describe("one").find("target/encryption/secret").get("uuid") == secret
@@ -176,7 +169,7 @@ def test_secret_that_goes(tpm_host, tmp_path, by):
     message = messages.SECRET_NOT_DEFINED(f"{by}='{name}'", "one", "tpm")
     assert message in tpm_host.copy_fails("one", "two")
     assert message in tpm_host.copy_fails("one", "two", **what)
-    assert message in does_not_start(tpm_host, "one")
+    assert message in start_error(tpm_host, "one")
     tpm_host.virsh("vol-download", "one", tmp_path / "state", "--pool", "tpm")
     assert (tmp_path / "state").read_bytes() == path.read_bytes()
     tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
@@ -195,7 +188,7 @@ def test_daemon_of_secrets_that_is_off(tpm_host):
     try:
         assert tpm_host.describe("one").find("target/encryption/secret").get("uuid") == secret
         assert "virtsecretd" in tpm_host.copy_fails("one", "two")
-        assert "virtsecretd" in does_not_start(tpm_host, "one")
+        assert "virtsecretd" in start_error(tpm_host, "one")
     finally:
         tpm_host.daemon("start", "virtsecretd")
     tpm_host.copy_volume("one", "two")
@@ -210,7 +203,7 @@ def test_value_that_changes(tpm_host):
     tpm_host.set_secret(secret, "something else")
     message = messages.WRONG_PASSPHRASE("one", "tpm")
     assert message in tpm_host.copy_fails("one", "two")
-    assert message in does_not_start(tpm_host, "one")
+    assert message in start_error(tpm_host, "one")
     # A file has its owner from the first start.
     assert {path: facts[5] for path, facts in tpm_host.contents(POOL).items()} == \
         {path: facts[5] for path, facts in before.items()}
@@ -263,7 +256,7 @@ def test_value_that_is_empty_or_missing(tpm_host):
             "vol-create", "tpm", "/dev/stdin", input=xmls.volume("two", **encrypted(secret=secret)))
         assert one in tpm_host.copy_fails("one", "two", **encrypted(secret=secret))
         assert one in tpm_host.copy_fails("one", "two", **encrypted(secret=other))
-        assert one in does_not_start(tpm_host, "one")
+        assert one in start_error(tpm_host, "one")
         tpm_host.virsh("secret-undefine", secret)
         tpm_host.virsh("secret-define", "/dev/stdin", input=xmls.secret(secret, "tpm-key"))
     assert tpm_host.contents(POOL) == before

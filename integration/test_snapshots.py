@@ -39,7 +39,7 @@ def start_and_seal(guest):
 
 
 def needs_internal_revert(host):
-    """libvirt 11.3 can't revert to an internal snapshot with memory on every QEMU that it supports."""
+    """libvirt 11.3 cannot revert to an internal snapshot with memory on every QEMU that it supports."""
     plain = host.define_guest("plain", xmls.disk(make_disk(host, "plain")))
     plain.start()
     host.virsh("snapshot-create-as", "plain", "then")

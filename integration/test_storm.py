@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import hashlib
 import os
 import random
 import re
@@ -19,7 +18,7 @@ import messages
 import storm
 import xmls
 from expected import Output
-from faults import Deed, Preload
+from faults import Deed, Preload, digest
 from host import POOL, wait_for
 from storm import GARBAGE, RUN, Client
 
@@ -36,11 +35,6 @@ NAMES = {f"{letter}{number}" for letter in "cef" for number in range(3)}
 # What can be seen of a volume: a digest of its bytes, "" if it is blank, the identity uuid, and
 # digests of its certificates.
 State = collections.namedtuple("State", "content identity certificates")
-
-
-def digest(content):
-    """What stands for bytes in a State."""
-    return hashlib.sha256(content).hexdigest()[:16] if content else ""
 
 
 class Killer:

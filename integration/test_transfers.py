@@ -644,7 +644,7 @@ def test_volume_that_is_gone(tpm_host, tmp_path):
     path = tpm_host.path(tpm_host.create_volume("one"))
     content = path.read_bytes()
     path.unlink()
-    message = messages.FILE_NOT_FOUND("one", "tpm")
+    message = messages.FILE_NOT_FOUND(f"{POOL}/one", "one", "tpm")
     assert message in tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))
     assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
     for command in ("vol-dumpxml", "vol-info"):
@@ -685,7 +685,7 @@ def test_download_of_a_running_tpm(tpm_host, encrypted, tmp_path):
 
 
 def test_download_gives_up(tpm_host, tmp_path):
-    """What is in use and is never whole can't be read."""
+    """What is in use and is never whole cannot be read."""
     path = tpm_host.path(tpm_host.create_volume("one"))
     path.write_bytes(path.read_bytes()[:-1000])
     with open(path, "r+b") as file:
@@ -818,7 +818,7 @@ def test_upload_after_an_interrupted_wipe(tpm_host, encrypted, tmp_path):
 
 
 def test_wipe_of_a_volume_that_was_restored(tpm_host, tmp_path):
-    """While it was blank it was to become a certain TPM; now it isn't."""
+    """While it was blank it was to become a certain TPM; now it is not."""
     tpm_host.create_volume("one")
     content, text = volume_bytes(tpm_host, "one"), tpm_host.virsh("vol-dumpxml", "one", "--pool", "tpm")
     tpm_host.virsh("vol-delete", "one", "--pool", "tpm")

@@ -1552,7 +1552,7 @@ testSweepOverwrites(virStoragePoolDef *pool,
 }
 
 
-/* What can't be overwritten is kept and named, until it can. */
+/* What cannot be overwritten is kept and named, until it can. */
 static int
 testSweepOld(virStoragePoolDef *pool,
              const char *arg G_GNUC_UNUSED)

@@ -53,7 +53,7 @@ int testExpectNoError(void);
  * testFixture:
  * @file: name of a file, below libvirt's tests
  *
- * Returns its text. Ends the test program if it can't be read.
+ * Returns its text. Ends the test program if it cannot be read.
  */
 char *testFixture(const char *file)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

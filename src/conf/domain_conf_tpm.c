@@ -223,10 +223,12 @@ virDomainTPMVolumeFormatStorage(virBuffer *buf,
 int
 virDomainTPMVolumeValidate(const virDomainTPMDef *def)
 {
-    const virStorageSourcePoolDef *src = def->data.emulator.srcpool;
+    const virStorageSourcePoolDef *src = NULL;
 
     if (!virDomainTPMDefHasVolume(def))
         return 0;
+
+    src = def->data.emulator.srcpool;
 
     if (virStringIsEmpty(src->pool)) {
         virReportError(VIR_ERR_XML_ERROR,

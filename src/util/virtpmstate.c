@@ -59,7 +59,7 @@ VIR_ENUM_IMPL(virTPMStateVersion,
 #define VIR_TPM_STATE_TLV_HEADER 6
 
 /* The other flags mark what swtpm_ioctl --save puts out for a migration: that
- * is wrapped once more, and swtpm can't load it from a file. */
+ * is wrapped once more, and swtpm cannot load it from a file. */
 enum {
     VIR_TPM_STATE_BLOB_ENCRYPTED = 0x01,
     VIR_TPM_STATE_BLOB_KEY_256BIT = 0x08,
@@ -147,7 +147,7 @@ virTPMStateReaderFill(virTPMStateReader *reader,
 
 
 /* Returns @len bytes of the file, at most sizeof(reader->buf) and valid until
- * the next call, or NULL if the file does not have them or can't be read. */
+ * the next call, or NULL if the file does not have them or cannot be read. */
 static const uint8_t *
 virTPMStateReaderGet(virTPMStateReader *reader,
                      uint64_t offset,
@@ -762,7 +762,7 @@ virTPMStateWriteAt(int fd,
 }
 
 
-/* For a file system that can't allocate. */
+/* For a file system that cannot allocate. */
 static int
 virTPMStateAllocateByWriting(int fd,
                              uint64_t len)
@@ -1464,8 +1464,8 @@ virTPMStateReportOpen(int err,
     case ENOENT:
     case ENOTDIR:
         virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("TPM volume '%1$s' not found in pool '%2$s': create it with vol-create, or run pool-refresh if its file was put there by hand"),
-                       vol, pool);
+                       _("file '%1$s' of TPM volume '%2$s' of pool '%3$s' not found: check that the file system is mounted, or run pool-refresh if the file was removed"),
+                       path, vol, pool);
         return;
 
     case EACCES:

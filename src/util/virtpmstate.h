@@ -44,7 +44,7 @@ typedef enum {
 VIR_ENUM_DECL(virTPMStateKind);
 
 typedef enum {
-    VIR_TPM_STATE_VERSION_UNKNOWN, /* the bytes don't tell: blank, encrypted or foreign */
+    VIR_TPM_STATE_VERSION_UNKNOWN, /* the bytes do not tell: blank, encrypted or foreign */
     VIR_TPM_STATE_VERSION_1_2,
     VIR_TPM_STATE_VERSION_2_0,
 
@@ -79,7 +79,7 @@ struct _virTPMState {
  * PERSISTENT_ALL magic for TPM 2.0.
  *
  * Returns 0 on success, whatever the file holds; -1 with an error reported if
- * it can't be read.
+ * it cannot be read.
  */
 int virTPMStateProbe(int fd,
                      const char *path,
@@ -122,7 +122,7 @@ uint8_t *virTPMStateToLinear(const uint8_t *data,
  * @len: length in bytes
  *
  * Has blocks allocated for the first @len bytes of a file, which is made longer,
- * with zeros, if it is shorter. Where the file system can't allocate, zeros are
+ * with zeros, if it is shorter. Where the file system cannot allocate, zeros are
  * written behind the file's end, and for its holes there must be free space, which
  * is not kept from others.
  *
@@ -219,7 +219,7 @@ int virTPMStateCheckSecret(const virTPMState *state,
  * @state: what virTPMStateProbe() found
  * @name: what holds the state, for error messages
  *
- * Checks that state is not encrypted with AES-128, which swtpm can't open where it
+ * Checks that state is not encrypted with AES-128, which swtpm cannot open where it
  * is told to use AES-256, as it is for every volume.
  *
  * Returns 0 if so, -1 with an error reported otherwise.
@@ -234,7 +234,7 @@ int virTPMStateCheckCipher(const virTPMState *state,
  * @pool: name of the storage pool
  * @vol: name of the volume
  *
- * Reports why swtpm could not use a volume: VIR_ERR_AUTH_FAILED if it can't be
+ * Reports why swtpm could not use a volume: VIR_ERR_AUTH_FAILED if it cannot be
  * decrypted; VIR_ERR_CONFIG_UNSUPPORTED if a newer libtpms has made it;
  * VIR_ERR_OPERATION_INVALID if what was decrypted is no permanent state; else
  * VIR_ERR_OPERATION_FAILED with swtpm's words, or those of the last error if it
@@ -291,7 +291,7 @@ int virTPMStateOpenUnlocked(const char *path,
  * virTPMStateIsSameFile:
  * @a, @b: what stat() tells
  *
- * Whether both are about one file or directory, whatever its names are.
+ * Returns whether both are about one file or directory, whatever its names are.
  */
 bool virTPMStateIsSameFile(const struct stat *a,
                            const struct stat *b)
@@ -313,8 +313,8 @@ void virTPMStateRevalidateDir(const char *path)
  * @fd: descriptor
  * @path: a name
  *
- * Whether @path names the file behind @fd. Without the lock of that file this may
- * change at any moment: see virTPMStateLockAt().
+ * Returns whether @path names the file behind @fd. Without the lock of that file this
+ * may change at any moment: see virTPMStateLockAt().
  */
 bool virTPMStatePathNames(int fd,
                           const char *path)
@@ -338,6 +338,8 @@ int virTPMStateLock(int fd)
  * @fd: descriptor, open for reading
  *
  * As virTPMStateLock(), for whoever only reads: several may hold it.
+ *
+ * Returns as virTPMStateLock().
  */
 int virTPMStateLockShared(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
@@ -405,7 +407,7 @@ typedef enum {
  * names the locked file, as virTPMStateOpen() does. If the lock is refused @fd is
  * open as well, to ask for its holder.
  *
- * Returns 0 on success, -errno otherwise: with @fd negative if the file can't be
+ * Returns 0 on success, -errno otherwise: with @fd negative if the file cannot be
  * opened (-ENODEV if it is no regular one), else -EAGAIN if someone else holds
  * the lock or the file was replaced each time, or as virTPMStateLockAt().
  */
