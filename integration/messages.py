@@ -459,8 +459,8 @@ OTHER_TPM_THAN_DESCRIBED = Message(
 
 SECRET_NOT_DEFINED = Message(
     "VIR_ERR_NO_SECRET",
-    "secret %1$s of TPM volume '%2$s' of pool '%3$s' is not defined with usage type 'vtpm'",
-    "define it with secret-define")
+    "secret %1$s of TPM volume '%2$s' of pool '%3$s' is not defined",
+    "define it with secret-define, with usage type 'vtpm'")
 SECRET_OF_OTHER_USAGE = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "secret %1$s of TPM volume '%2$s' of pool '%3$s' has usage type '%4$s'",

@@ -1000,7 +1000,7 @@ testInspectAll(void)
     DO_CERT_NOT("of endless policy", SUCCESS "0000" "01c00002" "000b" "40000000" "ffff" "0010");
     DO_CERT_NOT("of no size", SUCCESS "0000" "01c00002" "000b" "40000000" "0000" "00");
     DO_CERT_NOT("that the owner has put there", NV_PUBLIC_OF("bfffffff", "0319"));
-    DO_CERT_NOT("that can't be read", NV_PUBLIC("0010") " " FAILURE);
+    DO_CERT_NOT("that cannot be read", NV_PUBLIC("0010") " " FAILURE);
     DO_CERT_NOT("that is shorter", NV_PUBLIC("0319") " " NV("0318", "{rsa2048.crt}"));
     DO_CERT_NOT("that is longer", NV_PUBLIC("0318") " " NV("0319", "{rsa2048.crt}"));
     DO_CERT_NOT("without a second part",
@@ -1384,7 +1384,7 @@ testConversionsNot(void)
 {
     int ret = 0;
 
-    DO_CONVERT_NOT("source can't be opened", "2:" FAILED, NULL, "first\n", OPERATION_FAILED,
+    DO_CONVERT_NOT("source cannot be opened", "2:" FAILED, NULL, "first\n", OPERATION_FAILED,
                    "cannot start the TPM on volume 'one' of pool 'tpmpool': first");
     DO_CONVERT_NOT("source does not tell its state", "12:" FAILED, NULL, NULL,
                    OPERATION_FAILED, "did not execute CMD_GET_STATEBLOB");

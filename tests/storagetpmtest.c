@@ -2076,7 +2076,7 @@ testContents(void)
     DO_POOL_ARG("read", testBytesRead, "some state");
     DO_POOL_ARG("read nothing", testBytesRead, "");
     DO_POOL("read 16 MiB, and one byte more", testBytesReadLarge);
-    DO_POOL("read what can't be read", testBytesReadNot);
+    DO_POOL("read what cannot be read", testBytesReadNot);
     DO_POOL_ARG("memory", testBytesToMemory, "some state");
     DO_POOL("memory of nothing", testBytesToMemory);
     DO_POOL("memory that is full", testBytesToMemoryFull);
@@ -2090,14 +2090,14 @@ testContents(void)
     DO_POOL("snapshot in use, damaged", testSnapshotDamaged);
 
     DO_POOL("temporary replaces a file", testTempReplace);
-    DO_POOL_ARG("temporary can't replace a directory", testTempReplaceNot, "dir");
+    DO_POOL_ARG("temporary cannot replace a directory", testTempReplaceNot, "dir");
     DO_POOL_ARG("temporary in no directory", testTempReplaceNot, "missing/guest1");
     DO_POOL_ARG("replace", testReplace, "tpm2");
     DO_POOL("replace by nothing", testReplace);
     DO_POOL("replace on a full disk", testReplaceFull);
-    DO_POOL("replace what can't be replaced", testReplaceNot);
+    DO_POOL("replace what cannot be replaced", testReplaceNot);
     DO_POOL("overwrite", testOverwrite);
-    DO_POOL("overwrite what can't be overwritten", testOverwriteNot);
+    DO_POOL("overwrite what cannot be overwritten", testOverwriteNot);
     DO_POOL("set aside what is not there", testSetAsideNot);
     DO_POOL("set aside what was replaced", testSetAsideOther);
 

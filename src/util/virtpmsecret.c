@@ -61,7 +61,7 @@ virTPMSecretGet(const virSecretLookupTypeDef *lookup,
     if (!(secret = virTPMSecretLookup(conn, lookup))) {
         if (virGetLastErrorCode() == VIR_ERR_NO_SECRET)
             virReportError(VIR_ERR_NO_SECRET,
-                           _("secret %1$s of TPM volume '%2$s' of pool '%3$s' is not defined with usage type 'vtpm': define it with secret-define"),
+                           _("secret %1$s of TPM volume '%2$s' of pool '%3$s' is not defined: define it with secret-define, with usage type 'vtpm'"),
                            name, vol, pool);
         return -1;
     }
