@@ -559,6 +559,10 @@ READ_ONLY = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s'",
     "a TPM requires a writable file system")
+LEASED = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' cannot be opened, as a process of this host or another one keeps a lease on "
+    "'%3$s'")
 CANNOT_OPEN_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot open '%1$s' of TPM volume '%2$s' of pool '%3$s'")
 IN_USE = Message(
     "VIR_ERR_RESOURCE_BUSY",

@@ -1,8 +1,13 @@
 """Pools of type tpm, as a user of virsh sees them."""
 
+import contextlib
 import os
+import re
 import shutil
 import stat
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as etree
 
 import libvirt
@@ -246,6 +251,66 @@ def test_refresh_takes_what_is_a_volume(host):
     assert host.virsh("vol-list", "tpm", "--details").count("\n") == 1
     assert {line.split()[0] for line in host.virsh("vol-list", "tpm").splitlines()} == {"good", "foreign"}
     assert host.contents(POOL) == before
+
+
+# A process with a lease, which it gives back some time after it is asked to, in seconds.
+LEASE = """
+import fcntl, os, signal, sys, time
+kind = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}[sys.argv[2]]
+fd = os.open(sys.argv[1], os.O_RDWR if kind == fcntl.F_WRLCK else os.O_RDONLY)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+fcntl.fcntl(fd, fcntl.F_SETLEASE, kind)
+print("leased", flush=True)
+signal.sigwait([signal.SIGIO])
+time.sleep(float(sys.argv[3]))
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+time.sleep(1000)
+"""
+
+
+@contextlib.contextmanager
+def leased(path, kind, seconds):
+    """Some process has a lease on a file, as an NFS server has for its clients' delegations."""
+    holder = subprocess.Popen([sys.executable, "-c", LEASE, path, kind, str(seconds)], stdout=subprocess.PIPE,
+                              text=True)
+    assert holder.stdout.readline() == "leased\n"
+    try:
+        yield
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+@pytest.mark.parametrize("kind, command", [
+    ("read", ("start", "guest", "--paused")), ("write", ("start", "guest", "--paused")),
+    ("write", ("pool-refresh", "tpm")), ("write", ("vol-dumpxml", "one", "--pool", "tpm")),
+    ("write", ("vol-clone", "one", "two", "--pool", "tpm")), ("read", ("vol-wipe", "one", "--pool", "tpm")),
+    ("write", ("vol-delete", "one", "--pool", "tpm"))])
+def test_lease_that_is_given_back(tpm_host, kind, command):
+    """It is waited for, and not taken for the lock of somebody who uses the volume."""
+    path = tpm_host.create_volume("one")
+    tpm_host.define_guest("guest", xmls.tpm_volume("one"))
+    with leased(path, kind, 0.2):
+        tpm_host.virsh(*command)
+    names = {line.split()[0] for line in tpm_host.virsh("vol-list", "tpm").splitlines()}
+    assert names - {"two"} == (set() if command[0] == "vol-delete" else {"one"})
+
+
+def test_lease_of_a_description(tpm_host):
+    path = tpm_host.create_volume("one")
+    identity = tpm_host.identity("one")
+    with leased(f"{path}.tpm.xml", "write", 0.2):
+        assert tpm_host.identity("one") == identity
+
+
+def test_lease_that_is_kept(tpm_host):
+    """It is waited for, but not for long."""
+    path = tpm_host.create_volume("one")
+    with leased(path, "read", 20):
+        begin = time.monotonic()
+        said = tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+        assert time.monotonic() - begin < 5
+    assert messages.LEASED("one", "tpm", path) in said
 
 
 def test_volume_deleted_while_it_is_looked_up(host):

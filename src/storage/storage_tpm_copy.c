@@ -51,7 +51,7 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 static virStorageTPMBytes *
 virStorageTPMCopyReadForeign(const char *path)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY);
     struct stat sb;
 
     if (fd < 0 || fstat(fd, &sb) < 0) {

@@ -93,7 +93,7 @@ int
 virStorageTPMFileOpen(const char *path,
                       struct stat *sb)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
     int ret;
 
     if (fd < 0 || fstat(fd, sb) < 0)

@@ -139,11 +139,11 @@ bool virStorageTPMFileIsVolume(const char *name)
  * @path: the file
  * @sb: filled in on success
  *
- * Opens a regular file for reading; does not follow a symbolic link and does
- * not wait for a FIFO.
+ * Opens a regular file for reading, by virTPMStateOpenNoWait(); does not follow a
+ * symbolic link.
  *
- * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file) and
- * no error reported.
+ * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file; EBUSY:
+ * leased) and no error reported.
  */
 int virStorageTPMFileOpen(const char *path,
                           struct stat *sb)
