@@ -363,6 +363,25 @@ def test_state_without_a_sidecar_gets_an_identity(host):
     assert host.describe("two").find("tpm").get("version") == "2.0"
 
 
+def test_guest_starts_while_its_volume_gets_an_identity(tpm_host):
+    """The disk may take its time to write the description: the volume is not locked meanwhile."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    guest = tpm_host.define_guest("guest", xmls.tpm_volume("one"))
+    with Preload(tpm_host, [POOL]) as preload:
+        path.with_name("one.tpm.xml").unlink()
+        preload.arm(["fsync"], stop=1)
+        refresh = Deed(lambda: tpm_host.virsh("pool-refresh", "tpm"))
+        wait_for("the description is written", lambda: preload.control.stopped)
+        guest.start_paused()
+        preload.control.go = 1
+        assert refresh.ended(30)
+    assert [file.name for file in path.parent.glob(".*")] == []
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.wait_for_none("swtpm")
+    tpm_host.virsh("pool-refresh", "tpm")
+    assert tpm_host.identity("one")
+
+
 def test_pool_that_cannot_be_written_to(host):
     """It is refreshed all the same; state without a sidecar stays without one."""
     host.define_pool()

@@ -444,7 +444,8 @@ virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
  *
  * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
  * never in place of another one, so that two hosts agree. Does nothing while the
- * volume is in use.
+ * volume is in use. The volume is locked while it is probed and while the sidecar is
+ * given its name, but not while that is written to the disk.
  *
  * Returns 0 on success, also if nothing was done; -1 with an error reported.
  */
