@@ -373,6 +373,16 @@ DIRECTORY_IS_SHARED = Message(
     "VIR_ERR_OPERATION_FAILED",
     "pool '%1$s' cannot use directory '%2$s', which pool '%3$s' uses",
     "a tpm pool requires a directory of its own")
+FILE_OF_TPM_POOL = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "cannot write to volume '%1$s' of pool '%2$s', which is file '%3$s' of tpm pool '%4$s'",
+    "use pool '%4$s'")
+STATE_OF_OTHER_POOL_IN_USE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use by %3$s")
+STATE_OF_OTHER_POOL_IN_USE_ELSEWHERE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use")
 
 # src/storage/storage_tpm_setup.c
 

@@ -185,6 +185,108 @@ def test_pool_that_mounts_the_directory(host, disk, how):
         target.rmdir()
 
 
+@pytest.fixture
+def links(tpm_host):
+    """Folder of a pool 'plain' of type dir beside a tpm pool whose volume 'one' a guest uses; what can be done to
+    its volume 'link'."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start_paused()
+    tpm_host.define_pool("plain", "dir", "/var/lib/libvirt/images/plain")
+    folder = tpm_host.path("/var/lib/libvirt/images/plain")
+    (folder / "zeros").write_bytes(bytes(4096))
+    return folder, [("vol-wipe", "link"), ("vol-wipe", "link", "--algorithm", "random"),
+                    ("vol-upload", "link", folder / "zeros"), ("vol-resize", "link", "2M")]
+
+
+# What a link leads to: a file of the pool's directory, and how.
+LINKS = {
+    "symbolic": lambda link, path: link.symlink_to(path),
+    "relative": lambda link, path: link.symlink_to(os.path.relpath(path, link.parent)),
+    "hard": lambda link, path: os.link(path, link),
+}
+
+
+def make_far_link(link, path):
+    """A symbolic link to a hard link in a third place."""
+    os.link(path, link.parent.parent / "far")
+    link.symlink_to(link.parent.parent / "far")
+
+
+@pytest.mark.parametrize("make", [*LINKS.values(), make_far_link], ids=[*LINKS, "far"])
+@pytest.mark.parametrize("active", [True, False], ids=["active", "inactive"])
+def test_volume_of_another_pool_is_a_link(tpm_host, links, make, active):
+    """To a volume of a tpm pool: nothing is written to it, and only the link is deleted."""
+    folder, ways = links
+    path = tpm_host.path(f"{POOL}/one")
+    make(folder / "link", path)
+    tpm_host.virsh("pool-refresh", "plain")
+    if not active:
+        tpm_host.virsh("pool-destroy", "tpm")
+    before = tpm_host.contents(POOL)
+    for command, *arguments in ways:
+        said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+        assert messages.FILE_OF_TPM_POOL("link", "plain", re.compile("one"), "tpm") in said, command
+    assert "already in use" in tpm_host.copy_fails("zeros", "link", "plain", "plain", capacity=4096)
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("vol-delete", "link", "--pool", "plain")
+    assert tpm_host.contents(POOL) == before
+    assert not (folder / "link").exists()
+
+
+@pytest.mark.parametrize("make", LINKS.values(), ids=LINKS)
+def test_volume_of_another_pool_is_a_link_to_any_file(tpm_host, links, make):
+    """Of a tpm pool's directory, which itself has another name."""
+    folder, ways = links
+    second = tpm_host.path("/var/lib/libvirt/second")
+    second.symlink_to("/var/lib/libvirt/images/second")
+    second.resolve().mkdir(mode=0o711)
+    tpm_host.define_pool("second", target=second)
+    tpm_host.create_volume("two", "second", tpm="<tpm manufacture='no'/>")
+    try:
+        for name in ("two", "two.tpm.xml"):
+            make(folder / "link", second.resolve() / name)
+            tpm_host.virsh("pool-refresh", "plain")
+            for command, *arguments in ways:
+                said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+                assert messages.FILE_OF_TPM_POOL("link", "plain", name, "second") in said, command
+            (folder / "link").unlink()
+    finally:
+        second.unlink()
+
+
+def test_volume_of_another_pool_is_in_use(tpm_host, links):
+    """TPM state that no tpm pool knows, as of one that was undefined; it is written to when nobody uses it."""
+    folder, ways = links
+    os.link(f"{POOL}/one", folder / "link")
+    tpm_host.virsh("pool-refresh", "plain")
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.virsh("pool-undefine", "tpm")
+    before = tpm_host.contents(POOL)
+    for command, *arguments in ways:
+        said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+        holder = messages.PROCESS_NAMED(ANY, "swtpm")
+        assert messages.STATE_OF_OTHER_POOL_IN_USE("link", "plain", holder) in said, command
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.wait_for_none("swtpm")
+    for command, *arguments in ways[:1] + ways[2:]:
+        tpm_host.virsh(command, *arguments, "--pool", "plain")
+
+
+def test_links_that_are_no_matter(tpm_host, links):
+    """Of a pool of another type, to what is no file of a tpm pool."""
+    folder, ways = links
+    far = tpm_host.path("/var/lib/libvirt/images/far")
+    for make in LINKS.values():
+        far.write_bytes(b"x" * 4096)
+        make(folder / "link", far)
+        tpm_host.virsh("pool-refresh", "plain")
+        for command, *arguments in ways[:1] + ways[2:]:
+            tpm_host.virsh(command, *arguments, "--pool", "plain")
+        assert not any(far.read_bytes())
+        (folder / "link").unlink()
+
+
 def test_other_pools_may_share_a_directory(host):
     """That is their own affair, and was possible before."""
     host.define_pool("one", "dir", "/var/lib/libvirt/images")
