@@ -131,6 +131,22 @@ def test_pools_do_not_come_to_share_a_directory(host, kind, tpm_first):
     link.unlink()
 
 
+@pytest.mark.parametrize("kind", ["tpm", "dir"])
+def test_pool_is_not_built_in_the_directory_of_another(host, kind):
+    """By a link that was made after both were defined: owner and mode stay."""
+    link = host.path("/var/lib/libvirt/link")
+    host.define_pool()
+    host.define_pool("second", kind, link, start=False)
+    link.symlink_to(POOL)
+    before = host.path(POOL).stat()
+    try:
+        assert messages.DIRECTORY_IS_SHARED("second", ANY, "tpm") in host.virsh_fails("pool-build", "second")
+    finally:
+        link.unlink()
+    now = host.path(POOL).stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
 @pytest.fixture
 def disk(host, tmp_path):
     """A block device with a file system, as its path."""
