@@ -365,6 +365,10 @@ MISSING_VOLUME_NAME = Message("VIR_ERR_XML_ERROR", "missing volume name element"
 CANNOT_READ_DESCRIPTION = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'")
+DESCRIPTION_OF_OTHERS = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o",
+    "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
 CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
 
 # src/storage/storage_tpm_pool.c

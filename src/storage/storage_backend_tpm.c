@@ -382,8 +382,9 @@ virStorageBackendTPMAddSidecars(virStoragePoolDef *def,
             virStorageTPMSidecarAdd(def, name) == 0)
             continue;
 
-        VIR_WARN("cannot give TPM volume '%s' of pool '%s' a sidecar: %s",
-                 (const char *)name, def->name, virGetLastErrorMessage());
+        VIR_WARN("cannot give TPM volume '%s' of pool '%s' a description '%s/%s%s': %s",
+                 (const char *)name, def->name, def->target.path, (const char *)name,
+                 VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, virGetLastErrorMessage());
         virResetLastError();
         return;
     }
@@ -936,8 +937,9 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
     if (!virStorageBackendTPMIsAnother(*sidecar, moment))
         return 0;
 
-    VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' is that of another TPM: "
-             "its identity and certificates are ignored", vol->name, def->name);
+    VIR_WARN("description '%s%s' of TPM volume '%s' of pool '%s' is that of another TPM: "
+             "its identity and certificates are ignored",
+             vol->target.path, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, vol->name, def->name);
     virStorageVolTPMDefClearLearned((*sidecar)->tpm);
     return 0;
 }

@@ -1225,12 +1225,38 @@ virStorageTPMSidecarChoose(xmlNodePtr root,
 
 
 /* Whether an error of virStorageTPMSidecarLoad() says that there is no sidecar, or
- * none that is taken; others do not tell what it is. */
+ * none that is taken; others do not tell what it is. Whoever is about to write one
+ * does not replace one that only has the wrong owner or mode. */
 static bool
-virStorageTPMSidecarIsLost(int err)
+virStorageTPMSidecarIsLost(int err,
+                           bool writer)
 {
+    if (err == EPERM || err == EACCES)
+        return !writer;
+
     return err == ENOENT || err == ENOTDIR || err == EISDIR || err == ELOOP ||
-        err == ENXIO || err == EINVAL || err == EPERM || err == EACCES || err == EOVERFLOW;
+        err == ENXIO || err == EINVAL || err == EOVERFLOW;
+}
+
+
+static void
+virStorageTPMSidecarReportUnread(int err,
+                                 const char *path,
+                                 const char *name,
+                                 const virStoragePoolDef *pool)
+{
+    struct stat sb;
+
+    if (err == EPERM && g_lstat(path, &sb) == 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o: change its owner to that of the pool's directory, and its mode so that others cannot write to it"),
+                       path, name, pool->name, (unsigned int)sb.st_uid, sb.st_mode & 07777);
+        return;
+    }
+
+    virReportSystemError(err,
+                         _("cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                         path, name, pool->name);
 }
 
 
@@ -1239,6 +1265,7 @@ virStorageTPMSidecarIsLost(int err)
 static int
 virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
                              const char *name,
+                             bool writer,
                              virStorageVolDef **def)
 {
     g_autofree char *path = virStorageTPMSidecarPath(pool, name);
@@ -1250,15 +1277,13 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
 
     g_clear_pointer(def, virStorageVolDefFree);
 
-    if (!xml && !virStorageTPMSidecarIsLost(errno)) {
-        virReportSystemError(errno,
-                             _("cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
-                             path, name, pool->name);
+    if (!xml && !virStorageTPMSidecarIsLost(errno, writer)) {
+        virStorageTPMSidecarReportUnread(errno, path, name, pool);
         return -1;
     }
 
     if (!xml) {
-        VIR_WARN("TPM volume '%s' of pool '%s' has no sidecar that can be used, '%s': %s",
+        VIR_WARN("TPM volume '%s' of pool '%s' has no description '%s' that can be used: %s",
                  name, pool->name, path, g_strerror(errno));
         return 0;
     }
@@ -1269,8 +1294,8 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
         return -1;
 
     if (!doc || !(*def = virStorageTPMSidecarParse(pool, volume))) {
-        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
-                 name, pool->name, path, virGetLastErrorMessage());
+        VIR_WARN("description '%s' of TPM volume '%s' of pool '%s' is corrupt: %s",
+                 path, name, pool->name, virGetLastErrorMessage());
         virResetLastError();
         return 0;
     }
@@ -1295,7 +1320,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 
     *def = NULL;
 
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
         return rc;
 
     /* who replaces the volume has the lock, and is about to write the sidecar */
@@ -1304,7 +1329,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 
     /* an interrupted upload: when the guest writes, the volume no longer tells that it
      * was replaced */
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
         return rc;
 
     return virStorageTPMSidecarReplace(pool, *def);

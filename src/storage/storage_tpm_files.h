@@ -406,7 +406,8 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  * virStorageTPMSidecarRead:
  * @pool: definition of the pool
  * @name: name of a volume
- * @lock: descriptor that has the lock of the volume, or -1 if the caller has none
+ * @lock: descriptor that has the lock of the volume, if the caller is about to
+ *        replace volume or sidecar; else -1
  * @def: set to what it tells, under the name of the volume
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
@@ -415,7 +416,9 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  *
  * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
  * is none, or none that can be used; that is but a warning in the log. -1 with an
- * error reported if it cannot be read: then nothing is known of it.
+ * error reported if it cannot be read: then nothing is known of it. With @lock one that
+ * has another owner, or that others can write to, is such an error as well, for it must
+ * not be replaced: VIR_ERR_OPERATION_INVALID.
  */
 int virStorageTPMSidecarRead(virStoragePoolDef *pool,
                              const char *name,

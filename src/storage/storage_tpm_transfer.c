@@ -575,7 +575,8 @@ virStorageTPMUploadDescribeAs(virStorageTPMUploadData *upload,
     virErrorPreserveLast(&err);
 
     if (virStorageTPMSidecarReplace(upload->pool, def) < 0)
-        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
+        VIR_WARN("description '%s%s' of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
+                 upload->vol->target.path, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX,
                  upload->vol->name, upload->pool->name, virGetLastErrorMessage());
 
     virErrorRestore(&err);
