@@ -358,6 +358,48 @@ def test_upload_to_a_volume_that_is_replaced(tpm_host, described):
     assert tpm_host.contents(POOL) == before
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_upload_to_a_volume_that_another_host_replaces(tpm_host, described):
+    """As the one before, but nobody tells this host's storage driver."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    other = tpm_host.path(tpm_host.create_volume("other"))
+    if not described:
+        path.with_name("one.tpm.xml").unlink()
+    connection = libvirt.open("storage:///system")
+    stream = connection.newStream()
+    connection.storagePoolLookupByName("tpm").storageVolLookupByName("one").upload(stream, 0, 0)
+    assert stream.send(content := path.read_bytes()) == len(content)
+    path.unlink()
+    path.write_bytes(other.read_bytes())
+    path.with_name("one.tpm.xml").write_bytes(other.with_name("other.tpm.xml").read_bytes())
+    before = tpm_host.contents(POOL)
+    with pytest.raises(libvirt.libvirtError) as refused:
+        stream.finish()
+    assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
+    assert tpm_host.contents(POOL) == before
+
+
+def test_upload_to_a_pool_that_gets_another_directory(tpm_host):
+    """Its volumes are others then: neither of both is overwritten."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.create_volume("other")
+    connection = libvirt.open("storage:///system")
+    stream = connection.newStream()
+    connection.storagePoolLookupByName("tpm").storageVolLookupByName("one").upload(stream, 0, 0)
+    assert stream.send(content := volume_bytes(tpm_host, "other")) == len(content)
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.virsh("pool-undefine", "tpm")
+    tpm_host.define_pool(target=f"{POOL}-another")
+    tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL, f"{POOL}-another")
+    with pytest.raises(libvirt.libvirtError) as refused:
+        stream.finish()
+    assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
+    assert tpm_host.contents(POOL, f"{POOL}-another") == before
+    assert path.exists()
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+
+
 def test_upload_of_another_tpm_during_an_upload(tpm_host):
     """Two uploads of different TPMs are open when the first of them gives the volume another
     identity: the second is not refused for that."""

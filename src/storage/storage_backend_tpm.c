@@ -170,6 +170,8 @@ virStorageBackendTPMStartPool(virStoragePoolObj *pool)
     ret = virStorageBackendTPMCheckDir(def);
     virObjectLock(pool);
 
+    if (ret == 0)
+        virStorageTPMUploadNotePool(def);
     return ret;
 }
 
