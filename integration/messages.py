@@ -295,6 +295,10 @@ RESIZE = Message("VIR_ERR_OPERATION_UNSUPPORTED", "capacity of TPM volume '%1$s'
 
 # src/storage/storage_tpm_copy.c
 
+COPY_REPLACED = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied",
+    "try again")
 IMPORT_NOT_A_FILE = Message(
     "VIR_ERR_OPERATION_INVALID",
     "cannot import '%1$s' as a TPM volume, as it is neither a regular file nor a block device")
