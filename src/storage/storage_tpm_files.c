@@ -145,6 +145,7 @@ virStorageTPMBytesReadSome(int fd,
 
     size = MIN(size, most);
     bytes->data = g_new0(uint8_t, size);
+    bytes->len = size; /* erased, whatever comes of it before the read fails */
     if ((got = saferead(fd, bytes->data, size)) < 0) {
         virReportSystemError(errno, _("cannot read '%1$s'"), path);
         return NULL;

@@ -413,12 +413,10 @@ virStorageTPMSwtpmGetPart(virStorageTPMSwtpm *swtpm,
     else if (response[1] != *total)
         return -1;
 
-    if (virStorageTPMSwtpmRead(swtpm, blob->data + blob->len, response[2]) < 0)
-        return -1;
-
+    /* also what a read that fails has brought is erased */
     blob->len += response[2];
     *total = response[1];
-    return 0;
+    return virStorageTPMSwtpmRead(swtpm, blob->data + blob->len - response[2], response[2]);
 }
 
 
