@@ -307,7 +307,7 @@ virStorageBackendTPMNewVol(const virStoragePoolDef *def,
 }
 
 
-/* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
+/* A file that cannot be read is left out; it does not fail the pool. Sets @holdsState
  * to whether it is TPM state. Returns 1 if it is a volume, 0 if not, -1 if the pool
  * cannot take it. */
 static int
@@ -712,7 +712,7 @@ virStorageBackendTPMCreateVol(virStoragePoolObj *pool,
         virStorageBackendTPMPrepareTPM(vol) < 0)
         return -1;
 
-    /* whether the file exists is asked when the pool is unlocked */
+    /* buildVol checks whether the file exists: the pool is unlocked there. */
     vol->type = VIR_STORAGE_VOL_FILE;
     g_free(vol->target.path);
     vol->target.path = g_strdup_printf("%s/%s", def->target.path, vol->name);
@@ -1375,7 +1375,7 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 /* Before a volume is wiped: it is no longer one that was made blank, see
  * virStorageVolTPMDefClearLost(). */
 static int
-virStorageBackendTPMForgetPurpose(virStoragePoolDef *def,
+virStorageBackendTPMClearManufacture(virStoragePoolDef *def,
                                   virStorageVolDef *sidecar)
 {
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->manufacture)
@@ -1426,7 +1426,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         return -1;
 
     if (virStorageTPMSidecarRead(def, vol->name, lock, &sidecar) < 0 ||
-        virStorageBackendTPMForgetPurpose(def, sidecar) < 0 ||
+        virStorageBackendTPMClearManufacture(def, sidecar) < 0 ||
         !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
         !(blank = virStorageTPMFileWriteNew(def, vol, old->fd, NULL)) ||
         virStorageTPMTempReplace(blank, vol->target.path) < 0)

@@ -32,7 +32,7 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
 #define VIR_STORAGE_TPM_OLD_SUFFIX ".oldtpm"
 
-/* How often a name or a lock is tried for that others take meanwhile. */
+/* How many times a temporary name or its lock is tried. */
 #define VIR_STORAGE_TPM_TRIES 20
 
 #ifndef RENAME_NOREPLACE
@@ -523,7 +523,7 @@ virStorageTPMFileRenameNew(const char *from,
     if ((errno != EINVAL && errno != ENOSYS) || link(from, to) < 0)
         return -1;
 
-    /* the new name counts; the old one is swept one day */
+    /* The file has its new name. If the old one remains, a refresh removes it. */
     ignore_value(unlink(from));
     return 0;
 }
@@ -1061,7 +1061,8 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
 }
 
 
-/* Whether only those could write it who may. Returns 0, or -1 with errno set. */
+/* Checks that nobody but the directory's owner or this daemon could have written the
+ * sidecar. Returns 0, or -1 with errno set. */
 static int
 virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,
                                const struct stat *sb)

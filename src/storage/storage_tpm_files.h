@@ -55,6 +55,9 @@ virStorageTPMBytes *virStorageTPMBytesRead(int fd,
  * @most: how many bytes at most, from the beginning
  *
  * As virStorageTPMBytesRead(), for a file whose end is of no interest.
+ *
+ * Returns the bytes, or NULL with an error reported; also if the file has more than
+ * VIR_TPM_STATE_MAX_SIZE.
  */
 virStorageTPMBytes *virStorageTPMBytesReadSome(int fd,
                                                const char *path,
@@ -103,7 +106,7 @@ virStorageTPMBytes *virStorageTPMBytesSnapshot(const char *path,
 /* In the directory of a tpm pool there are
  *
  *   NAME                 the volume: the state of one TPM
- *   NAME.tpm.xml         its sidecar: what the bytes can't tell
+ *   NAME.tpm.xml         its sidecar: what the bytes do not tell
  *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made;
  *                        whoever does that holds its lock
  *   .NAME.XXXXXX.oldtpm  a temporary: the old content of a volume until it is
@@ -129,7 +132,10 @@ char *virStorageTPMFileSidecarVolume(const char *name)
  * @name: name of a file in a pool's directory
  *
  * Tells volumes from other files by name alone, for a pool of many volumes
- * has as many sidecars. Warns of names that a volume can't have.
+ * has as many sidecars.
+ *
+ * Returns true if a volume may have that name. Warns in the log about names that are
+ * neither a volume's nor one of libvirt's own.
  */
 bool virStorageTPMFileIsVolume(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

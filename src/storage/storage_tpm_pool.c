@@ -6,11 +6,14 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_pool.h"
+#include "viralloc.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -22,8 +25,8 @@ struct _virStorageTPMPoolSearch {
     virStoragePoolType type;
     const char *path;
     bool active; /* only among pools that are active or starting */
-    GPtrArray *names; /* of the pools that are found, */
-    GPtrArray *paths; /* and their directories */
+    GPtrArray *names; /* of the pools that are found */
+    GPtrArray *paths; /* the directories of these pools, in the same order */
 };
 
 

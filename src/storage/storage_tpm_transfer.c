@@ -225,7 +225,7 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
 /* The volume has got the identity @uuid from an upload: it is no other volume for the
  * uploads that have not ended. */
 static void
-virStorageTPMUploadTellOthers(const char *path,
+virStorageTPMUploadShareIdentity(const char *path,
                               const unsigned char *uuid)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
@@ -632,8 +632,8 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
         return -1;
     }
 
-    virStorageTPMUploadTellOthers(upload->vol->target.path,
-                                  fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
+    virStorageTPMUploadShareIdentity(upload->vol->target.path,
+                                     fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
 
     /* the volume is replaced: there is no failure any more */
     if (fresh)
