@@ -295,6 +295,10 @@ RESIZE = Message("VIR_ERR_OPERATION_UNSUPPORTED", "capacity of TPM volume '%1$s'
 
 # src/storage/storage_tpm_copy.c
 
+COPY_REPLACED = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied",
+    "try again")
 IMPORT_NOT_A_FILE = Message(
     "VIR_ERR_OPERATION_INVALID",
     "cannot import '%1$s' as a TPM volume, as it is neither a regular file nor a block device")
@@ -365,6 +369,10 @@ MISSING_VOLUME_NAME = Message("VIR_ERR_XML_ERROR", "missing volume name element"
 CANNOT_READ_DESCRIPTION = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'")
+DESCRIPTION_OF_OTHERS = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o",
+    "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
 CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
 
 # src/storage/storage_tpm_pool.c
@@ -373,6 +381,16 @@ DIRECTORY_IS_SHARED = Message(
     "VIR_ERR_OPERATION_FAILED",
     "pool '%1$s' cannot use directory '%2$s', which pool '%3$s' uses",
     "a tpm pool requires a directory of its own")
+FILE_OF_TPM_POOL = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "cannot write to volume '%1$s' of pool '%2$s', which is file '%3$s' of tpm pool '%4$s'",
+    "use pool '%4$s'")
+STATE_OF_OTHER_POOL_IN_USE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use by %3$s")
+STATE_OF_OTHER_POOL_IN_USE_ELSEWHERE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use")
 
 # src/storage/storage_tpm_setup.c
 
@@ -562,6 +580,10 @@ READ_ONLY = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s'",
     "a TPM requires a writable file system")
+LEASED = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' cannot be opened, as a process of this host or another one keeps a lease on "
+    "'%3$s'")
 CANNOT_OPEN_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot open '%1$s' of TPM volume '%2$s' of pool '%3$s'")
 IN_USE = Message(
     "VIR_ERR_RESOURCE_BUSY",

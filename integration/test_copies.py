@@ -1,14 +1,17 @@
 """vol-create-from and vol-clone: copies, conversions, imports and exports."""
 
+import itertools
 import os
 import shutil
 
+import libvirt
 import pytest
 
 import messages
 import xmls
-from expected import error
-from host import FORMS, IMPLICIT, POOL, permanent_blob
+from expected import Output, error
+from faults import Deed, Preload
+from host import FORMS, IMPLICIT, POOL, permanent_blob, wait_for
 
 IMAGES = "/var/lib/libvirt/images"
 
@@ -79,6 +82,47 @@ def test_copy_to_another_tpm_pool(tpm_host, secrets):
     path = tpm_host.copy_volume("one", "one", pool="spare", **secrets["second"])
     assert tpm_host.identity("one", "spare") == tpm_host.identity("one")
     tpm_host.opens_in_swtpm(path, passphrase("second"))
+
+
+def replace_volume(folder, name, other):
+    """Volume and description, at once for whoever is stopped."""
+    for suffix in ("", ".tpm.xml"):
+        shutil.copy(folder / f"{other}{suffix}", folder / f".{name}.replacing")
+        (folder / f".{name}.replacing").rename(folder / f"{name}{suffix}")
+
+
+def test_copy_of_a_volume_that_is_replaced(tpm_host):
+    """By another host, while it is copied: a copy has state and identity of one TPM. Nothing but its identity
+    tells a TPM of version 1.2 from another."""
+    folder = tpm_host.path(POOL)
+    states = {}
+    for name in ("one", "two"):
+        path = tpm_host.path(tpm_host.create_volume(name, tpm="<tpm version='1.2'/>"))
+        states[tpm_host.identity(name)] = permanent_blob(path.read_bytes())
+    replace_volume(folder, "old", "one")
+    refused = 0
+    with Preload(tpm_host, [POOL]) as preload:
+        pool = libvirt.open("storage:///system").storagePoolLookupByName("tpm")
+        for number in itertools.count(1):
+            preload.arm(["open"], stop=number)
+            copy = Deed(lambda: pool.createXMLFrom(xmls.volume("copy"), pool.storageVolLookupByName("one")))
+            wait_for("the copy stops or ends", lambda: preload.control.stopped or not copy.is_alive(), every=0.01)
+            if not preload.control.stopped:
+                break
+            replace_volume(folder, "one", "two")
+            preload.control.go = 1
+            assert copy.ended(30)
+            preload.disarm()
+            if copy.error:
+                assert messages.COPY_REPLACED("one", "tpm") in Output(copy.error)
+                refused += 1
+            else:
+                assert states[tpm_host.identity("copy")] == permanent_blob((folder / "copy").read_bytes()), number
+                tpm_host.virsh("vol-delete", "copy", "--pool", "tpm")
+            replace_volume(folder, "one", "old")
+    assert refused
+    for file in folder.glob("old*"):
+        file.unlink()
 
 
 @pytest.mark.parametrize("version", ["1.2", "2.0"])

@@ -1,8 +1,13 @@
 """Pools of type tpm, as a user of virsh sees them."""
 
+import contextlib
 import os
+import re
 import shutil
 import stat
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as etree
 
 import libvirt
@@ -126,6 +131,22 @@ def test_pools_do_not_come_to_share_a_directory(host, kind, tpm_first):
     link.unlink()
 
 
+@pytest.mark.parametrize("kind", ["tpm", "dir"])
+def test_pool_is_not_built_in_the_directory_of_another(host, kind):
+    """By a link that was made after both were defined: owner and mode stay."""
+    link = host.path("/var/lib/libvirt/link")
+    host.define_pool()
+    host.define_pool("second", kind, link, start=False)
+    link.symlink_to(POOL)
+    before = host.path(POOL).stat()
+    try:
+        assert messages.DIRECTORY_IS_SHARED("second", ANY, "tpm") in host.virsh_fails("pool-build", "second")
+    finally:
+        link.unlink()
+    now = host.path(POOL).stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
 @pytest.fixture
 def disk(host, tmp_path):
     """A block device with a file system, as its path."""
@@ -178,6 +199,108 @@ def test_pool_that_mounts_the_directory(host, disk, how):
         host.run("umount", "-n", target)
         host.run("umount", "-n", POOL)
         target.rmdir()
+
+
+@pytest.fixture
+def links(tpm_host):
+    """Folder of a pool 'plain' of type dir beside a tpm pool whose volume 'one' a guest uses; what can be done to
+    its volume 'link'."""
+    tpm_host.create_volume("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start_paused()
+    tpm_host.define_pool("plain", "dir", "/var/lib/libvirt/images/plain")
+    folder = tpm_host.path("/var/lib/libvirt/images/plain")
+    (folder / "zeros").write_bytes(bytes(4096))
+    return folder, [("vol-wipe", "link"), ("vol-wipe", "link", "--algorithm", "random"),
+                    ("vol-upload", "link", folder / "zeros"), ("vol-resize", "link", "2M")]
+
+
+# What a link leads to: a file of the pool's directory, and how.
+LINKS = {
+    "symbolic": lambda link, path: link.symlink_to(path),
+    "relative": lambda link, path: link.symlink_to(os.path.relpath(path, link.parent)),
+    "hard": lambda link, path: os.link(path, link),
+}
+
+
+def make_far_link(link, path):
+    """A symbolic link to a hard link in a third place."""
+    os.link(path, link.parent.parent / "far")
+    link.symlink_to(link.parent.parent / "far")
+
+
+@pytest.mark.parametrize("make", [*LINKS.values(), make_far_link], ids=[*LINKS, "far"])
+@pytest.mark.parametrize("active", [True, False], ids=["active", "inactive"])
+def test_volume_of_another_pool_is_a_link(tpm_host, links, make, active):
+    """To a volume of a tpm pool: nothing is written to it, and only the link is deleted."""
+    folder, ways = links
+    path = tpm_host.path(f"{POOL}/one")
+    make(folder / "link", path)
+    tpm_host.virsh("pool-refresh", "plain")
+    if not active:
+        tpm_host.virsh("pool-destroy", "tpm")
+    before = tpm_host.contents(POOL)
+    for command, *arguments in ways:
+        said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+        assert messages.FILE_OF_TPM_POOL("link", "plain", re.compile("one"), "tpm") in said, command
+    assert "already in use" in tpm_host.copy_fails("zeros", "link", "plain", "plain", capacity=4096)
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("vol-delete", "link", "--pool", "plain")
+    assert tpm_host.contents(POOL) == before
+    assert not (folder / "link").exists()
+
+
+@pytest.mark.parametrize("make", LINKS.values(), ids=LINKS)
+def test_volume_of_another_pool_is_a_link_to_any_file(tpm_host, links, make):
+    """Of a tpm pool's directory, which itself has another name."""
+    folder, ways = links
+    second = tpm_host.path("/var/lib/libvirt/second")
+    second.symlink_to("/var/lib/libvirt/images/second")
+    second.resolve().mkdir(mode=0o711)
+    tpm_host.define_pool("second", target=second)
+    tpm_host.create_volume("two", "second", tpm="<tpm manufacture='no'/>")
+    try:
+        for name in ("two", "two.tpm.xml"):
+            make(folder / "link", second.resolve() / name)
+            tpm_host.virsh("pool-refresh", "plain")
+            for command, *arguments in ways:
+                said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+                assert messages.FILE_OF_TPM_POOL("link", "plain", name, "second") in said, command
+            (folder / "link").unlink()
+    finally:
+        second.unlink()
+
+
+def test_volume_of_another_pool_is_in_use(tpm_host, links):
+    """TPM state that no tpm pool knows, as of one that was undefined; it is written to when nobody uses it."""
+    folder, ways = links
+    os.link(f"{POOL}/one", folder / "link")
+    tpm_host.virsh("pool-refresh", "plain")
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.virsh("pool-undefine", "tpm")
+    before = tpm_host.contents(POOL)
+    for command, *arguments in ways:
+        said = tpm_host.virsh_fails(command, *arguments, "--pool", "plain")
+        holder = messages.PROCESS_NAMED(ANY, "swtpm")
+        assert messages.STATE_OF_OTHER_POOL_IN_USE("link", "plain", holder) in said, command
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.wait_for_none("swtpm")
+    for command, *arguments in ways[:1] + ways[2:]:
+        tpm_host.virsh(command, *arguments, "--pool", "plain")
+
+
+def test_links_that_are_no_matter(tpm_host, links):
+    """Of a pool of another type, to what is no file of a tpm pool."""
+    folder, ways = links
+    far = tpm_host.path("/var/lib/libvirt/images/far")
+    for make in LINKS.values():
+        far.write_bytes(b"x" * 4096)
+        make(folder / "link", far)
+        tpm_host.virsh("pool-refresh", "plain")
+        for command, *arguments in ways[:1] + ways[2:]:
+            tpm_host.virsh(command, *arguments, "--pool", "plain")
+        assert not any(far.read_bytes())
+        (folder / "link").unlink()
 
 
 def test_other_pools_may_share_a_directory(host):
@@ -248,6 +371,66 @@ def test_refresh_takes_what_is_a_volume(host):
     assert host.contents(POOL) == before
 
 
+# A process with a lease, which it gives back some time after it is asked to, in seconds.
+LEASE = """
+import fcntl, os, signal, sys, time
+kind = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}[sys.argv[2]]
+fd = os.open(sys.argv[1], os.O_RDWR if kind == fcntl.F_WRLCK else os.O_RDONLY)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+fcntl.fcntl(fd, fcntl.F_SETLEASE, kind)
+print("leased", flush=True)
+signal.sigwait([signal.SIGIO])
+time.sleep(float(sys.argv[3]))
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+time.sleep(1000)
+"""
+
+
+@contextlib.contextmanager
+def leased(path, kind, seconds):
+    """Some process has a lease on a file, as an NFS server has for its clients' delegations."""
+    holder = subprocess.Popen([sys.executable, "-c", LEASE, path, kind, str(seconds)], stdout=subprocess.PIPE,
+                              text=True)
+    assert holder.stdout.readline() == "leased\n"
+    try:
+        yield
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+@pytest.mark.parametrize("kind, command", [
+    ("read", ("start", "guest", "--paused")), ("write", ("start", "guest", "--paused")),
+    ("write", ("pool-refresh", "tpm")), ("write", ("vol-dumpxml", "one", "--pool", "tpm")),
+    ("write", ("vol-clone", "one", "two", "--pool", "tpm")), ("read", ("vol-wipe", "one", "--pool", "tpm")),
+    ("write", ("vol-delete", "one", "--pool", "tpm"))])
+def test_lease_that_is_given_back(tpm_host, kind, command):
+    """It is waited for, and not taken for the lock of somebody who uses the volume."""
+    path = tpm_host.create_volume("one")
+    tpm_host.define_guest("guest", xmls.tpm_volume("one"))
+    with leased(path, kind, 0.2):
+        tpm_host.virsh(*command)
+    names = {line.split()[0] for line in tpm_host.virsh("vol-list", "tpm").splitlines()}
+    assert names - {"two"} == (set() if command[0] == "vol-delete" else {"one"})
+
+
+def test_lease_of_a_description(tpm_host):
+    path = tpm_host.create_volume("one")
+    identity = tpm_host.identity("one")
+    with leased(f"{path}.tpm.xml", "write", 0.2):
+        assert tpm_host.identity("one") == identity
+
+
+def test_lease_that_is_kept(tpm_host):
+    """It is waited for, but not for long."""
+    path = tpm_host.create_volume("one")
+    with leased(path, "read", 20):
+        begin = time.monotonic()
+        said = tpm_host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+        assert time.monotonic() - begin < 5
+    assert messages.LEASED("one", "tpm", path) in said
+
+
 def test_volume_deleted_while_it_is_looked_up(host):
     """A volume that was put there by hand is looked up twice, and deleted when only one has
     read it: the other does not bring it back."""
@@ -296,6 +479,25 @@ def test_state_without_a_sidecar_gets_an_identity(host):
     assert host.contents(POOL) == before
     assert host.identity("two") == identity
     assert host.describe("two").find("tpm").get("version") == "2.0"
+
+
+def test_guest_starts_while_its_volume_gets_an_identity(tpm_host):
+    """The disk may take its time to write the description: the volume is not locked meanwhile."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    guest = tpm_host.define_guest("guest", xmls.tpm_volume("one"))
+    with Preload(tpm_host, [POOL]) as preload:
+        path.with_name("one.tpm.xml").unlink()
+        preload.arm(["fsync"], stop=1)
+        refresh = Deed(lambda: tpm_host.virsh("pool-refresh", "tpm"))
+        wait_for("the description is written", lambda: preload.control.stopped)
+        guest.start_paused()
+        preload.control.go = 1
+        assert refresh.ended(30)
+    assert [file.name for file in path.parent.glob(".*")] == []
+    tpm_host.virsh("destroy", "guest")
+    tpm_host.wait_for_none("swtpm")
+    tpm_host.virsh("pool-refresh", "tpm")
+    assert tpm_host.identity("one")
 
 
 def test_pool_that_cannot_be_written_to(host):

@@ -202,7 +202,30 @@ def test_interrupted_upload_of_another_tpm_shows(tpm_host):
     tpm_host.path(f"{POOL}/two").write_bytes(volume_bytes(tpm_host, "one"))
     assert tpm_host.identity("two") is None
     assert tpm_host.endorsements("two") == {}
-    assert "the sidecar of TPM volume 'two' of pool 'tpm' is that of another TPM" in tpm_host.log("virtstoraged")
+    log = tpm_host.log("virtstoraged")
+    assert f"description '{POOL}/two.tpm.xml' of TPM volume 'two' of pool 'tpm' is that of another TPM" in log
+
+
+@pytest.mark.parametrize("owner, mode", [(65534, 0o600), (0, 0o602)])
+def test_description_that_others_may_have_written(tpm_host, tmp_path, owner, mode):
+    """It is not believed, but not replaced either: an error names it, until its owner and mode are right."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    identity, content = tpm_host.identity("one"), path.read_bytes()
+    sidecar = path.with_name("one.tpm.xml")
+    before = tpm_host.contents(POOL)
+    os.chown(sidecar, owner, -1)
+    sidecar.chmod(mode)
+    harmed = tpm_host.contents(POOL)
+    for command in (upload(tpm_host, "one", content, tmp_path), ("vol-wipe", "one", "--pool", "tpm")):
+        said = tpm_host.virsh_fails(*command)
+        assert messages.DESCRIPTION_OF_OTHERS(sidecar, "one", "tpm", owner, f"{mode:o}") in said
+        assert tpm_host.contents(POOL) == harmed
+    assert tpm_host.identity("one") is None
+    os.chown(sidecar, 0, -1)
+    sidecar.chmod(0o600)
+    assert tpm_host.contents(POOL) == before
+    tpm_host.virsh(*upload(tpm_host, "one", content, tmp_path))
+    assert tpm_host.identity("one") == identity
 
 
 def test_upload_without_sidecar(tpm_host, tmp_path):
@@ -333,6 +356,48 @@ def test_upload_to_a_volume_that_is_replaced(tpm_host, described):
         stream.finish()
     assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
     assert tpm_host.contents(POOL) == before
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_upload_to_a_volume_that_another_host_replaces(tpm_host, described):
+    """As the one before, but nobody tells this host's storage driver."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    other = tpm_host.path(tpm_host.create_volume("other"))
+    if not described:
+        path.with_name("one.tpm.xml").unlink()
+    connection = libvirt.open("storage:///system")
+    stream = connection.newStream()
+    connection.storagePoolLookupByName("tpm").storageVolLookupByName("one").upload(stream, 0, 0)
+    assert stream.send(content := path.read_bytes()) == len(content)
+    path.unlink()
+    path.write_bytes(other.read_bytes())
+    path.with_name("one.tpm.xml").write_bytes(other.with_name("other.tpm.xml").read_bytes())
+    before = tpm_host.contents(POOL)
+    with pytest.raises(libvirt.libvirtError) as refused:
+        stream.finish()
+    assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
+    assert tpm_host.contents(POOL) == before
+
+
+def test_upload_to_a_pool_that_gets_another_directory(tpm_host):
+    """Its volumes are others then: neither of both is overwritten."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.create_volume("other")
+    connection = libvirt.open("storage:///system")
+    stream = connection.newStream()
+    connection.storagePoolLookupByName("tpm").storageVolLookupByName("one").upload(stream, 0, 0)
+    assert stream.send(content := volume_bytes(tpm_host, "other")) == len(content)
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.virsh("pool-undefine", "tpm")
+    tpm_host.define_pool(target=f"{POOL}-another")
+    tpm_host.create_volume("one")
+    before = tpm_host.contents(POOL, f"{POOL}-another")
+    with pytest.raises(libvirt.libvirtError) as refused:
+        stream.finish()
+    assert messages.UPLOAD_REPLACED("one", "tpm") in Output(refused.value)
+    assert tpm_host.contents(POOL, f"{POOL}-another") == before
+    assert path.exists()
+    tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
 
 
 def test_upload_of_another_tpm_during_an_upload(tpm_host):

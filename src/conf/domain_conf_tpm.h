@@ -111,8 +111,10 @@ int virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
  * @src: emulated TPM of a domain
  * @dst: the same TPM in what is to replace the domain's definition
  *
- * Tells whether both have one version. A TPM on a storage volume has no version
- * in its definition until it runs, if the user gave none: that is the same as any.
+ * Compares the versions. A TPM on a storage volume has no version in its definition
+ * until it runs, if the user gave none: that is the same as any.
+ *
+ * Returns true if both have the same version, false otherwise.
  */
 bool virDomainTPMVolumeVersionIsSame(const virDomainTPMDef *src,
                                      const virDomainTPMDef *dst)

@@ -139,7 +139,7 @@ struct _virStorageVolTPMDef {
  * virStorageVolTPMFormatIsSupported:
  * @format: a virStorageFileFormat
  *
- * Whether a tpm pool can make volumes of this format.
+ * Returns true if a tpm pool can make volumes of this format, false otherwise.
  */
 bool virStorageVolTPMFormatIsSupported(int format);
 
@@ -158,7 +158,7 @@ void virStoragePoolTPMDefSetTarget(virStoragePoolDef *def)
  * virStorageVolTPMVersionFromState:
  * @version: what the bytes of a TPM's state tell
  *
- * Returns the version as XML names it; DEFAULT if the bytes don't tell.
+ * Returns the version as XML names it; DEFAULT if the bytes do not tell.
  */
 virDomainTPMVersion virStorageVolTPMVersionFromState(virTPMStateVersion version);
 

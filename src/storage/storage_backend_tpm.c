@@ -170,6 +170,8 @@ virStorageBackendTPMStartPool(virStoragePoolObj *pool)
     ret = virStorageBackendTPMCheckDir(def);
     virObjectLock(pool);
 
+    if (ret == 0)
+        virStorageTPMUploadNotePool(def);
     return ret;
 }
 
@@ -305,7 +307,7 @@ virStorageBackendTPMNewVol(const virStoragePoolDef *def,
 }
 
 
-/* A file that can't be read is left out; it does not fail the pool. Sets @holdsState
+/* A file that cannot be read is left out; it does not fail the pool. Sets @holdsState
  * to whether it is TPM state. Returns 1 if it is a volume, 0 if not, -1 if the pool
  * cannot take it. */
 static int
@@ -382,8 +384,9 @@ virStorageBackendTPMAddSidecars(virStoragePoolDef *def,
             virStorageTPMSidecarAdd(def, name) == 0)
             continue;
 
-        VIR_WARN("cannot give TPM volume '%s' of pool '%s' a sidecar: %s",
-                 (const char *)name, def->name, virGetLastErrorMessage());
+        VIR_WARN("cannot give TPM volume '%s' of pool '%s' a description '%s/%s%s': %s",
+                 (const char *)name, def->name, def->target.path, (const char *)name,
+                 VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, virGetLastErrorMessage());
         virResetLastError();
         return;
     }
@@ -709,7 +712,7 @@ virStorageBackendTPMCreateVol(virStoragePoolObj *pool,
         virStorageBackendTPMPrepareTPM(vol) < 0)
         return -1;
 
-    /* whether the file exists is asked when the pool is unlocked */
+    /* buildVol checks whether the file exists: the pool is unlocked there. */
     vol->type = VIR_STORAGE_VOL_FILE;
     g_free(vol->target.path);
     vol->target.path = g_strdup_printf("%s/%s", def->target.path, vol->name);
@@ -936,8 +939,9 @@ virStorageBackendTPMCheckSidecar(virStoragePoolDef *def,
     if (!virStorageBackendTPMIsAnother(*sidecar, moment))
         return 0;
 
-    VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' is that of another TPM: "
-             "its identity and certificates are ignored", vol->name, def->name);
+    VIR_WARN("description '%s%s' of TPM volume '%s' of pool '%s' is that of another TPM: "
+             "its identity and certificates are ignored",
+             vol->target.path, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, vol->name, def->name);
     virStorageVolTPMDefClearLearned((*sidecar)->tpm);
     return 0;
 }
@@ -1371,7 +1375,7 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
 /* Before a volume is wiped: it is no longer one that was made blank, see
  * virStorageVolTPMDefClearLost(). */
 static int
-virStorageBackendTPMForgetPurpose(virStoragePoolDef *def,
+virStorageBackendTPMClearManufacture(virStoragePoolDef *def,
                                   virStorageVolDef *sidecar)
 {
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->manufacture)
@@ -1422,7 +1426,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
         return -1;
 
     if (virStorageTPMSidecarRead(def, vol->name, lock, &sidecar) < 0 ||
-        virStorageBackendTPMForgetPurpose(def, sidecar) < 0 ||
+        virStorageBackendTPMClearManufacture(def, sidecar) < 0 ||
         !(old = virStorageTPMFileSetAside(def, vol, &lock)) ||
         !(blank = virStorageTPMFileWriteNew(def, vol, old->fd, NULL)) ||
         virStorageTPMTempReplace(blank, vol->target.path) < 0)

@@ -23,6 +23,36 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
+/* The description of the source was read before its bytes: both are of one TPM if it
+ * still has that identity. */
+static int
+virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
+                               const virStorageVolDef *origvol)
+{
+    g_autofree char *dir = g_path_get_dirname(origvol->target.path);
+    virStoragePoolDef pool = {
+        .name = source->pool,
+        .type = VIR_STORAGE_POOL_TPM,
+        .target.path = dir,
+    };
+    g_autoptr(virStorageVolDef) now = NULL;
+    const virStorageVolTPMDef *before = source->tpm;
+
+    if (virStorageTPMSidecarRead(&pool, origvol->name, -1, &now) < 0)
+        return -1;
+
+    if (!before->hasuuid ||
+        (now && now->tpm && now->tpm->hasuuid &&
+         memcmp(now->tpm->uuid, before->uuid, sizeof(before->uuid)) == 0))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied: try again"),
+                   origvol->name, source->pool);
+    return -1;
+}
+
+
 static virStorageTPMBytes *
 virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
                             const virStorageVolDef *origvol,
@@ -32,7 +62,8 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
     bool secret = virStorageVolTPMGetSecret(source->encryption);
 
     if (!(bytes = virStorageTPMBytesSnapshot(origvol->target.path, source->pool,
-                                             origvol->name)))
+                                             origvol->name)) ||
+        virStorageTPMCopyCheckIdentity(source, origvol) < 0)
         return NULL;
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
@@ -46,12 +77,12 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 }
 
 
-/* Reads a file or block device of another pool, whose links are that pool's
- * matter. */
+/* Reads a file or block device of another pool. Symbolic links are followed, as
+ * that pool follows them. */
 static virStorageTPMBytes *
 virStorageTPMCopyReadForeign(const char *path)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY);
     struct stat sb;
 
     if (fd < 0 || fstat(fd, &sb) < 0) {

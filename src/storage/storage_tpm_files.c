@@ -32,7 +32,7 @@ VIR_LOG_INIT("storage.storage_tpm_files");
 #define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
 #define VIR_STORAGE_TPM_OLD_SUFFIX ".oldtpm"
 
-/* How often a name or a lock is tried for that others take meanwhile. */
+/* How many times a temporary name or its lock is tried. */
 #define VIR_STORAGE_TPM_TRIES 20
 
 #ifndef RENAME_NOREPLACE
@@ -93,7 +93,7 @@ int
 virStorageTPMFileOpen(const char *path,
                       struct stat *sb)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
     int ret;
 
     if (fd < 0 || fstat(fd, sb) < 0)
@@ -145,6 +145,7 @@ virStorageTPMBytesReadSome(int fd,
 
     size = MIN(size, most);
     bytes->data = g_new0(uint8_t, size);
+    bytes->len = size; /* erased, whatever comes of it before the read fails */
     if ((got = saferead(fd, bytes->data, size)) < 0) {
         virReportSystemError(errno, _("cannot read '%1$s'"), path);
         return NULL;
@@ -522,7 +523,7 @@ virStorageTPMFileRenameNew(const char *from,
     if ((errno != EINVAL && errno != ENOSYS) || link(from, to) < 0)
         return -1;
 
-    /* the new name counts; the old one is swept one day */
+    /* The file has its new name. If the old one remains, a refresh removes it. */
     ignore_value(unlink(from));
     return 0;
 }
@@ -1060,7 +1061,8 @@ virStorageTPMSidecarReplace(virStoragePoolDef *pool,
 }
 
 
-/* Whether only those could write it who may. Returns 0, or -1 with errno set. */
+/* Checks that nobody but the directory's owner or this daemon could have written the
+ * sidecar. Returns 0, or -1 with errno set. */
 static int
 virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,
                                const struct stat *sb)
@@ -1225,12 +1227,38 @@ virStorageTPMSidecarChoose(xmlNodePtr root,
 
 
 /* Whether an error of virStorageTPMSidecarLoad() says that there is no sidecar, or
- * none that is taken; others do not tell what it is. */
+ * none that is taken; others do not tell what it is. Whoever is about to write one
+ * does not replace one that only has the wrong owner or mode. */
 static bool
-virStorageTPMSidecarIsLost(int err)
+virStorageTPMSidecarIsLost(int err,
+                           bool writer)
 {
+    if (err == EPERM || err == EACCES)
+        return !writer;
+
     return err == ENOENT || err == ENOTDIR || err == EISDIR || err == ELOOP ||
-        err == ENXIO || err == EINVAL || err == EPERM || err == EACCES || err == EOVERFLOW;
+        err == ENXIO || err == EINVAL || err == EOVERFLOW;
+}
+
+
+static void
+virStorageTPMSidecarReportUnread(int err,
+                                 const char *path,
+                                 const char *name,
+                                 const virStoragePoolDef *pool)
+{
+    struct stat sb;
+
+    if (err == EPERM && g_lstat(path, &sb) == 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o: change its owner to that of the pool's directory, and its mode so that others cannot write to it"),
+                       path, name, pool->name, (unsigned int)sb.st_uid, sb.st_mode & 07777);
+        return;
+    }
+
+    virReportSystemError(err,
+                         _("cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
+                         path, name, pool->name);
 }
 
 
@@ -1239,6 +1267,7 @@ virStorageTPMSidecarIsLost(int err)
 static int
 virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
                              const char *name,
+                             bool writer,
                              virStorageVolDef **def)
 {
     g_autofree char *path = virStorageTPMSidecarPath(pool, name);
@@ -1250,15 +1279,13 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
 
     g_clear_pointer(def, virStorageVolDefFree);
 
-    if (!xml && !virStorageTPMSidecarIsLost(errno)) {
-        virReportSystemError(errno,
-                             _("cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
-                             path, name, pool->name);
+    if (!xml && !virStorageTPMSidecarIsLost(errno, writer)) {
+        virStorageTPMSidecarReportUnread(errno, path, name, pool);
         return -1;
     }
 
     if (!xml) {
-        VIR_WARN("TPM volume '%s' of pool '%s' has no sidecar that can be used, '%s': %s",
+        VIR_WARN("TPM volume '%s' of pool '%s' has no description '%s' that can be used: %s",
                  name, pool->name, path, g_strerror(errno));
         return 0;
     }
@@ -1269,8 +1296,8 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
         return -1;
 
     if (!doc || !(*def = virStorageTPMSidecarParse(pool, volume))) {
-        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s', '%s', is corrupt: %s",
-                 name, pool->name, path, virGetLastErrorMessage());
+        VIR_WARN("description '%s' of TPM volume '%s' of pool '%s' is corrupt: %s",
+                 path, name, pool->name, virGetLastErrorMessage());
         virResetLastError();
         return 0;
     }
@@ -1295,7 +1322,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 
     *def = NULL;
 
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
         return rc;
 
     /* who replaces the volume has the lock, and is about to write the sidecar */
@@ -1304,7 +1331,7 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 
     /* an interrupted upload: when the guest writes, the volume no longer tells that it
      * was replaced */
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, def)) <= 0)
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
         return rc;
 
     return virStorageTPMSidecarReplace(pool, *def);
@@ -1369,30 +1396,41 @@ virStorageTPMSidecarDescribe(const char *name,
 }
 
 
-int
-virStorageTPMSidecarAdd(virStoragePoolDef *pool,
-                        const char *name)
+/* Locks and probes a volume that may need a sidecar. Returns 1 if it holds TPM state,
+ * 0 if not or if it is in use: it is described when it no longer is; -1 with an error
+ * reported. */
+static int
+virStorageTPMSidecarProbe(const char *path,
+                          int *lock,
+                          virTPMState *state)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
-    g_autofree char *sidecar = virStorageTPMSidecarPath(pool, name);
-    g_autoptr(virStorageTPMTemp) temp = NULL;
-    g_autoptr(virStorageVolDef) def = NULL;
+    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, lock) < 0)
+        return 0;
+
+    if (virTPMStateProbe(*lock, path, state) < 0)
+        return -1;
+
+    return state->kind == VIR_TPM_STATE_LINEAR;
+}
+
+
+/* Gives a complete sidecar its name, if the volume still is what @before tells and has
+ * none. Returns 1 if so, 0 if not, -1 with an error reported. */
+static int
+virStorageTPMSidecarAddName(virStorageTPMTemp *temp,
+                            const char *sidecar,
+                            const char *path,
+                            const virTPMState *before)
+{
     VIR_AUTOCLOSE lock = -1;
     virTPMState state;
+    int rc;
 
-    /* a volume that is in use is described when it no longer is */
-    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &lock) < 0)
+    if ((rc = virStorageTPMSidecarProbe(path, &lock, &state)) <= 0)
+        return rc;
+
+    if (state.version != before->version)
         return 0;
-
-    if (virTPMStateProbe(lock, path, &state) < 0)
-        return -1;
-
-    if (state.kind != VIR_TPM_STATE_LINEAR)
-        return 0;
-
-    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
-        !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
-        return -1;
 
     if (virStorageTPMFileRenameNew(temp->path, sidecar) < 0) {
         if (errno == EEXIST)
@@ -1403,9 +1441,38 @@ virStorageTPMSidecarAdd(virStoragePoolDef *pool,
     }
 
     virStorageTPMTempKeep(temp);
+    return 1;
+}
+
+
+int
+virStorageTPMSidecarAdd(virStoragePoolDef *pool,
+                        const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
+    g_autofree char *sidecar = virStorageTPMSidecarPath(pool, name);
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageVolDef) def = NULL;
+    VIR_AUTOCLOSE lock = -1;
+    virTPMState state;
+    int rc;
+
+    if ((rc = virStorageTPMSidecarProbe(path, &lock, &state)) <= 0)
+        return rc;
+
+    /* a guest that starts meanwhile must not wait for the disk */
+    VIR_FORCE_CLOSE(lock);
+
+    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
+        !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
+        return -1;
+
+    if ((rc = virStorageTPMSidecarAddName(temp, sidecar, path, &state)) <= 0)
+        return rc;
+
     virStorageTPMFileSyncDir(pool->target.path);
-    VIR_INFO("TPM volume '%s' of pool '%s' had no sidecar, and got one with a new identity",
-             name, pool->name);
+    VIR_INFO("TPM volume '%s' of pool '%s' had no description, and got '%s' with a new identity",
+             name, pool->name, sidecar);
     return 0;
 }
 

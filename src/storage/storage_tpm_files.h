@@ -55,6 +55,9 @@ virStorageTPMBytes *virStorageTPMBytesRead(int fd,
  * @most: how many bytes at most, from the beginning
  *
  * As virStorageTPMBytesRead(), for a file whose end is of no interest.
+ *
+ * Returns the bytes, or NULL with an error reported; also if the file has more than
+ * VIR_TPM_STATE_MAX_SIZE.
  */
 virStorageTPMBytes *virStorageTPMBytesReadSome(int fd,
                                                const char *path,
@@ -103,7 +106,7 @@ virStorageTPMBytes *virStorageTPMBytesSnapshot(const char *path,
 /* In the directory of a tpm pool there are
  *
  *   NAME                 the volume: the state of one TPM
- *   NAME.tpm.xml         its sidecar: what the bytes can't tell
+ *   NAME.tpm.xml         its sidecar: what the bytes do not tell
  *   .NAME.XXXXXX.tmptpm  a temporary: either of them while it is made;
  *                        whoever does that holds its lock
  *   .NAME.XXXXXX.oldtpm  a temporary: the old content of a volume until it is
@@ -129,7 +132,10 @@ char *virStorageTPMFileSidecarVolume(const char *name)
  * @name: name of a file in a pool's directory
  *
  * Tells volumes from other files by name alone, for a pool of many volumes
- * has as many sidecars. Warns of names that a volume can't have.
+ * has as many sidecars.
+ *
+ * Returns true if a volume may have that name. Warns in the log about names that are
+ * neither a volume's nor one of libvirt's own.
  */
 bool virStorageTPMFileIsVolume(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
@@ -139,11 +145,11 @@ bool virStorageTPMFileIsVolume(const char *name)
  * @path: the file
  * @sb: filled in on success
  *
- * Opens a regular file for reading; does not follow a symbolic link and does
- * not wait for a FIFO.
+ * Opens a regular file for reading, by virTPMStateOpenNoWait(); does not follow a
+ * symbolic link.
  *
- * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file) and
- * no error reported.
+ * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file; EBUSY:
+ * leased) and no error reported.
  */
 int virStorageTPMFileOpen(const char *path,
                           struct stat *sb)
@@ -406,7 +412,8 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  * virStorageTPMSidecarRead:
  * @pool: definition of the pool
  * @name: name of a volume
- * @lock: descriptor that has the lock of the volume, or -1 if the caller has none
+ * @lock: descriptor that has the lock of the volume, if the caller is about to
+ *        replace volume or sidecar; else -1
  * @def: set to what it tells, under the name of the volume
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
@@ -415,7 +422,9 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  *
  * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
  * is none, or none that can be used; that is but a warning in the log. -1 with an
- * error reported if it cannot be read: then nothing is known of it.
+ * error reported if it cannot be read: then nothing is known of it. With @lock one that
+ * has another owner, or that others can write to, is such an error as well, for it must
+ * not be replaced: VIR_ERR_OPERATION_INVALID.
  */
 int virStorageTPMSidecarRead(virStoragePoolDef *pool,
                              const char *name,
@@ -444,7 +453,8 @@ virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
  *
  * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
  * never in place of another one, so that two hosts agree. Does nothing while the
- * volume is in use.
+ * volume is in use. The volume is locked while it is probed and while the sidecar is
+ * given its name, but not while that is written to the disk.
  *
  * Returns 0 on success, also if nothing was done; -1 with an error reported.
  */

@@ -165,7 +165,7 @@ virStorageTPMMessageRead(virStorageTPMMessage *message,
 
 
 static uint32_t
-virStorageTPMMessageTake32(virStorageTPMMessage *message)
+virStorageTPMMessageRead32(virStorageTPMMessage *message)
 {
     const uint8_t *bytes = virStorageTPMMessageRead(message, 4);
 
@@ -174,7 +174,7 @@ virStorageTPMMessageTake32(virStorageTPMMessage *message)
 
 
 static uint16_t
-virStorageTPMMessageTake16(virStorageTPMMessage *message)
+virStorageTPMMessageRead16(virStorageTPMMessage *message)
 {
     const uint8_t *bytes = virStorageTPMMessageRead(message, 2);
 
@@ -184,10 +184,10 @@ virStorageTPMMessageTake16(virStorageTPMMessage *message)
 
 /* Takes a TPM2B: a u16 length and as many bytes. */
 static const uint8_t *
-virStorageTPMMessageTake2B(virStorageTPMMessage *message,
+virStorageTPMMessageRead2B(virStorageTPMMessage *message,
                            size_t *len)
 {
-    *len = virStorageTPMMessageTake16(message);
+    *len = virStorageTPMMessageRead16(message);
     return virStorageTPMMessageRead(message, *len);
 }
 
@@ -266,11 +266,11 @@ static void
 virStorageTPMInspectReadBanks(virStorageTPMMessage *message,
                               virStorageVolTPMDef *found)
 {
-    uint32_t count = virStorageTPMMessageTake32(message);
+    uint32_t count = virStorageTPMMessageRead32(message);
     size_t i;
 
     for (i = 0; i < count && !message->overrun; i++) {
-        int bank = virStorageTPMInspectBank(virStorageTPMMessageTake16(message));
+        int bank = virStorageTPMInspectBank(virStorageTPMMessageRead16(message));
         const uint8_t *size = virStorageTPMMessageRead(message, 1);
         size_t len = size ? *size : 0;
         const uint8_t *selected = virStorageTPMMessageRead(message, len);
@@ -305,7 +305,7 @@ virStorageTPMInspectBanks(virStorageTPMSwtpm *swtpm,
         return rc;
 
     virStorageTPMMessageRead(message, 1); /* more data */
-    virStorageTPMMessageTake32(message);  /* capability */
+    virStorageTPMMessageRead32(message);  /* capability */
     virStorageTPMInspectReadBanks(message, found);
     return 1;
 }
@@ -330,12 +330,12 @@ virStorageTPMInspectLockout(virStorageTPMSwtpm *swtpm,
         return rc;
 
     virStorageTPMMessageRead(message, 1); /* more data */
-    virStorageTPMMessageTake32(message);  /* capability */
-    count = virStorageTPMMessageTake32(message);
+    virStorageTPMMessageRead32(message);  /* capability */
+    count = virStorageTPMMessageRead32(message);
 
     for (i = 0; i < count && !message->overrun; i++) {
-        uint32_t property = virStorageTPMMessageTake32(message);
-        uint32_t value = virStorageTPMMessageTake32(message);
+        uint32_t property = virStorageTPMMessageRead32(message);
+        uint32_t value = virStorageTPMMessageRead32(message);
 
         if (message->overrun)
             break;
@@ -378,10 +378,10 @@ virStorageTPMInspectClear(virStorageTPMSwtpm *swtpm,
 static bool
 virStorageTPMInspectSkipSchemes(virStorageTPMMessage *message)
 {
-    if (virStorageTPMMessageTake16(message) != TPM_ALG_NULL)
-        virStorageTPMMessageTake32(message); /* key bits, mode */
+    if (virStorageTPMMessageRead16(message) != TPM_ALG_NULL)
+        virStorageTPMMessageRead32(message); /* key bits, mode */
 
-    return virStorageTPMMessageTake16(message) == TPM_ALG_NULL && !message->overrun;
+    return virStorageTPMMessageRead16(message) == TPM_ALG_NULL && !message->overrun;
 }
 
 
@@ -397,30 +397,30 @@ virStorageTPMInspectReadPublic(virStorageTPMMessage *message,
     size_t xlen;
     size_t ylen;
 
-    virStorageTPMMessageTake16(message); /* size */
-    type = virStorageTPMMessageTake16(message);
-    virStorageTPMMessageTake16(message); /* hash of the name */
-    virStorageTPMMessageTake32(message); /* attributes */
-    virStorageTPMMessageTake2B(message, &xlen); /* policy */
+    virStorageTPMMessageRead16(message); /* size */
+    type = virStorageTPMMessageRead16(message);
+    virStorageTPMMessageRead16(message); /* hash of the name */
+    virStorageTPMMessageRead32(message); /* attributes */
+    virStorageTPMMessageRead2B(message, &xlen); /* policy */
 
     if ((type != TPM_ALG_RSA && type != TPM_ALG_ECC) ||
         !virStorageTPMInspectSkipSchemes(message))
         return;
 
     if (type == TPM_ALG_RSA) {
-        virStorageTPMMessageTake16(message); /* key bits */
-        parameter = virStorageTPMMessageTake32(message);
-        if ((x = virStorageTPMMessageTake2B(message, &xlen)))
+        virStorageTPMMessageRead16(message); /* key bits */
+        parameter = virStorageTPMMessageRead32(message);
+        if ((x = virStorageTPMMessageRead2B(message, &xlen)))
             ignore_value(virStorageTPMEndorsementAddRSA(found, x, xlen,
                                                         parameter ? parameter : 65537));
         return;
     }
 
-    parameter = virStorageTPMMessageTake16(message);
-    if (virStorageTPMMessageTake16(message) != TPM_ALG_NULL) /* key derivation */
-        virStorageTPMMessageTake16(message);
-    x = virStorageTPMMessageTake2B(message, &xlen);
-    y = virStorageTPMMessageTake2B(message, &ylen);
+    parameter = virStorageTPMMessageRead16(message);
+    if (virStorageTPMMessageRead16(message) != TPM_ALG_NULL) /* key derivation */
+        virStorageTPMMessageRead16(message);
+    x = virStorageTPMMessageRead2B(message, &xlen);
+    y = virStorageTPMMessageRead2B(message, &ylen);
     if (x && y)
         ignore_value(virStorageTPMEndorsementAddECC(found, parameter, x, xlen, y, ylen));
 }
@@ -496,8 +496,8 @@ virStorageTPMInspectKey(virStorageTPMSwtpm *swtpm,
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
         return rc;
 
-    handle = virStorageTPMMessageTake32(message);
-    virStorageTPMMessageTake32(message); /* size of the parameters */
+    handle = virStorageTPMMessageRead32(message);
+    virStorageTPMMessageRead32(message); /* size of the parameters */
     virStorageTPMInspectReadPublic(message, found);
 
     virStorageTPMMessageInit(message, TPM_ST_NO_SESSIONS, TPM_CC_FLUSH_CONTEXT);
@@ -524,12 +524,12 @@ virStorageTPMInspectNVSize(virStorageTPMSwtpm *swtpm,
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
         return rc;
 
-    virStorageTPMMessageTake16(message); /* size of all that follows */
-    virStorageTPMMessageTake32(message); /* the index */
-    virStorageTPMMessageTake16(message); /* hash of the name */
-    attributes = virStorageTPMMessageTake32(message);
-    virStorageTPMMessageTake2B(message, &policy);
-    *size = virStorageTPMMessageTake16(message);
+    virStorageTPMMessageRead16(message); /* size of all that follows */
+    virStorageTPMMessageRead32(message); /* the index */
+    virStorageTPMMessageRead16(message); /* hash of the name */
+    attributes = virStorageTPMMessageRead32(message);
+    virStorageTPMMessageRead2B(message, &policy);
+    *size = virStorageTPMMessageRead16(message);
 
     return !message->overrun && (attributes & TPMA_NV_PLATFORMCREATE);
 }
@@ -558,8 +558,8 @@ virStorageTPMInspectNVPart(virStorageTPMSwtpm *swtpm,
     if ((rc = virStorageTPMMessageSend(message, swtpm)) <= 0)
         return rc;
 
-    virStorageTPMMessageTake32(message); /* size of the parameters */
-    if (!(part = virStorageTPMMessageTake2B(message, &got)) || got != len)
+    virStorageTPMMessageRead32(message); /* size of the parameters */
+    if (!(part = virStorageTPMMessageRead2B(message, &got)) || got != len)
         return 0;
 
     memcpy(data + offset, part, len);

@@ -6,11 +6,14 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_pool.h"
+#include "viralloc.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -22,8 +25,8 @@ struct _virStorageTPMPoolSearch {
     virStoragePoolType type;
     const char *path;
     bool active; /* only among pools that are active or starting */
-    GPtrArray *names; /* of the pools that are found, */
-    GPtrArray *paths; /* and their directories */
+    GPtrArray *names; /* of the pools that are found */
+    GPtrArray *paths; /* the directories of these pools, in the same order */
 };
 
 
@@ -131,6 +134,229 @@ virStorageTPMPoolCheckStart(virStoragePoolObjList *pools,
     virObjectUnlock(obj);
     ret = virStorageTPMPoolCheck(pools, &search);
     virObjectLock(obj);
+
+    return ret;
+}
+
+
+/* A volume of a pool of another type, which may be a file of a tpm pool. */
+typedef struct _virStorageTPMPoolVol virStorageTPMPoolVol;
+struct _virStorageTPMPoolVol {
+    char *pool;
+    char *vol;
+    char *path;
+    char *real;     /* @path without symbolic links */
+    struct stat sb; /* of what it is */
+};
+
+
+static void
+virStorageTPMPoolVolFree(virStorageTPMPoolVol *vol)
+{
+    if (!vol)
+        return;
+
+    g_free(vol->pool);
+    g_free(vol->vol);
+    g_free(vol->path);
+    g_free(vol->real);
+    g_free(vol);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMPoolVol, virStorageTPMPoolVolFree);
+
+
+static void
+virStorageTPMPoolReportForeign(const virStorageTPMPoolVol *vol,
+                               const char *file,
+                               const char *pool)
+{
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("cannot write to volume '%1$s' of pool '%2$s', which is file '%3$s' of tpm pool '%4$s': use pool '%4$s'"),
+                   vol->vol, vol->pool, file, pool);
+}
+
+
+/* The name that a file has in a directory; NULL if it has none. */
+static char *
+virStorageTPMPoolFindFile(const char *path,
+                          const struct stat *sb)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *ent;
+
+    if (virDirOpenQuiet(&dir, path) < 0)
+        return NULL;
+
+    while (virDirRead(dir, &ent, NULL) > 0) {
+        struct stat found;
+
+        if (fstatat(dirfd(dir), ent->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+            virTPMStateIsSameFile(&found, sb))
+            return g_strdup(ent->d_name);
+    }
+
+    return NULL;
+}
+
+
+/* Returns 0 if the path of a file is not in the directory of a tpm pool, -1 with an error
+ * reported otherwise. */
+static int
+virStorageTPMPoolCheckNames(const virStorageTPMPoolVol *vol,
+                            GPtrArray *names,
+                            GPtrArray *paths)
+{
+    g_autofree char *dir = g_path_get_dirname(vol->real);
+    size_t i;
+
+    for (i = 0; i < names->len; i++) {
+        g_autofree char *path = g_canonicalize_filename(g_ptr_array_index(paths, i), "/");
+        g_autofree char *file = NULL;
+
+        if (STRNEQ(dir, path))
+            continue;
+
+        file = g_path_get_basename(vol->real);
+        virStorageTPMPoolReportForeign(vol, file, g_ptr_array_index(names, i));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* As virStorageTPMPoolCheckNames(), whatever names the file has. */
+static int
+virStorageTPMPoolCheckFiles(const virStorageTPMPoolVol *vol,
+                            GPtrArray *names,
+                            GPtrArray *paths)
+{
+    size_t i;
+
+    for (i = 0; i < names->len; i++) {
+        g_autofree char *file = virStorageTPMPoolFindFile(g_ptr_array_index(paths, i), &vol->sb);
+
+        if (!file)
+            continue;
+
+        virStorageTPMPoolReportForeign(vol, file, g_ptr_array_index(names, i));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Whether a file holds TPM state. Sets @fd to a descriptor of it then. */
+static bool
+virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
+                            int *fd)
+{
+    virTPMState state;
+
+    if (vol->sb.st_size > VIR_TPM_STATE_MAX_SIZE ||
+        (*fd = virTPMStateOpenNoWait(vol->real, O_RDONLY | O_NOFOLLOW)) < 0)
+        return false;
+
+    if (virTPMStateProbe(*fd, vol->real, &state) < 0) {
+        virResetLastError();
+        return false;
+    }
+
+    return state.kind == VIR_TPM_STATE_LINEAR ||
+        state.kind == VIR_TPM_STATE_BLOB ||
+        state.kind == VIR_TPM_STATE_DAMAGED;
+}
+
+
+/* TPM state may be used by what no pool of this host knows. Returns 0 if nobody has it
+ * locked, -1 with an error reported otherwise. */
+static int
+virStorageTPMPoolCheckLock(const virStorageTPMPoolVol *vol,
+                           int fd)
+{
+    g_autofree char *holder = NULL;
+
+    if (virTPMStateLockFrom(fd, 0, true) != -EAGAIN)
+        return 0;
+
+    if ((holder = virTPMStateLockHolder(fd)))
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use by %3$s"),
+                       vol->vol, vol->pool, holder);
+    else
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use"),
+                       vol->vol, vol->pool);
+    return -1;
+}
+
+
+/* Waits for file systems: neither the list nor a pool is locked. */
+static int
+virStorageTPMPoolCheckVol(virStorageTPMPoolVol *vol,
+                          GPtrArray *names,
+                          GPtrArray *paths)
+{
+    VIR_AUTOCLOSE fd = -1;
+    bool state;
+
+    /* what is no regular file of this host is no file of a tpm pool */
+    if (!g_path_is_absolute(vol->path) ||
+        !(vol->real = virFileCanonicalizePath(vol->path)) ||
+        stat(vol->real, &vol->sb) < 0 || !S_ISREG(vol->sb.st_mode))
+        return 0;
+
+    if (virStorageTPMPoolCheckNames(vol, names, paths) < 0)
+        return -1;
+
+    state = virStorageTPMPoolHoldsState(vol, &fd);
+
+    /* the pools' file systems may not answer: they are only asked of a file that may
+     * be one of theirs under another name */
+    if ((state || vol->sb.st_nlink > 1 || virFileIsLink(vol->path) > 0) &&
+        virStorageTPMPoolCheckFiles(vol, names, paths) < 0)
+        return -1;
+
+    return state ? virStorageTPMPoolCheckLock(vol, fd) : 0;
+}
+
+
+int
+virStorageTPMPoolCheckWrite(virStoragePoolObjList *pools,
+                            virStoragePoolObj *obj,
+                            virStorageVolDef *vol)
+{
+    const virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(virStorageTPMPoolVol) copy = g_new0(virStorageTPMPoolVol, 1);
+    virStorageTPMPoolSearch search = {
+        .type = def->type,
+        .names = names,
+        .paths = paths,
+    };
+    int ret;
+
+    if (def->type == VIR_STORAGE_POOL_TPM || !vol->target.path)
+        return 0;
+
+    copy->pool = g_strdup(def->name);
+    copy->vol = g_strdup(vol->name);
+    copy->path = g_strdup(vol->target.path);
+    search.name = copy->pool;
+
+    /* the list comes before its members when locks are taken; volume and pool stay */
+    virStoragePoolObjIncrAsyncjobs(obj);
+    vol->in_use++;
+    virObjectUnlock(obj);
+
+    ignore_value(virStoragePoolObjListSearch(pools, virStorageTPMPoolNote, &search));
+    ret = virStorageTPMPoolCheckVol(copy, names, paths);
+
+    virObjectLock(obj);
+    vol->in_use--;
+    virStoragePoolObjDecrAsyncjobs(obj);
 
     return ret;
 }

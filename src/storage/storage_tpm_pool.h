@@ -40,3 +40,27 @@ int virStorageTPMPoolCheckDefine(virStoragePoolObjList *pools,
 int virStorageTPMPoolCheckStart(virStoragePoolObjList *pools,
                                 virStoragePoolObj *obj)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMPoolCheckWrite:
+ * @pools: all pools
+ * @obj: pool of @vol; it is unlocked meanwhile
+ * @vol: a volume that is about to be written to; it is marked as in use meanwhile
+ *
+ * A volume of a pool of another type can be a file of a tpm pool, by a symbolic or
+ * hard link: it must not be written to by a pool that knows neither its lock nor what
+ * it holds. What counts is which file it is, symbolic links followed: whether that is in
+ * the directory of a tpm pool, active or not. TPM state in any other place must not
+ * be locked, as it is while a guest uses it.
+ *
+ * Volumes of tpm pools, and those that are no regular file of this host, pass.
+ *
+ * Returns 0 if @vol may be written to, -1 with an error reported otherwise:
+ * VIR_ERR_OPERATION_INVALID, naming the tpm pool, if it is a file of one;
+ * VIR_ERR_RESOURCE_BUSY if it holds TPM state that is in use.
+ */
+int virStorageTPMPoolCheckWrite(virStoragePoolObjList *pools,
+                                virStoragePoolObj *obj,
+                                virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;

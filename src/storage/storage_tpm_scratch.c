@@ -114,15 +114,15 @@ virStorageTPMScratchKillUsers(const char *path)
         g_autofree char *file = g_strdup_printf("/proc/%s/cmdline", ent->d_name);
         g_autofree char *args = NULL;
         gsize len;
-        int pid;
+        int number;
 
-        if (virStrToLong_i(ent->d_name, NULL, 10, &pid) < 0 ||
+        if (virStrToLong_i(ent->d_name, NULL, 10, &number) < 0 ||
             !g_file_get_contents(file, &args, &len, NULL) ||
             !memmem(args, len, path, strlen(path)))
             continue;
 
-        VIR_INFO("ending process %d, which uses directory '%s'", pid, path);
-        ignore_value(kill(getpgid(pid) == pid ? -pid : pid, SIGKILL));
+        VIR_INFO("ending process %d, which uses directory '%s'", number, path);
+        ignore_value(kill(getpgid(number) == number ? -number : number, SIGKILL));
         found = true;
     }
 

@@ -40,7 +40,7 @@ VIR_LOG_INIT("storage.storage_tpm_setup");
  * the local CA, which may have its key in a device or on a network. */
 unsigned int virStorageTPMSetupTimeout = 120;
 
-/* How often it is looked whether a child has ended, in microseconds. */
+/* Interval at which a child is checked, in microseconds. */
 #define VIR_STORAGE_TPM_SETUP_PAUSE (2 * 1000)
 
 

@@ -49,7 +49,8 @@ struct _virStorageTPMSwtpm {
     char *vol;
     virCommand *cmd;
     pid_t pid;
-    virStorageTPMScratch *scratch; /* where the state has its name, as long as it has one */
+    virStorageTPMScratch *scratch; /* directory of the state's file; NULL once swtpm has
+                                      opened it */
     char *path;  /* of the state */
     int state;   /* the state, in memory */
     int control;
@@ -84,8 +85,8 @@ virStorageTPMSwtpmFree(virStorageTPMSwtpm *swtpm)
  *     --tpmstate backend-uri=file://STATE \
  *     --key pwdfd=FD,mode=aes-256-cbc
  *
- * With --terminate it ends when the other end of DATA is closed, be it because
- * this process was killed.
+ * With --terminate swtpm ends when the other end of DATA is closed, also if this
+ * process is killed.
  */
 virCommand *
 virStorageTPMSwtpmBuildCommand(const virStorageTPMSwtpmSpec *spec,
@@ -413,12 +414,10 @@ virStorageTPMSwtpmGetPart(virStorageTPMSwtpm *swtpm,
     else if (response[1] != *total)
         return -1;
 
-    if (virStorageTPMSwtpmRead(swtpm, blob->data + blob->len, response[2]) < 0)
-        return -1;
-
+    /* also what a read that fails has brought is erased */
     blob->len += response[2];
     *total = response[1];
-    return 0;
+    return virStorageTPMSwtpmRead(swtpm, blob->data + blob->len - response[2], response[2]);
 }
 
 

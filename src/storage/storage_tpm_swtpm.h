@@ -51,7 +51,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMSwtpm, virStorageTPMSwtpmFree);
  * Powers the TPM on: only now its state is decrypted and looked at.
  *
  * Returns 0 on success, -1 with an error reported that says why the state
- * can't be used; VIR_ERR_AUTH_FAILED if it can't be decrypted.
+ * cannot be used; VIR_ERR_AUTH_FAILED if it cannot be decrypted.
  */
 int virStorageTPMSwtpmInit(virStorageTPMSwtpm *swtpm)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

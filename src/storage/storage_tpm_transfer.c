@@ -74,6 +74,9 @@ struct _virStorageTPMUploadData {
     unsigned char uuid[VIR_UUID_BUFLEN];
     bool deleted;
 
+    int before; /* the volume's file when the upload began, if the identity was not
+                   known: while it is open no other file gets its inode */
+
     /* from here on only when all has come */
     virStorageTPMBytes *bytes;   /* the same as a linear file */
     virTPMState state;           /* what they are */
@@ -125,6 +128,7 @@ virStorageTPMUploadDataFree(virStorageTPMUploadData *upload)
     virStoragePoolDefFree(upload->pool);
     virStorageVolDefFree(upload->vol);
     VIR_FORCE_CLOSE(upload->memory);
+    VIR_FORCE_CLOSE(upload->before);
     virStorageTPMBytesFree(upload->bytes);
     virStorageVolTPMDefFree(upload->found);
     virStorageTPMBytesFree(upload->clear);
@@ -150,6 +154,7 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
 
     upload->found = g_new0(virStorageVolTPMDef, 1);
     upload->lock = -1;
+    upload->before = -1;
     upload->memory = virStorageTPMBytesToMemory(NULL);
 
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
@@ -160,17 +165,26 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
 }
 
 
-/* Remembers which volume has the name when the upload begins, by its identity. */
+/* Remembers which volume has the name when the upload begins, by its identity, or by its
+ * file if it has none. */
 static int
-virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload)
+virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload,
+                                  int lock)
 {
     g_autoptr(virStorageVolDef) sidecar = NULL;
+    const char *path = upload->vol->target.path;
+    struct stat sb;
 
-    if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, -1, &sidecar) < 0)
+    if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, lock, &sidecar) < 0)
         return -1;
 
-    if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid)
-        return 0;
+    if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid) {
+        if ((upload->before = virStorageTPMFileOpen(path, &sb)) >= 0)
+            return 0;
+
+        virReportSystemError(errno, _("cannot open '%1$s'"), path);
+        return -1;
+    }
 
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
         /* unless another upload has just told it */
@@ -193,7 +207,9 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
         replaced = upload->deleted ||
                    (upload->hasuuid && tpm && tpm->hasuuid &&
-                    memcmp(upload->uuid, tpm->uuid, sizeof(upload->uuid)) != 0);
+                    memcmp(upload->uuid, tpm->uuid, sizeof(upload->uuid)) != 0) ||
+                   (!upload->hasuuid && upload->before >= 0 &&
+                    !virTPMStatePathNames(upload->before, upload->vol->target.path));
     }
 
     if (!replaced)
@@ -209,7 +225,7 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
 /* The volume has got the identity @uuid from an upload: it is no other volume for the
  * uploads that have not ended. */
 static void
-virStorageTPMUploadTellOthers(const char *path,
+virStorageTPMUploadShareIdentity(const char *path,
                               const unsigned char *uuid)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
@@ -223,6 +239,22 @@ virStorageTPMUploadTellOthers(const char *path,
 
         memcpy(upload->uuid, uuid, sizeof(upload->uuid));
         upload->hasuuid = true;
+    }
+}
+
+
+void
+virStorageTPMUploadNotePool(const virStoragePoolDef *pool)
+{
+    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
+    size_t i;
+
+    for (i = 0; virStorageTPMUploads && i < virStorageTPMUploads->len; i++) {
+        virStorageTPMUploadData *upload = g_ptr_array_index(virStorageTPMUploads, i);
+
+        if (STREQ(upload->pool->name, pool->name) &&
+            STRNEQ(upload->pool->target.path, pool->target.path))
+            upload->deleted = true;
     }
 }
 
@@ -575,7 +607,8 @@ virStorageTPMUploadDescribeAs(virStorageTPMUploadData *upload,
     virErrorPreserveLast(&err);
 
     if (virStorageTPMSidecarReplace(upload->pool, def) < 0)
-        VIR_WARN("the sidecar of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
+        VIR_WARN("description '%s%s' of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
+                 upload->vol->target.path, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX,
                  upload->vol->name, upload->pool->name, virGetLastErrorMessage());
 
     virErrorRestore(&err);
@@ -599,8 +632,8 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
         return -1;
     }
 
-    virStorageTPMUploadTellOthers(upload->vol->target.path,
-                                  fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
+    virStorageTPMUploadShareIdentity(upload->vol->target.path,
+                                     fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
 
     /* the volume is replaced: there is no failure any more */
     if (fresh)
@@ -683,7 +716,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
 
     upload = virStorageTPMUploadDataNew(pool, vol);
     if (upload->memory < 0 ||
-        virStorageTPMUploadRememberVolume(upload) < 0)
+        virStorageTPMUploadRememberVolume(upload, lock) < 0)
         return -1;
 
     path = virStorageTPMFileFdPath(upload->memory);

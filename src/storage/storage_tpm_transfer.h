@@ -69,3 +69,13 @@ int virStorageTPMUpload(const virStoragePoolDef *pool,
  */
 void virStorageTPMUploadNoteDeleted(const char *path)
     ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMUploadNotePool:
+ * @pool: definition of a pool that starts
+ *
+ * Uploads to a pool of that name that began when it had another directory, and have
+ * not ended, will fail: its volumes are others now.
+ */
+void virStorageTPMUploadNotePool(const virStoragePoolDef *pool)
+    ATTRIBUTE_NONNULL(1);

@@ -951,6 +951,32 @@ virTPMStateReserve(int fd,
 }
 
 
+/* How long a lease is waited for, and how often is asked, in microseconds. */
+# define VIR_TPM_STATE_LEASE_TIME (1000 * 1000)
+# define VIR_TPM_STATE_LEASE_WAIT (5 * 1000)
+
+int
+virTPMStateOpenNoWait(const char *path,
+                      int oflags)
+{
+    const gint64 until = g_get_monotonic_time() + VIR_TPM_STATE_LEASE_TIME;
+    int fd;
+
+    oflags |= O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+
+    while ((fd = open(path, oflags, 0600)) < 0 && errno == EWOULDBLOCK) {
+        if (g_get_monotonic_time() >= until) {
+            errno = EBUSY;
+            return -1;
+        }
+
+        g_usleep(VIR_TPM_STATE_LEASE_WAIT);
+    }
+
+    return fd;
+}
+
+
 void
 virTPMStateRevalidateDir(const char *path)
 {
@@ -1002,6 +1028,15 @@ virTPMStateReserve(int fd G_GNUC_UNUSED,
     virReportSystemError(ENOSYS,
                          _("cannot allocate space for TPM volume '%1$s' of pool '%2$s'"),
                          vol, pool);
+    return -1;
+}
+
+
+int
+virTPMStateOpenNoWait(const char *path G_GNUC_UNUSED,
+                      int oflags G_GNUC_UNUSED)
+{
+    errno = ENOSYS;
     return -1;
 }
 
@@ -1488,6 +1523,12 @@ virTPMStateReportOpen(int err,
         virTPMStateReportNotRegular(path, pool, vol);
         return;
 
+    case EBUSY:
+        virReportError(VIR_ERR_RESOURCE_BUSY,
+                       _("TPM volume '%1$s' of pool '%2$s' cannot be opened, as a process of this host or another one keeps a lease on '%3$s'"),
+                       vol, pool, path);
+        return;
+
     default:
         virReportSystemError(err,
                              _("cannot open '%1$s' of TPM volume '%2$s' of pool '%3$s'"),
@@ -1530,8 +1571,7 @@ static int
 virTPMStateOpenFile(const char *path,
                     bool create)
 {
-    /* must neither wait for the other end of a pipe nor follow a link */
-    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    int flags = O_RDWR | O_NOFOLLOW;
     VIR_AUTOCLOSE fd = -1;
     struct stat st;
     int ret;
@@ -1539,7 +1579,7 @@ virTPMStateOpenFile(const char *path,
     if (create)
         flags |= O_CREAT;
 
-    if ((fd = open(path, flags, 0600)) < 0 || fstat(fd, &st) < 0)
+    if ((fd = virTPMStateOpenNoWait(path, flags)) < 0 || fstat(fd, &st) < 0)
         return -errno;
 
     if (!S_ISREG(st.st_mode))

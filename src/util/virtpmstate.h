@@ -298,6 +298,23 @@ bool virTPMStateIsSameFile(const struct stat *a,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * virTPMStateOpenNoWait:
+ * @path: a file
+ * @oflags: as for open(); O_NONBLOCK, O_NOCTTY and O_CLOEXEC are added
+ *
+ * Opens a file without waiting for the other end of a FIFO. Where it is made, it
+ * gets mode 0600. While another process has a lease on the file, or a client of
+ * this host's NFS server a delegation, the kernel refuses and asks for it back:
+ * then it is tried again for up to a second.
+ *
+ * Returns the descriptor, or -1 with errno set; EBUSY if the lease was not given
+ * back in that time, and never EAGAIN, by which a lock is refused.
+ */
+int virTPMStateOpenNoWait(const char *path,
+                          int oflags)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virTPMStateRevalidateDir:
  * @path: path of a file
  *
@@ -408,8 +425,9 @@ typedef enum {
  * open as well, to ask for its holder.
  *
  * Returns 0 on success, -errno otherwise: with @fd negative if the file cannot be
- * opened (-ENODEV if it is no regular one), else -EAGAIN if someone else holds
- * the lock or the file was replaced each time, or as virTPMStateLockAt().
+ * opened (-ENODEV if it is no regular one, -EBUSY if it is leased), else -EAGAIN if
+ * someone else holds the lock or the file was replaced each time, or as
+ * virTPMStateLockAt().
  */
 int virTPMStateLockPath(const char *path,
                         unsigned int flags,
