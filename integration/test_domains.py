@@ -581,6 +581,15 @@ def test_two_at_the_same_moment(tpm_host):
 
 # What is named by a path
 
+@pytest.fixture
+def images(tpm_host):
+    """Where disks are that are no volumes."""
+    folder = tpm_host.path("/var/lib/libvirt/images")
+    folder.mkdir(exist_ok=True)
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
+    return folder
+
+
 def tpm_path(path, kind="file"):
     """A TPM whose state is where the user wants it."""
     return xmls.tpm_emulator(inner=f"<source type='{kind}' path='{path}'/>")
@@ -675,6 +684,56 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
     assert tpm_host.contents(POOL) == facts
 
 
+# How the target of a symbolic link may be written: {0} is the path of what it means.
+TARGETS = ["{0}", "{0}/", "{0}//", "{0}/.", "{0}/./", "/{0}", "{0}/../real", "{0}//sub/..", "real/", "./real/.",
+           "../images//real/"]
+
+
+@pytest.fixture
+def linked(tpm_host, images):
+    """A function that makes a pool in or below the directory images/real, named by a symbolic link with
+    the given target, with a guest that runs on its volume "one"."""
+    def make(target, below="", link=images / "link"):
+        real = images / "real"
+        (real / "sub").mkdir(parents=True)
+        real.chmod(0o711)
+        link.symlink_to(target.format(real))
+        tpm_host.define_pool("linked", target=f"{link}{below}")
+        tpm_host.create_volume("one", "linked")
+        tpm_host.define_guest("one", xmls.tpm_volume("one", "linked")).start_paused()
+        return real
+    return make
+
+
+@pytest.mark.parametrize("below", ["", "/tpm"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_path_in_a_pool_behind_a_link(tpm_host, images, linked, target, below):
+    """However the target of the link is written, and wherever it is in the path."""
+    real = linked(target, below)
+    facts = tpm_host.contents(f"{real}{below}")
+    for path in (images / "link", real):
+        tpm_host.define_guest("other", tpm_path(f"{path}{below}/one"))
+        said = tpm_host.virsh_fails("start", "other")
+        assert messages.PATH_OF_VOLUME(f"{path}{below}/one", "one", "linked", "other") in said
+        tpm_host.virsh("undefine", "other", "--tpm")
+        assert tpm_host.contents(f"{real}{below}") == facts
+
+
+@pytest.mark.parametrize("path, volume", [
+    ("link/./one", "one"), ("link/../real/one", "one"), ("real/sub/../one", "one"), ("real/sub/.././/one", "one"),
+    ("slash/one", "one"), ("missing/../real/new", "new"), ("dangling", "new"), ("link/sub/../new", "new")])
+def test_path_in_a_pool_however_written(tpm_host, images, linked, path, volume):
+    """Also of what does not exist yet."""
+    real = linked("{0}")
+    (images / "slash").symlink_to(f"{real}//")
+    (images / "dangling").symlink_to(f"{real}/./new")
+    facts = tpm_host.contents(real)
+    tpm_host.define_guest("other", tpm_path(images / path))
+    assert messages.PATH_OF_VOLUME(ANY, volume, "linked", "other") in tpm_host.virsh_fails("start", "other")
+    tpm_host.virsh("undefine", "other", "--tpm")
+    assert tpm_host.contents(real) == facts
+
+
 TARGET = "<target type='virtio' name='org.example.one'/>"
 
 # Each would be written to, removed, or given to QEMU's user.
@@ -748,15 +807,6 @@ def test_volume_is_no_firmware(tpm_host, element):
     assert messages.PATH_ONLY_FOR_TPM(path, "one", "tpm") in tpm_host.virsh_fails("start", "guest")
     tpm_host.virsh("undefine", "guest", "--nvram")
     assert tpm_host.contents(POOL) == facts
-
-
-@pytest.fixture
-def images(tpm_host):
-    """Where disks are that are no volumes."""
-    folder = tpm_host.path("/var/lib/libvirt/images")
-    folder.mkdir(exist_ok=True)
-    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
-    return folder
 
 
 def backup(path):
