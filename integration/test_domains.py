@@ -590,6 +590,12 @@ def images(tpm_host):
     return folder
 
 
+def define_with_nvram(host, guest, path):
+    """Define a guest again, with an NVRAM."""
+    line = f"<loader readonly='yes' type='pflash'>/usr/share/code.fd</loader><nvram>{path}</nvram>"
+    host.virsh("define", "/dev/stdin", input=guest.xml().replace("<cmdline>", f"{line}<cmdline>"))
+
+
 def tpm_path(path, kind="file"):
     """A TPM whose state is where the user wants it."""
     return xmls.tpm_emulator(inner=f"<source type='{kind}' path='{path}'/>")
@@ -734,6 +740,113 @@ def test_path_in_a_pool_however_written(tpm_host, images, linked, path, volume):
     assert tpm_host.contents(real) == facts
 
 
+@pytest.fixture
+def remote(tpm_host, images):
+    """A directory of a file system that counts as one that might not answer."""
+    folder = images / "remote"
+    folder.mkdir()
+    assert tpm_host.run("mount", "-n", "-t", "bpf", "none", folder).returncode == 0
+    yield folder
+    tpm_host.run("virsh", "destroy", "one")
+    tpm_host.run("virsh", "pool-destroy", "linked")
+    tpm_host.run("umount", "-n", folder)
+
+
+def left_alone(host, path, sign, since):
+    """Whether the daemon has logged that it does not remove a file, and why, behind so many characters."""
+    reason = {"description": "it is described as a TPM volume", "lock": "it is locked like TPM state in use"}[sign]
+    return f"'{path}' is not removed: {reason}" in host.log()[since:]
+
+
+@pytest.mark.parametrize("sign", ["description", "lock"])
+def test_path_in_a_pool_behind_a_link_that_is_not_read(tpm_host, images, linked, remote, sign):
+    """The link is where nobody might answer. What is described as a volume, or locked, is refused and left
+    alone; a guest with other state is not concerned."""
+    real = linked("{0}", link=remote / "link")
+    path = real / "one"
+    if sign == "lock":
+        path.with_name("one.tpm.xml").unlink()
+    facts = tpm_host.contents(real)
+    since = len(tpm_host.log())
+    for devices, message in (
+            (tpm_path(path), messages.PATH_IN_TPM_POOL(path, "other") if sign == "description" else None),
+            (xmls.disk(path, "raw"), messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(path))):
+        tpm_host.define_guest("other", devices)
+        said = tpm_host.virsh_fails("start", "other")
+        assert message is None or message in said
+        tpm_host.virsh("undefine", "other", "--tpm")
+        assert tpm_host.contents(real) == facts
+    assert left_alone(tpm_host, path, sign, since)
+
+    own = images / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    tpm_host.define_guest("other", tpm_path(own / "state")).start_paused()
+    tpm_host.virsh("destroy", "other")
+    assert (own / "state").exists()
+    tpm_host.virsh("undefine", "other", "--tpm")
+    assert not (own / "state").exists()
+
+
+@pytest.mark.parametrize("sign", ["description", "lock"])
+@pytest.mark.parametrize("what", ["state", "directory", "nvram"])
+def test_volume_of_an_undefined_pool_stays(tpm_host, what, sign):
+    """No pool tells that it is one. A guest may run on it."""
+    tpm_host.define_pool("deep", target="/var/lib/libvirt/images/above/pool")
+    path = tpm_host.path(tpm_host.create_volume("one", pool="deep"))
+    if sign == "lock":
+        tpm_host.define_guest("one", xmls.tpm_volume("one", "deep")).start_paused()
+        path.with_name("one.tpm.xml").unlink()
+    tpm_host.virsh("pool-destroy", "deep")
+    tpm_host.virsh("pool-undefine", "deep")
+    facts = tpm_host.contents(path.parent)
+    name = path.parent.parent if what == "directory" else path
+    guest = tpm_host.define_guest(tpm="" if what == "nvram" else tpm_path(name, "dir" if what == "directory" else "file"))
+    if what == "nvram":
+        define_with_nvram(tpm_host, guest, path)
+    since = len(tpm_host.log())
+    tpm_host.virsh("undefine", "guest", "--tpm", "--nvram")
+    assert tpm_host.contents(path.parent) == facts
+    assert left_alone(tpm_host, name, sign, since)
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("command", [("managedsave-remove", "guest"), ("start", "guest", "--paused", "--force-boot"),
+                                     ("undefine", "guest", "--managed-save")])
+def test_volume_in_place_of_a_saved_guest_stays(tpm_host, command, defined):
+    """In a pool where libvirt keeps what it saves."""
+    folder = tpm_host.path("/var/lib/libvirt/qemu/save")
+    mode = folder.stat().st_mode
+    try:
+        tpm_host.define_pool("save", target=folder)
+        tpm_host.create_volume("guest.save", pool="save")
+        tpm_host.define_guest(tpm="")
+        tpm_host.daemon("restart", "virtqemud")
+        if not defined:
+            tpm_host.virsh("pool-destroy", "save")
+            tpm_host.virsh("pool-undefine", "save")
+        facts = tpm_host.contents(folder)
+        tpm_host.virsh(*command)
+        assert tpm_host.contents(folder) == facts
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.chmod(mode)
+
+
+@pytest.mark.parametrize("kind", ["file", "dir"])
+def test_state_that_is_no_volume_is_removed(tpm_host, images, kind):
+    """And so is an NVRAM."""
+    images.chmod(0o777)
+    guest = tpm_host.define_guest(tpm=tpm_path(images / "state", kind))
+    guest.start_paused()
+    tpm_host.virsh("destroy", "guest")
+    (images / "nvram").write_bytes(bytes(1 << 16))
+    define_with_nvram(tpm_host, guest, images / "nvram")
+    tpm_host.virsh("undefine", "guest", "--tpm", "--nvram")
+    assert not (images / "state").exists() and not (images / "nvram").exists()
+
+
 TARGET = "<target type='virtio' name='org.example.one'/>"
 
 # Each would be written to, removed, or given to QEMU's user.
@@ -867,8 +980,9 @@ def test_volume_is_no_overlay_of_a_guest_that_is_off(tpm_host, images, name):
         assert tpm_host.contents(POOL) == facts
 
 
-def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images):
-    """One whose description was changed to name it."""
+@pytest.mark.parametrize("defined", [True, False])
+def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images, defined):
+    """One whose description was changed to name it, while its pool is defined or not."""
     path = tpm_host.create_volume("one")
     guest = tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
     guest.start()
@@ -878,6 +992,9 @@ def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images):
     facts = tpm_host.contents(POOL)
     tpm_host.virsh("snapshot-create", "guest", "/dev/stdin", "--redefine",
                    input=text.replace(f"{images}/memory", path))
+    if not defined:
+        tpm_host.virsh("pool-destroy", "tpm")
+        tpm_host.virsh("pool-undefine", "tpm")
     tpm_host.virsh("snapshot-delete", "guest", "then")
     assert tpm_host.contents(POOL) == facts
 

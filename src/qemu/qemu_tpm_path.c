@@ -533,17 +533,97 @@ qemuTPMPathFindOrGuess(const char *path,
 }
 
 
-/* Whether the path that a TPM's state is named by is in a pool. */
+/* Whether somebody has the lock of a volume, or that of qemuTPMPathLock(). QEMU locks
+ * other bytes of its disks. */
 static bool
-qemuTPMPathFindTPM(const virDomainTPMDef *tpm,
-                   qemuTPMPathPlace *place)
+qemuTPMPathIsLocked(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct flock lock = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = QEMU_TPM_PATH_LOCK_START,
+        .l_len = 1,
+    };
+
+    /* somebody has a lease */
+    if (fd < 0)
+        return errno == EWOULDBLOCK;
+
+    return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+
+/* Returns what tells that @canon, a path without symbolic links, may be a volume, or
+ * a directory with one somewhere below it, whatever the storage driver knows; NULL if
+ * nothing does. */
+static const char *
+qemuTPMPathFindSign(const char *canon)
+{
+    g_autoptr(DIR) dir = NULL;
+    const char *sign = NULL;
+    struct dirent *ent;
+    struct stat st = { 0 };
+
+    /* a link in a directory is not followed when that is removed */
+    if (lstat(canon, &st) == 0 && S_ISLNK(st.st_mode))
+        return NULL;
+
+    if (qemuTPMPathIsDescribed(canon))
+        return "it is described as a TPM volume";
+
+    if (S_ISREG(st.st_mode))
+        return qemuTPMPathIsLocked(canon) ? "it is locked like TPM state in use" : NULL;
+
+    if (!S_ISDIR(st.st_mode) || virDirOpenQuiet(&dir, canon) < 0)
+        return NULL;
+
+    while (!sign && virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = g_build_filename(canon, ent->d_name, NULL);
+
+        sign = qemuTPMPathFindSign(path);
+    }
+
+    return sign;
+}
+
+
+/* Whether @path, which is about to be removed, has to stay: @place tells that it is in
+ * a pool, or it may be in one that is not defined any more or cannot be looked at. */
+static bool
+qemuTPMPathHasToStay(const char *path,
+                     const qemuTPMPathPlace *place)
+{
+    g_autofree char *canon = qemuTPMPathResolve(path);
+    const char *sign = NULL;
+
+    if (place->pool) {
+        VIR_WARN("'%s' is not removed: it is in storage pool '%s' of type 'tpm'",
+                 path, place->pool);
+        return true;
+    }
+
+    if (!(sign = qemuTPMPathFindSign(canon)))
+        return false;
+
+    VIR_WARN("'%s' is not removed: %s", path, sign);
+    return true;
+}
+
+
+/* Returns the file or directory of the user's choice that a TPM keeps its state in,
+ * or NULL. */
+static const char *
+qemuTPMPathGetSource(const virDomainTPMDef *tpm)
 {
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
 
-    return tpm->type == VIR_DOMAIN_TPM_TYPE_EMULATOR && emulator->source_path &&
-        (emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_FILE ||
-         emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_DIR) &&
-        qemuTPMPathFindOrGuess(emulator->source_path, place);
+    if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR ||
+        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
+         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR))
+        return NULL;
+
+    return emulator->source_path;
 }
 
 
@@ -551,20 +631,20 @@ static int
 qemuTPMPathCheckTPM(const virDomainDef *def,
                     const virDomainTPMDef *tpm)
 {
-    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    const char *path = qemuTPMPathGetSource(tpm);
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!qemuTPMPathFindTPM(tpm, &place))
+    if (!path || !qemuTPMPathFindOrGuess(path, &place))
         return 0;
 
     if (place.volume) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("TPM of domain '%4$s' cannot use '%1$s', which belongs to TPM volume '%2$s' of pool '%3$s': use <storage pool='%3$s' volume='%2$s'/> instead of <source>"),
-                       emulator->source_path, place.volume, place.pool, def->name);
+                       path, place.volume, place.pool, def->name);
     } else {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("TPM of domain '%2$s' cannot use '%1$s', which belongs to a storage pool of type 'tpm': use <storage> instead of <source>"),
-                       emulator->source_path, def->name);
+                       path, def->name);
     }
 
     return -1;
@@ -572,7 +652,8 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
 
 
 /* Whether @path is part of a volume, or a directory with volumes in it. What is
- * neither state nor described is not: the storage driver is not asked about it. */
+ * neither state nor described is not: the storage driver is not asked about it. State
+ * that is locked may be a volume of a pool that cannot be looked at. */
 static bool
 qemuTPMPathFindVolume(const char *path,
                       qemuTPMPathPlace *place)
@@ -581,7 +662,8 @@ qemuTPMPathFindVolume(const char *path,
 
     return canon &&
         (qemuTPMPathIsDescribed(canon) || qemuTPMPathIsState(canon)) &&
-        qemuTPMPathFindOrGuess(path, place);
+        (qemuTPMPathFindOrGuess(path, place) ||
+         (place->unsure && qemuTPMPathIsLocked(canon)));
 }
 
 
@@ -590,7 +672,11 @@ qemuTPMPathHoldsVolume(const char *path)
 {
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    return qemuTPMPathFindVolume(path, &place);
+    if (!path)
+        return false;
+
+    ignore_value(qemuTPMPathFindVolume(path, &place));
+    return qemuTPMPathHasToStay(path, &place);
 }
 
 
@@ -930,9 +1016,14 @@ qemuTPMPathCheckPool(virStoragePoolPtr pool,
 bool
 qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 {
+    const char *path = qemuTPMPathGetSource(tpm);
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    return qemuTPMPathFindTPM(tpm, &place);
+    if (!path)
+        return false;
+
+    ignore_value(qemuTPMPathFindOrGuess(path, &place));
+    return qemuTPMPathHasToStay(path, &place);
 }
 
 
