@@ -625,6 +625,7 @@ SWTPM_DIED = Message(
 SWTPM_NOT_LISTENING = Message(
     "VIR_ERR_OPERATION_TIMEOUT",
     "swtpm did not listen on its socket within %1$d seconds: see its log '%2$s'")
+PIDFILE_NOT_REGULAR = Message("VIR_ERR_OPERATION_FAILED", "pid file '%1$s' is not a regular file")
 LOG_NOT_REGULAR = Message("VIR_ERR_OPERATION_FAILED", "swtpm's log '%1$s' is not a regular file with one name")
 CANNOT_OPEN_LOG = Message("VIR_ERR_SYSTEM_ERROR", "cannot open swtpm's log '%1$s'")
 CANNOT_CHOWN_LOG = Message("VIR_ERR_SYSTEM_ERROR", "cannot change the owner of swtpm's log '%1$s'")

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import xml.etree.ElementTree as etree
+from pathlib import Path
 
 import pytest
 
@@ -258,6 +259,75 @@ def test_pid_file_is_not_trusted(tpm_host):
             forger.kill()
             forger.communicate()
             victim.kill()
+
+
+# Puts FIFOs where the next guests' swtpm has its pid file: where there is no file, or also in its place.
+FIFOS = """
+import contextlib, os, sys
+print("puts", flush=True)
+while True:
+    for number in range(1, 100):
+        path = f"/run/libvirt/qemu/swtpm/{number}-guest-swtpm.pid"
+        with contextlib.suppress(OSError):
+            os.mkfifo(path)
+        if sys.argv[1] == "replace" and os.path.isfile(path):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+                os.mkfifo(path)
+"""
+
+
+@pytest.mark.parametrize("how", ["put", "replace"])
+def test_fifo_in_place_of_a_pid_file(tpm_host, how):
+    """QEMU's user owns the directory. Nobody waits for ever for whoever opens the other end."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    folder = tpm_host.path("/run/libvirt/qemu/swtpm")
+    folder.mkdir(exist_ok=True)
+    with subprocess.Popen(["python3", "-c", FIFOS, how], stdout=subprocess.PIPE, text=True) as forger:
+        try:
+            assert forger.stdout.readline() == "puts\n"
+            for _ in range(5):
+                start = Deed(lambda: tpm_host.run("virsh", "-q", "start", "guest", "--paused"))
+                ended = start.ended(20)
+                assert Deed(lambda: tpm_host.virsh("list", "--all")).ended(10), "nothing can be asked of the domains"
+                assert ended, "the start does not end"
+                tpm_host.run("virsh", "destroy", "guest")
+                tpm_host.run("pkill", "swtpm")
+        finally:
+            forger.kill()
+            forger.communicate()
+            for fifo in filter(Path.is_fifo, folder.glob("*-guest-swtpm.pid")):
+                # Whoever waits for it goes on.
+                os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+                fifo.unlink()
+    guest.start_paused()
+
+
+def test_foreign_socket_in_place_of_swtpms(tpm_host):
+    """Nobody asks whoever listens there to end."""
+    tpm_host.create_volume("one")
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start_paused()
+    tpm_host.virsh("destroy", "guest")
+    folder = tpm_host.path("/run/libvirt/qemu/swtpm")
+    with contextlib.ExitStack() as stack:
+        listeners = []
+        for number in range(1, 300):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(folder / f"{number}-guest-swtpm.sock"))
+            listener.listen()
+            listener.setblocking(False)
+            listeners.append(listener)
+        start = Deed(guest.start_paused)
+        assert start.ended(10), "the start asks a stranger to end"
+        assert guest.state() == "paused"
+        for listener in listeners:
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+    for sock in folder.glob("*-guest-swtpm.sock"):
+        if not sock.name.startswith(f"{tpm_host.virsh('domid', 'guest')}-"):
+            sock.unlink()
 
 
 @pytest.mark.parametrize("tpm", ["volume", "implicit"])

@@ -581,6 +581,21 @@ def test_two_at_the_same_moment(tpm_host):
 
 # What is named by a path
 
+@pytest.fixture
+def images(tpm_host):
+    """Where disks are that are no volumes."""
+    folder = tpm_host.path("/var/lib/libvirt/images")
+    folder.mkdir(exist_ok=True)
+    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
+    return folder
+
+
+def define_with_nvram(host, guest, path):
+    """Define a guest again, with an NVRAM."""
+    line = f"<loader readonly='yes' type='pflash'>/usr/share/code.fd</loader><nvram>{path}</nvram>"
+    host.virsh("define", "/dev/stdin", input=guest.xml().replace("<cmdline>", f"{line}<cmdline>"))
+
+
 def tpm_path(path, kind="file"):
     """A TPM whose state is where the user wants it."""
     return xmls.tpm_emulator(inner=f"<source type='{kind}' path='{path}'/>")
@@ -675,6 +690,163 @@ def test_path_of_a_volume_without_its_pool(tpm_host, storage):
     assert tpm_host.contents(POOL) == facts
 
 
+# How the target of a symbolic link may be written: {0} is the path of what it means.
+TARGETS = ["{0}", "{0}/", "{0}//", "{0}/.", "{0}/./", "/{0}", "{0}/../real", "{0}//sub/..", "real/", "./real/.",
+           "../images//real/"]
+
+
+@pytest.fixture
+def linked(tpm_host, images):
+    """A function that makes a pool in or below the directory images/real, named by a symbolic link with
+    the given target, with a guest that runs on its volume "one"."""
+    def make(target, below="", link=images / "link"):
+        real = images / "real"
+        (real / "sub").mkdir(parents=True)
+        real.chmod(0o711)
+        link.symlink_to(target.format(real))
+        tpm_host.define_pool("linked", target=f"{link}{below}")
+        tpm_host.create_volume("one", "linked")
+        tpm_host.define_guest("one", xmls.tpm_volume("one", "linked")).start_paused()
+        return real
+    return make
+
+
+@pytest.mark.parametrize("below", ["", "/tpm"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_path_in_a_pool_behind_a_link(tpm_host, images, linked, target, below):
+    """However the target of the link is written, and wherever it is in the path."""
+    real = linked(target, below)
+    facts = tpm_host.contents(f"{real}{below}")
+    for path in (images / "link", real):
+        tpm_host.define_guest("other", tpm_path(f"{path}{below}/one"))
+        said = tpm_host.virsh_fails("start", "other")
+        assert messages.PATH_OF_VOLUME(f"{path}{below}/one", "one", "linked", "other") in said
+        tpm_host.virsh("undefine", "other", "--tpm")
+        assert tpm_host.contents(f"{real}{below}") == facts
+
+
+@pytest.mark.parametrize("path, volume", [
+    ("link/./one", "one"), ("link/../real/one", "one"), ("real/sub/../one", "one"), ("real/sub/.././/one", "one"),
+    ("slash/one", "one"), ("missing/../real/new", "new"), ("dangling", "new"), ("link/sub/../new", "new")])
+def test_path_in_a_pool_however_written(tpm_host, images, linked, path, volume):
+    """Also of what does not exist yet."""
+    real = linked("{0}")
+    (images / "slash").symlink_to(f"{real}//")
+    (images / "dangling").symlink_to(f"{real}/./new")
+    facts = tpm_host.contents(real)
+    tpm_host.define_guest("other", tpm_path(images / path))
+    assert messages.PATH_OF_VOLUME(ANY, volume, "linked", "other") in tpm_host.virsh_fails("start", "other")
+    tpm_host.virsh("undefine", "other", "--tpm")
+    assert tpm_host.contents(real) == facts
+
+
+@pytest.fixture
+def remote(tpm_host, images):
+    """A directory of a file system that counts as one that might not answer."""
+    folder = images / "remote"
+    folder.mkdir()
+    assert tpm_host.run("mount", "-n", "-t", "bpf", "none", folder).returncode == 0
+    yield folder
+    tpm_host.run("virsh", "destroy", "one")
+    tpm_host.run("virsh", "pool-destroy", "linked")
+    tpm_host.run("umount", "-n", folder)
+
+
+def left_alone(host, path, sign, since):
+    """Whether the daemon has logged that it does not remove a file, and why, behind so many characters."""
+    reason = {"description": "it is described as a TPM volume", "lock": "it is locked like TPM state in use"}[sign]
+    return f"'{path}' is not removed: {reason}" in host.log()[since:]
+
+
+@pytest.mark.parametrize("sign", ["description", "lock"])
+def test_path_in_a_pool_behind_a_link_that_is_not_read(tpm_host, images, linked, remote, sign):
+    """The link is where nobody might answer. What is described as a volume, or locked, is refused and left
+    alone; a guest with other state is not concerned."""
+    real = linked("{0}", link=remote / "link")
+    path = real / "one"
+    if sign == "lock":
+        path.with_name("one.tpm.xml").unlink()
+    facts = tpm_host.contents(real)
+    since = len(tpm_host.log())
+    for devices, message in (
+            (tpm_path(path), messages.PATH_IN_TPM_POOL(path, "other") if sign == "description" else None),
+            (xmls.disk(path, "raw"), messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(path))):
+        tpm_host.define_guest("other", devices)
+        said = tpm_host.virsh_fails("start", "other")
+        assert message is None or message in said
+        tpm_host.virsh("undefine", "other", "--tpm")
+        assert tpm_host.contents(real) == facts
+    assert left_alone(tpm_host, path, sign, since)
+
+    own = images / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    tpm_host.define_guest("other", tpm_path(own / "state")).start_paused()
+    tpm_host.virsh("destroy", "other")
+    assert (own / "state").exists()
+    tpm_host.virsh("undefine", "other", "--tpm")
+    assert not (own / "state").exists()
+
+
+@pytest.mark.parametrize("sign", ["description", "lock"])
+@pytest.mark.parametrize("what", ["state", "directory", "nvram"])
+def test_volume_of_an_undefined_pool_stays(tpm_host, what, sign):
+    """No pool tells that it is one. A guest may run on it."""
+    tpm_host.define_pool("deep", target="/var/lib/libvirt/images/above/pool")
+    path = tpm_host.path(tpm_host.create_volume("one", pool="deep"))
+    if sign == "lock":
+        tpm_host.define_guest("one", xmls.tpm_volume("one", "deep")).start_paused()
+        path.with_name("one.tpm.xml").unlink()
+    tpm_host.virsh("pool-destroy", "deep")
+    tpm_host.virsh("pool-undefine", "deep")
+    facts = tpm_host.contents(path.parent)
+    name = path.parent.parent if what == "directory" else path
+    guest = tpm_host.define_guest(tpm="" if what == "nvram" else tpm_path(name, "dir" if what == "directory" else "file"))
+    if what == "nvram":
+        define_with_nvram(tpm_host, guest, path)
+    since = len(tpm_host.log())
+    tpm_host.virsh("undefine", "guest", "--tpm", "--nvram")
+    assert tpm_host.contents(path.parent) == facts
+    assert left_alone(tpm_host, name, sign, since)
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("command", [("managedsave-remove", "guest"), ("start", "guest", "--paused", "--force-boot"),
+                                     ("undefine", "guest", "--managed-save")])
+def test_volume_in_place_of_a_saved_guest_stays(tpm_host, command, defined):
+    """In a pool where libvirt keeps what it saves."""
+    folder = tpm_host.path("/var/lib/libvirt/qemu/save")
+    mode = folder.stat().st_mode
+    try:
+        tpm_host.define_pool("save", target=folder)
+        tpm_host.create_volume("guest.save", pool="save")
+        tpm_host.define_guest(tpm="")
+        tpm_host.daemon("restart", "virtqemud")
+        if not defined:
+            tpm_host.virsh("pool-destroy", "save")
+            tpm_host.virsh("pool-undefine", "save")
+        facts = tpm_host.contents(folder)
+        tpm_host.virsh(*command)
+        assert tpm_host.contents(folder) == facts
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.chmod(mode)
+
+
+@pytest.mark.parametrize("kind", ["file", "dir"])
+def test_state_that_is_no_volume_is_removed(tpm_host, images, kind):
+    """And so is an NVRAM."""
+    images.chmod(0o777)
+    guest = tpm_host.define_guest(tpm=tpm_path(images / "state", kind))
+    guest.start_paused()
+    tpm_host.virsh("destroy", "guest")
+    (images / "nvram").write_bytes(bytes(1 << 16))
+    define_with_nvram(tpm_host, guest, images / "nvram")
+    tpm_host.virsh("undefine", "guest", "--tpm", "--nvram")
+    assert not (images / "state").exists() and not (images / "nvram").exists()
+
+
 TARGET = "<target type='virtio' name='org.example.one'/>"
 
 # Each would be written to, removed, or given to QEMU's user.
@@ -750,15 +922,6 @@ def test_volume_is_no_firmware(tpm_host, element):
     assert tpm_host.contents(POOL) == facts
 
 
-@pytest.fixture
-def images(tpm_host):
-    """Where disks are that are no volumes."""
-    folder = tpm_host.path("/var/lib/libvirt/images")
-    folder.mkdir(exist_ok=True)
-    tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
-    return folder
-
-
 def backup(path):
     """What backup-begin is told to write a disk to."""
     return f"<domainbackup><disks><disk name='sda' type='file'><target file='{path}'/></disk></disks></domainbackup>"
@@ -817,8 +980,9 @@ def test_volume_is_no_overlay_of_a_guest_that_is_off(tpm_host, images, name):
         assert tpm_host.contents(POOL) == facts
 
 
-def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images):
-    """One whose description was changed to name it."""
+@pytest.mark.parametrize("defined", [True, False])
+def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images, defined):
+    """One whose description was changed to name it, while its pool is defined or not."""
     path = tpm_host.create_volume("one")
     guest = tpm_host.define_guest(tpm=xmls.disk(images / "disk"))
     guest.start()
@@ -828,6 +992,9 @@ def test_volume_is_not_deleted_with_a_snapshot(tpm_host, images):
     facts = tpm_host.contents(POOL)
     tpm_host.virsh("snapshot-create", "guest", "/dev/stdin", "--redefine",
                    input=text.replace(f"{images}/memory", path))
+    if not defined:
+        tpm_host.virsh("pool-destroy", "tpm")
+        tpm_host.virsh("pool-undefine", "tpm")
     tpm_host.virsh("snapshot-delete", "guest", "then")
     assert tpm_host.contents(POOL) == facts
 

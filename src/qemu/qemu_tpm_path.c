@@ -33,7 +33,7 @@ VIR_LOG_INIT("qemu.qemu_tpm_path");
  * for a moment when they set a label. */
 #define QEMU_TPM_PATH_LOCK_START 2
 
-/* How many symbolic links on the way to a pool's directory are followed. */
+/* How many symbolic links in a path are followed. */
 #define QEMU_TPM_PATH_LINKS_MAX 40
 
 typedef struct _qemuTPMPathMount qemuTPMPathMount;
@@ -47,8 +47,17 @@ struct _qemuTPMPathMount {
 /* Where a path is in a pool. */
 typedef struct _qemuTPMPathPlace qemuTPMPathPlace;
 struct _qemuTPMPathPlace {
-    char *pool;   /* NULL if it is in none */
+    char *pool;   /* NULL if it is in none that is known */
     char *volume; /* NULL if it is the pool's directory, or one above it */
+    bool unsure;  /* whether it may be in a pool that could not be looked at */
+};
+
+/* What is known while a path is resolved. */
+typedef struct _qemuTPMPathWalk qemuTPMPathWalk;
+struct _qemuTPMPathWalk {
+    GPtrArray *mounts; /* NULL if every file system may be touched */
+    size_t links;      /* how many more symbolic links are followed */
+    bool unsure;       /* whether there may be more of them */
 };
 
 
@@ -60,23 +69,6 @@ qemuTPMPathPlaceClear(qemuTPMPathPlace *place)
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(qemuTPMPathPlace, qemuTPMPathPlaceClear);
-
-
-/* Returns @path without symbolic links, as far as it exists. */
-static char *
-qemuTPMPathResolve(const char *path)
-{
-    g_autofree char *parent = g_path_get_dirname(path);
-    g_autofree char *name = g_path_get_basename(path);
-    g_autofree char *dir = NULL;
-    char *canon = virFileCanonicalizePath(path);
-
-    if (canon || STREQ(parent, path))
-        return canon ? canon : g_strdup(path);
-
-    dir = qemuTPMPathResolve(parent);
-    return g_build_filename(dir, name, NULL);
-}
 
 
 static void
@@ -184,42 +176,93 @@ qemuTPMPathGetMounts(const char *path)
 }
 
 
+/* Whether @path, whose directory has no symbolic links, can be one, and be read. A
+ * file system that might not answer is not touched; where it is mounted there is a
+ * directory. */
+static bool
+qemuTPMPathMayRead(qemuTPMPathWalk *walk,
+                   const char *path)
+{
+    const qemuTPMPathMount *mount = NULL;
+
+    if (walk->mounts)
+        mount = qemuTPMPathFindMount(walk->mounts, path);
+
+    if (!mount || mount->same || mount->local)
+        return true;
+
+    if (STRNEQ(mount->point, path))
+        walk->unsure = true;
+
+    return false;
+}
+
+
+/* Returns @path without symbolic links, where a relative one begins in @dir, which
+ * has none. Every link counts, also one to what does not exist yet. */
+static char *
+qemuTPMPathFollow(qemuTPMPathWalk *walk,
+                  const char *dir,
+                  const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, "/", -1);
+    char *at = g_strdup(g_path_is_absolute(path) ? "/" : dir);
+    size_t i;
+
+    for (i = 0; names[i]; i++) {
+        g_autofree char *parent = at;
+        g_autofree char *link = NULL;
+
+        if (STREQ(names[i], "..")) {
+            at = g_path_get_dirname(parent);
+            continue;
+        }
+
+        /* an empty name, of two slashes or one at the end, is as good as "." */
+        at = g_build_filename(parent, STREQ(names[i], ".") ? "" : names[i], NULL);
+
+        if (!qemuTPMPathMayRead(walk, at) || !(link = g_file_read_link(at, NULL)))
+            continue;
+
+        if (walk->links == 0) {
+            walk->unsure = true;
+            continue;
+        }
+
+        walk->links--;
+        g_free(at);
+        at = qemuTPMPathFollow(walk, parent, link);
+    }
+
+    return at;
+}
+
+
+/* Returns @path without symbolic links. */
+static char *
+qemuTPMPathResolve(const char *path)
+{
+    qemuTPMPathWalk walk = { .links = QEMU_TPM_PATH_LINKS_MAX };
+    g_autofree char *dir = g_get_current_dir();
+
+    return qemuTPMPathFollow(&walk, dir, path);
+}
+
+
 /* Returns @path without symbolic links, as far as no file system is touched that
- * might not answer. Decreases @links for each that is followed, until it is 0. */
+ * might not answer. Sets @unsure if there may be more links. */
 static char *
 qemuTPMPathResolveSafely(GPtrArray *mounts,
                          const char *path,
-                         size_t *links)
+                         bool *unsure)
 {
-    g_autofree char *parent = g_path_get_dirname(path);
-    g_autofree char *name = g_path_get_basename(path);
-    const qemuTPMPathMount *mount = NULL;
-    g_autofree char *dir = NULL;
-    g_autofree char *at = NULL;
-    g_autofree char *link = NULL;
-    g_autofree char *target = NULL;
+    qemuTPMPathWalk walk = { .mounts = mounts, .links = QEMU_TPM_PATH_LINKS_MAX };
+    char *resolved = qemuTPMPathFollow(&walk, "/", path);
 
-    if (STREQ(parent, path))
-        return g_strdup(path);
+    if (walk.unsure)
+        *unsure = true;
 
-    dir = qemuTPMPathResolveSafely(mounts, parent, links);
-
-    if (STREQ(name, "."))
-        return g_steal_pointer(&dir);
-
-    if (STREQ(name, ".."))
-        return g_path_get_dirname(dir);
-
-    at = g_build_filename(dir, name, NULL);
-    mount = qemuTPMPathFindMount(mounts, at);
-
-    if (*links == 0 || (mount && !mount->same && !mount->local) ||
-        !(link = g_file_read_link(at, NULL)))
-        return g_steal_pointer(&at);
-
-    (*links)--;
-    target = g_path_is_absolute(link) ? g_strdup(link) : g_build_filename(dir, link, NULL);
-    return qemuTPMPathResolveSafely(mounts, target, links);
+    return resolved;
 }
 
 
@@ -359,8 +402,8 @@ qemuTPMPathFindInPool(GPtrArray *mounts,
                       const virStoragePoolDef *pool,
                       qemuTPMPathPlace *place)
 {
-    size_t links = QEMU_TPM_PATH_LINKS_MAX;
-    g_autofree char *dir = qemuTPMPathResolveSafely(mounts, pool->target.path, &links);
+    g_autofree char *dir = qemuTPMPathResolveSafely(mounts, pool->target.path,
+                                                    &place->unsure);
     g_autofree char *below = NULL;
     struct stat st;
 
@@ -376,8 +419,8 @@ qemuTPMPathFindInPool(GPtrArray *mounts,
 
 
 /* Returns 0 with @place set, if @canon, a path without symbolic links, is in a pool,
- * or -1 with an error reported if the storage driver can't be asked. What pools there
- * are is not for the caller to see or to hide. */
+ * or -1 with an error reported if the storage driver cannot be asked. The pools are
+ * listed with the daemon's own identity: access control must not hide one. */
 static int
 qemuTPMPathFind(const char *canon,
                 qemuTPMPathPlace *place)
@@ -398,7 +441,9 @@ qemuTPMPathFind(const char *canon,
         g_autofree char *xml = virStoragePoolGetXMLDesc(pools[i], 0);
         g_autoptr(virStoragePoolDef) def = NULL;
 
-        if (xml && !place->pool && (def = virStoragePoolDefParse(xml, NULL, 0)))
+        if (!xml || !(def = virStoragePoolDefParse(xml, NULL, 0)))
+            place->unsure = true;
+        else if (!place->pool)
             qemuTPMPathFindInPool(mounts, canon, def, place);
 
         virObjectUnref(pools[i]);
@@ -418,8 +463,9 @@ qemuTPMPathIsDescribed(const char *canon)
     g_autofree char *beside = g_strdup_printf("%s" VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX, canon);
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
+    struct stat st;
 
-    if (virFileExists(beside) ||
+    if (lstat(beside, &st) == 0 ||
         virStringHasSuffix(canon, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX))
         return true;
 
@@ -463,40 +509,121 @@ qemuTPMPathIsState(const char *canon)
 }
 
 
-/* Where the storage driver can't be asked, a description tells as well, but not
- * the names. Returns whether there is anything; an error that is reported already
- * stays so. */
+/* If the storage driver cannot be asked, or not each pool be looked at, a volume is
+ * recognised by its description, and @place has no names. Returns whether @path is
+ * in a pool; an error that is reported already stays so. */
 static bool
 qemuTPMPathFindOrGuess(const char *path,
                        qemuTPMPathPlace *place)
 {
     g_autofree char *canon = qemuTPMPathResolve(path);
     virErrorPtr before;
-    int rc;
 
     virErrorPreserveLast(&before);
 
-    if ((rc = qemuTPMPathFind(canon, place)) < 0)
+    if (qemuTPMPathFind(canon, place) < 0) {
         VIR_WARN("cannot ask the storage driver about '%s': %s",
                  path, virGetLastErrorMessage());
+        place->unsure = true;
+    }
 
     virResetLastError();
     virErrorRestore(&before);
-    return rc < 0 ? qemuTPMPathIsDescribed(canon) : !!place->pool;
+    return place->pool || (place->unsure && qemuTPMPathIsDescribed(canon));
 }
 
 
-/* Whether the path that a TPM's state is named by is in a pool. */
+/* Whether somebody has the lock of a volume, or that of qemuTPMPathLock(). QEMU locks
+ * other bytes of its disks. */
 static bool
-qemuTPMPathFindTPM(const virDomainTPMDef *tpm,
-                   qemuTPMPathPlace *place)
+qemuTPMPathIsLocked(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct flock lock = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = QEMU_TPM_PATH_LOCK_START,
+        .l_len = 1,
+    };
+
+    /* somebody has a lease */
+    if (fd < 0)
+        return errno == EWOULDBLOCK;
+
+    return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+
+/* Returns what tells that @canon, a path without symbolic links, may be a volume, or
+ * a directory with one somewhere below it, whatever the storage driver knows; NULL if
+ * nothing does. */
+static const char *
+qemuTPMPathFindSign(const char *canon)
+{
+    g_autoptr(DIR) dir = NULL;
+    const char *sign = NULL;
+    struct dirent *ent;
+    struct stat st = { 0 };
+
+    /* a link in a directory is not followed when that is removed */
+    if (lstat(canon, &st) == 0 && S_ISLNK(st.st_mode))
+        return NULL;
+
+    if (qemuTPMPathIsDescribed(canon))
+        return "it is described as a TPM volume";
+
+    if (S_ISREG(st.st_mode))
+        return qemuTPMPathIsLocked(canon) ? "it is locked like TPM state in use" : NULL;
+
+    if (!S_ISDIR(st.st_mode) || virDirOpenQuiet(&dir, canon) < 0)
+        return NULL;
+
+    while (!sign && virDirRead(dir, &ent, NULL) > 0) {
+        g_autofree char *path = g_build_filename(canon, ent->d_name, NULL);
+
+        sign = qemuTPMPathFindSign(path);
+    }
+
+    return sign;
+}
+
+
+/* Whether @path, which is about to be removed, has to stay: @place tells that it is in
+ * a pool, or it may be in one that is not defined any more or cannot be looked at. */
+static bool
+qemuTPMPathHasToStay(const char *path,
+                     const qemuTPMPathPlace *place)
+{
+    g_autofree char *canon = qemuTPMPathResolve(path);
+    const char *sign = NULL;
+
+    if (place->pool) {
+        VIR_WARN("'%s' is not removed: it is in storage pool '%s' of type 'tpm'",
+                 path, place->pool);
+        return true;
+    }
+
+    if (!(sign = qemuTPMPathFindSign(canon)))
+        return false;
+
+    VIR_WARN("'%s' is not removed: %s", path, sign);
+    return true;
+}
+
+
+/* Returns the file or directory of the user's choice that a TPM keeps its state in,
+ * or NULL. */
+static const char *
+qemuTPMPathGetSource(const virDomainTPMDef *tpm)
 {
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
 
-    return tpm->type == VIR_DOMAIN_TPM_TYPE_EMULATOR && emulator->source_path &&
-        (emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_FILE ||
-         emulator->source_type == VIR_DOMAIN_TPM_SOURCE_TYPE_DIR) &&
-        qemuTPMPathFindOrGuess(emulator->source_path, place);
+    if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR ||
+        (emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_FILE &&
+         emulator->source_type != VIR_DOMAIN_TPM_SOURCE_TYPE_DIR))
+        return NULL;
+
+    return emulator->source_path;
 }
 
 
@@ -504,20 +631,20 @@ static int
 qemuTPMPathCheckTPM(const virDomainDef *def,
                     const virDomainTPMDef *tpm)
 {
-    const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
+    const char *path = qemuTPMPathGetSource(tpm);
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!qemuTPMPathFindTPM(tpm, &place))
+    if (!path || !qemuTPMPathFindOrGuess(path, &place))
         return 0;
 
     if (place.volume) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("TPM of domain '%4$s' cannot use '%1$s', which belongs to TPM volume '%2$s' of pool '%3$s': use <storage pool='%3$s' volume='%2$s'/> instead of <source>"),
-                       emulator->source_path, place.volume, place.pool, def->name);
+                       path, place.volume, place.pool, def->name);
     } else {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("TPM of domain '%2$s' cannot use '%1$s', which belongs to a storage pool of type 'tpm': use <storage> instead of <source>"),
-                       emulator->source_path, def->name);
+                       path, def->name);
     }
 
     return -1;
@@ -525,7 +652,8 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
 
 
 /* Whether @path is part of a volume, or a directory with volumes in it. What is
- * neither state nor described is not: the storage driver is not asked about it. */
+ * neither state nor described is not: the storage driver is not asked about it. State
+ * that is locked may be a volume of a pool that cannot be looked at. */
 static bool
 qemuTPMPathFindVolume(const char *path,
                       qemuTPMPathPlace *place)
@@ -534,7 +662,8 @@ qemuTPMPathFindVolume(const char *path,
 
     return canon &&
         (qemuTPMPathIsDescribed(canon) || qemuTPMPathIsState(canon)) &&
-        qemuTPMPathFindOrGuess(path, place);
+        (qemuTPMPathFindOrGuess(path, place) ||
+         (place->unsure && qemuTPMPathIsLocked(canon)));
 }
 
 
@@ -543,7 +672,11 @@ qemuTPMPathHoldsVolume(const char *path)
 {
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    return qemuTPMPathFindVolume(path, &place);
+    if (!path)
+        return false;
+
+    ignore_value(qemuTPMPathFindVolume(path, &place));
+    return qemuTPMPathHasToStay(path, &place);
 }
 
 
@@ -883,9 +1016,14 @@ qemuTPMPathCheckPool(virStoragePoolPtr pool,
 bool
 qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 {
+    const char *path = qemuTPMPathGetSource(tpm);
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    return qemuTPMPathFindTPM(tpm, &place);
+    if (!path)
+        return false;
+
+    ignore_value(qemuTPMPathFindOrGuess(path, &place));
+    return qemuTPMPathHasToStay(path, &place);
 }
 
 

@@ -85,16 +85,24 @@ int qemuTPMPathCheckPool(virStoragePoolPtr pool,
  * qemuTPMPathHoldsVolume:
  * @path: file that is about to be removed, or NULL
  *
- * Returns whether the file is what qemuTPMPathCheckSource() refuses.
+ * Tells whether the file has to stay: it is what qemuTPMPathCheckSource() refuses,
+ * has a volume's description beside it, or its lock is held. The last two need no
+ * pool: a volume whose pool is not defined any more may be in use. Logs the reason.
+ *
+ * Returns true if so.
  */
 bool qemuTPMPathHoldsVolume(const char *path);
 
 /**
  * qemuTPMPathIsVolume:
- * @tpm: a TPM that keeps its state in a file or directory of the user's choice
+ * @tpm: a TPM whose state is about to be removed
  *
- * Tells whether the state is a volume of a storage pool of type 'tpm', or in the
- * directory of one, or has one below it: only the storage driver deletes those.
+ * Tells whether the state, in a file or directory of the user's choice, is a volume
+ * of a storage pool of type 'tpm', or in the directory of one, or has one below it:
+ * only the storage driver deletes those. What is described as a volume or locked, or
+ * has such a file below it, may be one whose pool is not known. Logs the reason.
+ *
+ * Returns true if so.
  */
 bool qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
@@ -143,6 +151,8 @@ int qemuTPMPathAddSwtpmLock(const virDomainTPMDef *tpm,
  *
  * Tells whether another swtpm has the lock of qemuTPMPathLock() on the file that
  * the domain's TPM is in.
+ *
+ * Returns true if so.
  */
 bool qemuTPMPathIsUsed(const virDomainDef *def)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;

@@ -214,6 +214,7 @@ qemuTPMProcessEndLeftover(const char *dir,
     g_autofree char *pidfile = g_strdup_printf("%s/%s", dir, name);
     g_autofree char *sock = NULL;
     char *end;
+    int used;
     int id;
 
     if (!virStringHasSuffix(name, QEMU_TPM_PROCESS_PID) ||
@@ -223,8 +224,11 @@ qemuTPMProcessEndLeftover(const char *dir,
 
     sock = g_strdup_printf("%.*ssock", (int) (strlen(pidfile) - strlen("pid")), pidfile);
 
-    if (qemuTPMProcessIsUsed(pidfile, sock) != 0) {
-        VIR_WARN("swtpm of '%s' is used by a QEMU whose domain is not known", sock);
+    used = qemuTPMProcessIsUsed(pidfile, sock);
+
+    if (used != 0) {
+        VIR_WARN("swtpm of '%s' %s used by a QEMU whose domain is not known",
+                 sock, used < 0 ? "may be" : "is");
         return;
     }
 

@@ -57,7 +57,7 @@ void qemuTPMProcessEnd(const char *pidfile,
  * qemuTPMProcessEndLeftovers:
  * @driver: QEMU driver, which is about to start
  *
- * Ends each swtpm that a daemon started and did not survive to start QEMU for.
+ * Ends each swtpm that was left by a daemon which was killed before it started QEMU.
  * A swtpm whose domain is known to run, or that QEMU is connected to, is left
  * alone: also where the domain's status could not be loaded.
  */

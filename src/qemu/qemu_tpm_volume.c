@@ -565,7 +565,7 @@ qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
 }
 
 
-/* A lock of ours can't be taken by another host while this one still has it.
+/* A lock of ours cannot be taken by another host while this one still has it.
  * swtpm's own can: where its capability is missing, a guest can run, but not
  * come from another host. */
 static int
@@ -849,7 +849,8 @@ qemuTPMVolumeConvertLock(void *opaque)
         return -1;
     }
 
-    /* a reader may have a shared one for a moment; then swtpm does this */
+    /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
+     * takes the lock itself. */
     fl.l_type = F_WRLCK;
     for (i = 0; fcntl(volume->passedfd, F_SETLK, &fl) < 0 && i < 5; i++)
         g_usleep(10 * 1000);
@@ -950,14 +951,14 @@ qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
 /* Whether the domain runs on the volume of @emulator or, with @copy, on any copy of
  * it: then its own swtpm has the locks. */
 static bool
-qemuTPMVolumeIsUsedBy(const virDomainObj *vm,
+qemuTPMVolumeIsUsedBy(virDomainObj *vm,
                       const virDomainTPMEmulatorDef *emulator,
                       bool copy)
 {
     const virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
     const virDomainTPMEmulatorDef *own = tpm ? &tpm->data.emulator : NULL;
 
-    if (!own || !virDomainObjIsActive((virDomainObj *) vm))
+    if (!own || !virDomainObjIsActive(vm))
         return false;
 
     if (STREQ_NULLABLE(own->source_path, emulator->source_path))
@@ -1277,8 +1278,8 @@ qemuTPMVolumeErrorIsTPM(void)
 }
 
 
-/* swtpm, which maps the file into its memory, can't say so: it is ended by a
- * signal. */
+/* Whether the volume's file system is full. swtpm, which maps the file, is then killed
+ * by SIGBUS and logs nothing. */
 static bool
 qemuTPMVolumeIsFull(const char *path)
 {
@@ -1338,8 +1339,8 @@ qemuTPMVolumeReportSwtpm(virQEMUDriver *driver,
 }
 
 
-/* swtpm tells by itself that it could not decrypt what QEMU has loaded; any other
- * line may be of no importance. */
+/* The first two lines are only logged when QEMU's TPM state could not be decrypted.
+ * Others count only if the error is about the TPM. */
 static void
 qemuTPMVolumeReportLog(virDomainObj *vm,
                        const virDomainTPMEmulatorDef *emulator,

@@ -55,7 +55,7 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
  * @vm: domain that is about to start
  * @tpm: a TPM of the domain, backed by the emulator
  * @incoming: whether the domain comes from another host
- * @volume: the volume, or NULL if @tpm is not on one
+ * @volume: NULL; set to the volume if @tpm is on one
  *
  * Takes the lock on the volume that @tpm is on, makes sure that it holds what
  * swtpm may be run on, and sets the TPM's version. The lock is gone when @volume
