@@ -492,7 +492,7 @@ qemuTPMPathIsState(const char *canon)
 
     if (stat(canon, &st) < 0 || !S_ISREG(st.st_mode) ||
         st.st_size > VIR_TPM_STATE_MAX_SIZE ||
-        (fd = open(canon, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) < 0)
+        (fd = virTPMStateOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
         return false;
 
     if (virTPMStateProbe(fd, canon, &state) < 0) {
@@ -538,7 +538,7 @@ qemuTPMPathFindOrGuess(const char *path,
 static bool
 qemuTPMPathIsLocked(const char *path)
 {
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
     struct flock lock = {
         .l_type = F_WRLCK,
         .l_whence = SEEK_SET,
@@ -1081,7 +1081,7 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
 
     VIR_FORCE_CLOSE(*fd);
 
-    if ((*fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0) {
+    if ((*fd = virTPMStateOpenNoWait(path, O_RDWR)) < 0) {
         virReportSystemError(errno, _("cannot open TPM state '%1$s'"), path);
         return -1;
     }
@@ -1127,8 +1127,7 @@ qemuTPMPathIsUsed(const virDomainDef *def)
         int rc;
 
         if (!qemuTPMPathIsLockable(def->tpms[i]) ||
-            (fd = open(def->tpms[i]->data.emulator.source_path,
-                       O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0)
+            (fd = virTPMStateOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0)
             continue;
 
         rc = virTPMStateLockFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
