@@ -1132,7 +1132,7 @@ testOpenMissing(const void *opaque)
         return -1;
 
     return testExpectError(VIR_ERR_NO_STORAGE_VOL,
-                           "TPM volume 'guest1' not found in pool 'tpmpool'");
+                           "of TPM volume 'guest1' of pool 'tpmpool' not found");
 }
 
 

@@ -23,8 +23,8 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-/* The description of the source was read before its bytes: both are of one TPM if it
- * still has that identity. */
+/* The description of the source was read before its bytes: both are of one TPM unless it
+ * has another identity by now. */
 static int
 virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
                                const virStorageVolDef *origvol)
@@ -41,9 +41,8 @@ virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
     if (virStorageTPMSidecarRead(&pool, origvol->name, -1, &now) < 0)
         return -1;
 
-    if (!before->hasuuid ||
-        (now && now->tpm && now->tpm->hasuuid &&
-         memcmp(now->tpm->uuid, before->uuid, sizeof(before->uuid)) == 0))
+    if (!before->hasuuid || !now || !now->tpm || !now->tpm->hasuuid ||
+        memcmp(now->tpm->uuid, before->uuid, sizeof(before->uuid)) == 0)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_FAILED,
