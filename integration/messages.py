@@ -299,6 +299,10 @@ COPY_REPLACED = Message(
     "VIR_ERR_OPERATION_FAILED",
     "TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied",
     "try again")
+BEING_REPLACED = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is being replaced by an upload",
+    "try again")
 IMPORT_NOT_A_FILE = Message(
     "VIR_ERR_OPERATION_INVALID",
     "cannot import '%1$s' as a TPM volume, as it is neither a regular file nor a block device")

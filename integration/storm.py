@@ -204,6 +204,7 @@ class Crowd:
     # What may happen to a client: a pool or volume is busy, of which the last two are libvirt's ...
     BUSY = (messages.POOL_BUSY(),
             # an upload that is being finished, and a process that a thread is just starting
+            messages.BEING_REPLACED(ANY, "tpm"),
             messages.IN_USE(ANY, "tpm", messages.PROCESS_NAMED(ANY, "virtstoraged")),
             messages.IN_USE(ANY, "tpm", messages.PROCESS_NAMED(ANY, "rpc-virtstorage")),
             "is still in use", "is still being allocated")

@@ -1758,15 +1758,16 @@ testSidecarTells(virStoragePoolDef *pool,
 }
 
 
-/* An announced description holds from the moment on at which the volume is replaced,
- * also if a guest writes to it then; the former is dropped as soon as the volume is
- * free. */
+/* An announced description holds from the moment on at which the volume is replaced, and
+ * the former is dropped. Until that can be done nobody gets the volume: a guest might
+ * write to it. */
 static int
 testSidecarAnnounced(virStoragePoolDef *pool,
                      const char *arg G_GNUC_UNUSED)
 {
     g_autoptr(virStorageVolDef) vol = testVolNew(pool, "guest1");
     g_autoptr(virStorageVolDef) next = testVolNew(pool, "guest1");
+    g_autoptr(virStorageVolDef) busy = NULL;
     g_autoptr(virStorageTPMTemp) temp = NULL;
 
     vol->target.format = next->target.format = VIR_STORAGE_FILE_RAW;
@@ -1778,7 +1779,8 @@ testSidecarAnnounced(virStoragePoolDef *pool,
     if (virStorageTPMSidecarAnnounce(pool, vol, next, temp) < 0 ||
         !testSidecarTells(pool, 1000, 2) ||
         virStorageTPMTempReplace(temp, vol->target.path) < 0 ||
-        !testSidecarTells(pool, 2000, 2))
+        virStorageTPMSidecarRead(pool, "guest1", -1, &busy) == 0 ||
+        testExpectError(VIR_ERR_RESOURCE_BUSY, "'guest1' of pool 'tpmpool' is being replaced") < 0)
         return -1;
 
     g_clear_pointer(&temp, virStorageTPMTempFree);
@@ -2931,6 +2933,9 @@ mymain(void)
 
     if (!conn)
         return EXIT_FAILURE;
+
+    /* as in the daemon */
+    signal(SIGPIPE, SIG_IGN);
 
     conn->secretDriver = &testSecretDriver;
     virSetConnectSecret(conn);

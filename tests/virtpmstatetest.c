@@ -1507,6 +1507,10 @@ testMakeRoomAll(void)
             EDIT(SECTION_OFFSET(0), "\xc0\x08\0\0\xdf\x04\0\0\0\x08\0\0\xc0\0\0\0\xa1\x04\0\0\0\x08\0\0"));
     DO_ROOM("nothing", testMakeRoomBlank, NULL, 0);
     DO_ROOM("zeros", testMakeRoomBlank, NULL, 5000);
+    DO_ROOM("volatile state only", testMakeRoomBlank, NULL, 4096,
+            EDIT(0, "nilmptws\x01\0\xc0\0"),
+            EDIT(SECTION_OFFSET(1), "\xc0\0\0\0\x10\0\0\0\0\x04\0\0"),
+            EDIT(192, "\x02\x01\0\x0a\0\0\0\0\0\x10"));
     DO_ROOM("header only", testMakeRoomBlank, NULL, 192,
             EDIT(0, "nilmptws\x01\0\xc0\0"));
 

@@ -491,9 +491,12 @@ qemuTPMPathIsState(const char *canon)
     struct stat st;
 
     if (stat(canon, &st) < 0 || !S_ISREG(st.st_mode) ||
-        st.st_size > VIR_TPM_STATE_MAX_SIZE ||
-        (fd = virTPMStateOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
+        st.st_size > VIR_TPM_STATE_MAX_SIZE)
         return false;
+
+    /* what somebody keeps a lease on may be */
+    if ((fd = virTPMStateOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
+        return errno == EBUSY;
 
     if (virTPMStateProbe(fd, canon, &state) < 0) {
         virResetLastError();
@@ -546,9 +549,9 @@ qemuTPMPathIsLocked(const char *path)
         .l_len = 1,
     };
 
-    /* somebody has a lease */
+    /* somebody keeps a lease */
     if (fd < 0)
-        return errno == EWOULDBLOCK;
+        return errno == EBUSY;
 
     return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
@@ -573,7 +576,8 @@ qemuTPMPathFindSign(const char *canon)
         return "it is described as a TPM volume";
 
     if (S_ISREG(st.st_mode))
-        return qemuTPMPathIsLocked(canon) ? "it is locked like TPM state in use" : NULL;
+        return (st.st_size == 0 || qemuTPMPathIsState(canon)) && qemuTPMPathIsLocked(canon) ?
+            "it is locked like TPM state in use" : NULL;
 
     if (!S_ISDIR(st.st_mode) || virDirOpenQuiet(&dir, canon) < 0)
         return NULL;
@@ -677,6 +681,17 @@ qemuTPMPathHoldsVolume(const char *path)
 
     ignore_value(qemuTPMPathFindVolume(path, &place));
     return qemuTPMPathHasToStay(path, &place);
+}
+
+
+int
+qemuTPMPathRemove(const char *path)
+{
+    if (!qemuTPMPathHoldsVolume(path))
+        return unlink(path);
+
+    errno = EPERM;
+    return -1;
 }
 
 
@@ -1126,9 +1141,14 @@ qemuTPMPathIsUsed(const virDomainDef *def)
         VIR_AUTOCLOSE fd = -1;
         int rc;
 
-        if (!qemuTPMPathIsLockable(def->tpms[i]) ||
-            (fd = virTPMStateOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0)
+        if (!qemuTPMPathIsLockable(def->tpms[i]))
             continue;
+
+        if ((fd = virTPMStateOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0) {
+            if (errno == EBUSY)
+                return true;
+            continue;
+        }
 
         rc = virTPMStateLockFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
         if (rc < 0 && rc != -ENOSYS)

@@ -94,6 +94,18 @@ int qemuTPMPathCheckPool(virStoragePoolPtr pool,
 bool qemuTPMPathHoldsVolume(const char *path);
 
 /**
+ * qemuTPMPathRemove:
+ * @path: a file that libvirt has made for a domain
+ *
+ * Removes a file, unless qemuTPMPathHoldsVolume() tells that a volume is in its place:
+ * then the log says so.
+ *
+ * Returns 0 on success, -1 with errno set otherwise: EPERM if it has to stay.
+ */
+int qemuTPMPathRemove(const char *path)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * qemuTPMPathIsVolume:
  * @tpm: a TPM whose state is about to be removed
  *

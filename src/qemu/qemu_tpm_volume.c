@@ -1098,7 +1098,9 @@ qemuTPMVolumeCheckHandOver(virDomainTPMDef *tpm,
 }
 
 
-/* swtpm would be killed if there were no room for what QEMU is about to ask for. */
+/* swtpm would be killed if there were no room for what QEMU is about to ask for. A
+ * file that cannot be opened is no reason to keep a TPM from being saved, that swtpm
+ * still has. */
 static int
 qemuTPMVolumeReserve(const virDomainTPMDef *tpm)
 {
@@ -1106,7 +1108,12 @@ qemuTPMVolumeReserve(const virDomainTPMDef *tpm)
     const virStorageSourcePoolDef *src = emulator->srcpool;
     VIR_AUTOCLOSE fd = virTPMStateOpenUnlocked(emulator->source_path, src->pool, src->volume);
 
-    return fd < 0 ? -1 : virTPMStateReserve(fd, src->pool, src->volume);
+    if (fd >= 0)
+        return virTPMStateReserve(fd, src->pool, src->volume);
+
+    VIR_WARN("cannot reserve space: %s", virGetLastErrorMessage());
+    virResetLastError();
+    return 0;
 }
 
 
@@ -1118,7 +1125,8 @@ qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
 
-    if (!tpm)
+    /* a guest that has quit meanwhile has no path */
+    if (!tpm || !tpm->data.emulator.source_path)
         return 0;
 
     if (remote && qemuTPMVolumeCheckHandOver(tpm, cfg->sharedFilesystems) < 0)

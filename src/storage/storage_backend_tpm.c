@@ -1376,7 +1376,7 @@ virStorageBackendTPMCheckWipe(const virStorageVolDef *vol,
  * virStorageVolTPMDefClearLost(). */
 static int
 virStorageBackendTPMClearManufacture(virStoragePoolDef *def,
-                                  virStorageVolDef *sidecar)
+                                     virStorageVolDef *sidecar)
 {
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->manufacture)
         return 0;

@@ -29,6 +29,10 @@
 VIR_LOG_INIT("storage.storage_tpm_files");
 
 #define VIR_STORAGE_TPM_SIDECAR_MAX (64 * 1024)
+
+/* How long the end of an upload is waited for that has replaced a volume, in
+ * microseconds. */
+#define VIR_STORAGE_TPM_SIDECAR_WAIT (1000 * 1000)
 #define VIR_STORAGE_TPM_TEMP_SUFFIX ".tmptpm"
 #define VIR_STORAGE_TPM_OLD_SUFFIX ".oldtpm"
 
@@ -1204,8 +1208,16 @@ virStorageTPMSidecarIsReplaced(const char *path,
 }
 
 
-/* Sets @volume to the <volume> that describes the volume: that of the replacement once
- * the volume was replaced. Returns 1 then, 0 if it was not, -1 with an error reported. */
+/* What the descriptions in a sidecar are. */
+typedef enum {
+    VIR_STORAGE_TPM_SIDECAR_ONE,      /* there is but one */
+    VIR_STORAGE_TPM_SIDECAR_FORMER,   /* of two, the former holds: the volume was not replaced */
+    VIR_STORAGE_TPM_SIDECAR_REPLACED, /* of two, that of the replacement holds */
+} virStorageTPMSidecarDescriptions;
+
+
+/* Sets @volume to the <volume> that describes the volume. Returns which that is, a
+ * virStorageTPMSidecarDescriptions, or -1 with an error reported. */
 static int
 virStorageTPMSidecarChoose(xmlNodePtr root,
                            const char *path,
@@ -1218,11 +1230,17 @@ virStorageTPMSidecarChoose(xmlNodePtr root,
 
     *volume = root;
 
-    if (!digest || !next || (rc = virStorageTPMSidecarIsReplaced(path, digest)) == 0)
-        return 0;
+    if (!digest || !next)
+        return VIR_STORAGE_TPM_SIDECAR_ONE;
+
+    if ((rc = virStorageTPMSidecarIsReplaced(path, digest)) < 0)
+        return -1;
+
+    if (rc == 0)
+        return VIR_STORAGE_TPM_SIDECAR_FORMER;
 
     *volume = next;
-    return rc;
+    return VIR_STORAGE_TPM_SIDECAR_REPLACED;
 }
 
 
@@ -1262,8 +1280,8 @@ virStorageTPMSidecarReportUnread(int err,
 }
 
 
-/* Returns 1 if @def is the description of a volume that was replaced, and of which the
- * sidecar has the former one as well; otherwise as virStorageTPMSidecarRead(). */
+/* As virStorageTPMSidecarRead(), but a sidecar that has two descriptions keeps both.
+ * Returns a virStorageTPMSidecarDescriptions, or -1 with an error reported. */
 static int
 virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
                              const char *name,
@@ -1310,31 +1328,62 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
 }
 
 
+/* Of two descriptions leaves that which holds, under the lock of the volume, which may be
+ * the caller's. Returns 0 if that is done, or cannot be done here; 1 if somebody else has
+ * the lock; -1 with an error reported. */
+static int
+virStorageTPMSidecarSettle(virStoragePoolDef *pool,
+                           const char *name,
+                           int lock,
+                           virStorageVolDef **def)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
+    VIR_AUTOCLOSE own = -1;
+    int rc;
+
+    if (lock < 0 && (rc = virTPMStateLockPath(path, 0, &own)) < 0)
+        return rc == -EAGAIN ? 1 : 0;
+
+    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= VIR_STORAGE_TPM_SIDECAR_ONE)
+        return rc;
+
+    return virStorageTPMSidecarReplace(pool, *def);
+}
+
+
 int
 virStorageTPMSidecarRead(virStoragePoolDef *pool,
                          const char *name,
                          int lock,
                          virStorageVolDef **def)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
-    VIR_AUTOCLOSE own = -1;
+    const gint64 until = g_get_monotonic_time() + VIR_STORAGE_TPM_SIDECAR_WAIT;
+    const bool writer = lock >= 0;
     int rc;
 
     *def = NULL;
 
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
-        return rc;
+    while ((rc = virStorageTPMSidecarReadOnce(pool, name, writer, def)) > VIR_STORAGE_TPM_SIDECAR_ONE) {
+        int settled;
 
-    /* who replaces the volume has the lock, and is about to write the sidecar */
-    if (lock < 0 && virTPMStateLockPath(path, 0, &own) < 0)
-        return 0;
+        /* it holds for as long as the volume is not replaced */
+        if (!writer && rc == VIR_STORAGE_TPM_SIDECAR_FORMER)
+            return 0;
 
-    /* an interrupted upload: when the guest writes, the volume no longer tells that it
-     * was replaced */
-    if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= 0)
-        return rc;
+        if ((settled = virStorageTPMSidecarSettle(pool, name, lock, def)) <= 0)
+            return settled;
 
-    return virStorageTPMSidecarReplace(pool, *def);
+        /* Whoever replaced the volume is about to settle it. Nobody may use the volume
+         * before: once a guest writes, it no longer tells that it was replaced. */
+        if (g_get_monotonic_time() > until) {
+            virReportError(VIR_ERR_RESOURCE_BUSY,
+                           _("TPM volume '%1$s' of pool '%2$s' is being replaced by an upload: try again"),
+                           name, pool->name);
+            return -1;
+        }
+    }
+
+    return rc;
 }
 
 

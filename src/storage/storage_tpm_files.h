@@ -418,7 +418,7 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  *
  * Reads the sidecar of a volume. Only a regular file of the directory's owner
  * or the daemon's, of at most 64 KiB, is taken. If whoever replaced the volume was
- * interrupted before the sidecar was, that is done now, unless the volume is in use.
+ * interrupted before the sidecar was, that is done now.
  *
  * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
  * is none, or none that can be used; that is but a warning in the log. -1 with an

@@ -43,8 +43,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
  * @rundir: the driver's run directory
  *
  * Removes the directories that a daemon which was killed has left, ends the processes
- * that it had started on them, and has virStorageTPMScratchRunDir() return @rundir. To be called before the first
- * directory is made: only one daemon uses @rundir.
+ * that it had started on them, and has virStorageTPMScratchRunDir() return @rundir.
+ * To be called before the first directory is made: only one daemon uses @rundir.
  */
 void virStorageTPMScratchSweep(const char *rundir)
     ATTRIBUTE_NONNULL(1);

@@ -226,7 +226,7 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
  * uploads that have not ended. */
 static void
 virStorageTPMUploadShareIdentity(const char *path,
-                              const unsigned char *uuid)
+                                 const unsigned char *uuid)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
     size_t i;

@@ -864,22 +864,25 @@ virTPMStatePlanRoom(virTPMStateSection *sections)
 
     memset(&sections[1], 0, sizeof(*sections) * (VIR_TPM_STATE_LINEAR_SECTIONS - 1));
 
-    if (permanent->offset == 0)
+    if (permanent->dataLength == 0)
         permanent->offset = VIR_TPM_STATE_LINEAR_HEADER;
     permanent->sectionLength = MAX(permanent->sectionLength, VIR_TPM_STATE_ROOM);
     return true;
 }
 
 
+/* An empty section must not begin with a blob that was in another, or the volume would
+ * no longer look blank. */
 static int
 virTPMStateWriteHeader(int fd,
                        const virTPMStateSection *sections)
 {
-    uint8_t header[VIR_TPM_STATE_LINEAR_HEADER];
+    uint8_t header[VIR_TPM_STATE_LINEAR_HEADER + VIR_TPM_STATE_BLOB_HEADER] = { 0 };
+    size_t len = sections[0].dataLength == 0 ? sizeof(header) : VIR_TPM_STATE_LINEAR_HEADER;
     int rc;
 
     virTPMStateFormatHeader(sections, header);
-    if ((rc = virTPMStateWriteAt(fd, header, sizeof(header), 0)) < 0)
+    if ((rc = virTPMStateWriteAt(fd, header, len, 0)) < 0)
         return rc;
 
     return virFileDataSync(fd) < 0 ? -errno : 0;

@@ -276,8 +276,8 @@ int virTPMStateOpen(const char *path,
  * virTPMStateOpenUnlocked:
  * @path, @pool, @vol: as for virTPMStateOpen()
  *
- * As virTPMStateOpen(), but takes no lock: for a volume that another host still
- * uses and is about to hand over.
+ * As virTPMStateOpen(), but takes no lock: for a volume that a guest uses, on this
+ * host or on another one that is about to hand it over.
  *
  * Returns the descriptor (close-on-exec), or -1 with an error reported.
  */
