@@ -834,6 +834,17 @@ def test_volume_in_place_of_a_saved_guest_stays(tpm_host, command, defined):
         folder.chmod(mode)
 
 
+def test_saved_guest_that_somebody_reads_is_removed(tpm_host):
+    """A backup program may lock it; it is no TPM state."""
+    tpm_host.define_guest(tpm="").start_paused()
+    tpm_host.virsh("managedsave", "guest")
+    image = tpm_host.path("/var/lib/libvirt/qemu/save/guest.save")
+    with open(image, "r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        tpm_host.virsh("managedsave-remove", "guest")
+    assert not image.exists()
+
+
 @pytest.mark.parametrize("kind", ["file", "dir"])
 def test_state_that_is_no_volume_is_removed(tpm_host, images, kind):
     """And so is an NVRAM."""

@@ -188,6 +188,19 @@ def test_save_on_a_full_file_system(host, tmp_path, kind):
         assert has_room(path)
 
 
+def test_save_of_a_tpm_whose_file_is_gone(tpm_host, tmp_path):
+    """swtpm still has it: it is saved, and restored to a volume that was created for it."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    identity = tpm_host.identity("one")
+    tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start_paused()
+    path.unlink()
+    tpm_host.virsh("save", "guest", tmp_path / "saved")
+    tpm_host.virsh("pool-refresh", "tpm")
+    tpm_host.create_volume("one", tpm=f"<tpm manufacture='no'><uuid>{identity}</uuid></tpm>")
+    tpm_host.virsh("restore", tmp_path / "saved", "--paused")
+    assert tpm_host.identity("one") == identity
+
+
 # A swtpm that was interrupted
 
 def with_volatile_state(content):
