@@ -241,7 +241,7 @@ SIDECARS = {
 @pytest.mark.parametrize("what", SIDECARS)
 def test_sidecar_that_is_not_taken(tpm_host, what):
     """The volume stays usable, with what its bytes tell; the sidecar is replaced where one is
-    written, and goes with the volume."""
+    written, unless it only has a wrong owner or mode, and goes with the volume."""
     # It would be taken by its uuid alone: without certificates nothing says that it is another's.
     foreign = tpm_host.path(f"{OUTSIDE}/volume.tpm.xml").read_text()
     identity = re.search("<uuid>(.*)</uuid>", foreign)[1]
@@ -261,6 +261,14 @@ def test_sidecar_that_is_not_taken(tpm_host, what):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
     tpm_host.virsh("destroy", "guest")
 
+    if what in ("of-nobody", "writable-by-all"):
+        used = path.read_bytes()
+        said = tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
+        assert messages.DESCRIPTION_OF_OTHERS(sidecar, "one", "tpm", ANY, ANY) in said
+        assert path.read_bytes() == used
+        tpm_host.virsh("vol-delete", "one", "--pool", "tpm")
+        assert not path.exists() and not sidecar.exists()
+        return
     tpm_host.virsh("vol-wipe", "one", "--pool", "tpm")
     assert path.read_bytes() == b""
     upload = ["vol-upload", "one", f"{POOL}/two", "--pool", "tpm"]
