@@ -187,6 +187,8 @@ def test_pool_that_mounts_the_directory(host, disk, how):
             host.daemon("stop", "virtstoraged")
             host.path("/run/libvirt/storage/autostarted").unlink()
             host.daemon("start", "virtstoraged")
+            # The daemon may still be starting pools.
+            wait_for("the pool is refused", lambda: "pool 'second' cannot use" in host.log("virtstoraged"))
             message = host.log("virtstoraged")
         assert messages.DIRECTORY_IS_SHARED("second", target, "tpm") in message
         assert host.virsh("pool-list", "--name").split() == ["tpm"]
