@@ -160,7 +160,7 @@ def test_files_stay_when_the_pin_changes(checkout, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine\n")
     before = checkout.git(["rev-parse", "upstream", "tpm"])
-    pin_release(checkout, tmp_path, {"NEWS.rst": "news\n", "src/util/virdraft.c": "theirs\n"})
+    pin_release(checkout, tmp_path, {"AUTHORS.rst": "news\n", "src/util/virdraft.c": "theirs\n"})
     said = checkout.tool_fails("tree", XDG_CACHE_HOME=str(tmp_path))
     assert "src/util/virdraft.c" in said and "move these files elsewhere" in said
     assert [path.read_text() for path in mine] == ["mine\n"] * 4
@@ -168,7 +168,7 @@ def test_files_stay_when_the_pin_changes(checkout, tmp_path):
 
     mine.pop(1).rename(checkout.tree / "src/util/virdraft2.c")
     checkout.tool("tree", XDG_CACHE_HOME=str(tmp_path))
-    assert (checkout.tree / "NEWS.rst").read_text() == "news\n"
+    assert (checkout.tree / "AUTHORS.rst").read_text() == "news\n"
     assert (checkout.tree / "src/util/virdraft.c").read_text() == "theirs\n"
     assert [path.read_text() for path in mine] == ["mine\n"] * 3
     assert checkout.git(["log", "-1", "--format=%s", "upstream"]) == "libvirt 11.3.1\n"
