@@ -211,6 +211,7 @@ class Crowd:
     # ... what another client has done meanwhile ...
     OTHERS = (error("VIR_ERR_NO_STORAGE_VOL"), error("VIR_ERR_STORAGE_VOL_EXIST"), "already in use",
               messages.BLANK(), messages.UPLOAD_OTHER_TPM(), messages.UPLOAD_REPLACED(ANY, "tpm"),
+              messages.COPY_REPLACED(ANY, "tpm"),
               messages.OTHER_TPM_THAN_DESCRIBED(),
               # ... on another host, which also sweeps files that are not locked yet
               "already exists", "No such file or directory",

@@ -354,11 +354,6 @@ def test_many_clients(host, crowd, tmp_path):
     for (kind, end), times in sorted(ends.items()):
         print(f"{kind}: {times} times {end}")
 
-    known = {"done", "garbage", *map(str, crowd.BUSY + crowd.OTHERS)}
-    assert {end for _, end in ends} <= known, "\n".join({end for _, end in ends} - known)
-    # There may always be something that a refresh has to wait for.
-    assert all(ends[kind, "done"] for kind, _ in ends if kind != "refresh"), "something was never done"
-
     assert [storage_pid(one) for one in hosts] == pids
     client = Client(crowd.secrets)
     client.refresh()
@@ -378,6 +373,11 @@ def test_many_clients(host, crowd, tmp_path):
         assert host.identity(name) is not None, name
         if content:
             storm.opens(host, name[0], content, tmp_path)
+    known = {"done", "garbage", *map(str, crowd.BUSY + crowd.OTHERS)}
+    assert {end for _, end in ends} <= known, "\n".join({end for _, end in ends} - known)
+    # There may always be something that a refresh has to wait for.
+    assert all(ends[kind, "done"] for kind, _ in ends if kind != "refresh"), "something was never done"
+
     del client
     # A connection of an earlier test's may have been closed meanwhile.
     wait_for(f"no more is open than {before}", lambda: descriptors(pids[0]) <= before, timeout=30)
