@@ -24,10 +24,10 @@ class Server:
 
     def __init__(self, image, shown):
         self.path = shown
+        before = shown.stat().st_dev
         self._server = subprocess.Popen(
             ["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=file,filename={image}",
              "--export", f"type=fuse,id=export,node-name=file,mountpoint={shown},writable=on,allow-other=off"])
-        before = shown.stat().st_dev
         wait_for("the export is mounted",
                  lambda: shown.stat().st_dev != before or self._server.poll() is not None, timeout=20)
         assert self._server.poll() is None, "qemu-storage-daemon has ended"
