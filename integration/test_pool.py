@@ -188,7 +188,8 @@ def test_pool_that_mounts_the_directory(host, disk, how):
             host.path("/run/libvirt/storage/autostarted").unlink()
             host.daemon("start", "virtstoraged")
             # The daemon may still be starting pools.
-            wait_for("the pool is refused", lambda: "pool 'second' cannot use" in host.log("virtstoraged"))
+            wait_for("the pool is refused", timeout=60, condition=lambda: messages.DIRECTORY_IS_SHARED(
+                "second", target, "tpm") in host.log("virtstoraged"))
             message = host.log("virtstoraged")
         assert messages.DIRECTORY_IS_SHARED("second", target, "tpm") in message
         assert host.virsh("pool-list", "--name").split() == ["tpm"]
