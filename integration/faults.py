@@ -12,7 +12,6 @@ import hashlib
 import mmap
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -50,6 +49,8 @@ KINDS = {
 USUAL = ("open", "write", "fsync", "rename", "link", "unlink", "lock", "memfd", "truncate",
          "allocate", "chown", "chmod", "fork")
 CALLS = 4096
+# How long anything may take that nothing is in the way of.
+PATIENCE = 180
 FRAMES = 12
 
 
@@ -121,9 +122,7 @@ class Preload:
 
     def kill(self):
         """End the daemon at once, and start it again."""
-        pid = self._own_pid()
-        os.kill(pid, signal.SIGKILL)
-        self.host.wait_for_end(pid)
+        self.host.daemon("kill", self.name)
         self.disarm()
         self._start()
 
@@ -139,6 +138,13 @@ class Preload:
             control.errors[kind] = errors[min(choice, len(errors) - 1)]
         control.fail, control.stop, control.lasting = fail, stop, lasting
         control.pid = self._own_pid()
+
+    def is_reached(self, deed):
+        """Wait until a deed is stopped before the call that arm() names, or has ended; returns
+        whether it is stopped."""
+        wait_for("it waits or has ended", lambda: self.control.stopped or not deed.is_alive(),
+                 every=0.001, timeout=PATIENCE)
+        return bool(self.control.stopped)
 
     def call(self, number):
         """A call that was seen; the first is 1."""
@@ -433,6 +439,12 @@ class Judge:
         if operation.prepare:
             operation.prepare(self.lab)
         self.view.refresh()
+
+    def others(self, now, volume):
+        """What has become of the volumes that an operation is not about, in words."""
+        return [f"{name} was {self.old.get(name)}, is {now.get(name)}"
+                for name in sorted(self.old.keys() | now.keys())
+                if name != volume and self.old.get(name) != now.get(name)]
 
     def left(self, now, volume):
         """What is left over, in words."""

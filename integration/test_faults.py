@@ -12,12 +12,9 @@ import pytest
 import faults
 import storm
 import xmls
-from faults import (ACTORS, CHANGING, ERASING, KINDS, LASTING, MAKING, NAMING, OPERATIONS, USUAL, Deed, Judge,
-                    Lab, Preload, View, Witness, fits, same_or_fresh)
-from host import Host, OtherHost, wait_for
-
-# How long anything may take that nothing is in the way of.
-PATIENCE = 180
+from faults import (ACTORS, CHANGING, ERASING, KINDS, LASTING, MAKING, NAMING, OPERATIONS, PATIENCE, USUAL,
+                    Deed, Judge, Lab, Preload, View, Witness, fits, same_or_fresh)
+from host import Host, OtherHost
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +98,7 @@ class Failures:
 
     def compare(self, operation, new, deed, now, witness):
         """Whether each volume is what it was, or what it was to be."""
-        found = [f"{name} was {self.judge.old.get(name)}, is {now.get(name)}"
-                 for name in sorted(self.judge.old.keys() | now.keys())
-                 if name != operation.volume and self.judge.old.get(name) != now.get(name)]
+        found = self.judge.others(now, operation.volume)
         if operation.volume is None:
             return found
         old, is_now = self.judge.old.get(operation.volume), now.get(operation.volume)
@@ -173,9 +168,7 @@ class Kills:
         preload = self.lab.preload
         preload.arm(self.kinds, stop=number)
         deed = Deed(lambda: operation.function(self.lab, self.view.client))
-        wait_for("it waits or has ended", lambda: preload.control.stopped or not deed.is_alive(),
-                 every=0.001, timeout=PATIENCE)
-        if not preload.control.stopped:
+        if not preload.is_reached(deed):
             preload.disarm()
             return None, []
         call = preload.call(number)
@@ -197,9 +190,7 @@ class Kills:
     def compare(self, operation, new, now):
         """Whether each volume is what it was, or what it was to be."""
         old = self.judge.old
-        found = [f"{name} was {old.get(name)}, is {now.get(name)}"
-                 for name in sorted(old.keys() | now.keys())
-                 if name != operation.volume and old.get(name) != now.get(name)]
+        found = self.judge.others(now, operation.volume)
         was, is_now = old.get(operation.volume), now.get(operation.volume)
         if is_now != was and not fits(new, is_now, old.values()):
             found.append(f"{operation.volume} was {was}, was to be {new}, is {is_now}")
@@ -297,9 +288,7 @@ class Windows:
         preload = self.lab.preload
         preload.arm(self.kinds, stop=number)
         one = Deed(self.both[0])
-        wait_for("it waits or has ended", lambda: preload.control.stopped or not one.is_alive(),
-                 every=0.001, timeout=PATIENCE)
-        if not preload.control.stopped:
+        if not preload.is_reached(one):
             preload.disarm()
             assert one.ended(PATIENCE)
             return None, []
@@ -326,9 +315,7 @@ class Windows:
 
     def compare(self, operation, may, one, other, now):
         """Whether it is as if one had been done after the other."""
-        found = [f"{name} was {self.judge.old.get(name)}, is {now.get(name)}"
-                 for name in sorted(self.judge.old.keys() | now.keys())
-                 if name != operation.volume and self.judge.old.get(name) != now.get(name)]
+        found = self.judge.others(now, operation.volume)
         there = self.there.look()
         if there != now:
             found.append(f"the other host sees {there}")
@@ -400,17 +387,13 @@ def sweep_step(windows, preload, operation, new, there, here):
     windows.set_up(operation)
     preload.arm(PUBLISHING, stop=there)
     make = Deed(lambda: operation.function(windows.lab, windows.there.client))
-    wait_for("it waits or has ended", lambda: preload.control.stopped or not make.is_alive(),
-             every=0.001, timeout=PATIENCE)
-    if not preload.control.stopped:
+    if not preload.is_reached(make):
         preload.disarm()
         return None, False, []
     mine = windows.lab.preload
     mine.arm(SWEEPING, stop=here)
     sweep = Deed(windows.here.client.refresh)
-    wait_for("it waits or has ended", lambda: mine.control.stopped or not sweep.is_alive(),
-             every=0.001, timeout=PATIENCE)
-    stopped = bool(mine.control.stopped)
+    stopped = mine.is_reached(sweep)
     preload.control.go = 1
     make.ended(5)
     mine.control.go = 1
@@ -461,9 +444,7 @@ def start_step(windows, preload, guest, actor, number):
     windows.set_up(operation)
     preload.arm(windows.kinds, stop=number)
     one = Deed(lambda: faults.start_or_fail(guest))
-    wait_for("it waits or has ended", lambda: preload.control.stopped or not one.is_alive(),
-             every=0.001, timeout=PATIENCE)
-    if not preload.control.stopped:
+    if not preload.is_reached(one):
         preload.disarm()
         assert one.done, one.error
         guest.host.virsh("destroy", guest.name)

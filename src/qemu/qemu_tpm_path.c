@@ -513,13 +513,14 @@ qemuTPMPathIsState(const char *canon)
 
 
 /* If the storage driver cannot be asked, or not each pool be looked at, a volume is
- * recognised by its description, and @place has no names. Returns whether @path is
- * in a pool; an error that is reported already stays so. */
+ * recognised by its description, and @place has no names. Returns whether @path, which
+ * is @canon without symbolic links, is in a pool; an error that is reported already
+ * stays so. */
 static bool
 qemuTPMPathFindOrGuess(const char *path,
+                       const char *canon,
                        qemuTPMPathPlace *place)
 {
-    g_autofree char *canon = qemuTPMPathResolve(path);
     virErrorPtr before;
 
     virErrorPreserveLast(&before);
@@ -592,13 +593,14 @@ qemuTPMPathFindSign(const char *canon)
 }
 
 
-/* Whether @path, which is about to be removed, has to stay: @place tells that it is in
- * a pool, or it may be in one that is not defined any more or cannot be looked at. */
+/* Whether @path, which is @canon without symbolic links and about to be removed, has
+ * to stay: @place tells that it is in a pool, or it may be in one that is not defined
+ * any more or cannot be looked at. */
 static bool
 qemuTPMPathHasToStay(const char *path,
+                     const char *canon,
                      const qemuTPMPathPlace *place)
 {
-    g_autofree char *canon = qemuTPMPathResolve(path);
     const char *sign = NULL;
 
     if (place->pool) {
@@ -636,9 +638,10 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
                     const virDomainTPMDef *tpm)
 {
     const char *path = qemuTPMPathGetSource(tpm);
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!path || !qemuTPMPathFindOrGuess(path, &place))
+    if (!canon || !qemuTPMPathFindOrGuess(path, canon, &place))
         return 0;
 
     if (place.volume) {
@@ -655,18 +658,17 @@ qemuTPMPathCheckTPM(const virDomainDef *def,
 }
 
 
-/* Whether @path is part of a volume, or a directory with volumes in it. What is
- * neither state nor described is not: the storage driver is not asked about it. State
- * that is locked may be a volume of a pool that cannot be looked at. */
+/* Whether @path, which is @canon without symbolic links, is part of a volume, or a
+ * directory with volumes in it. What is neither state nor described is not: the storage
+ * driver is not asked about it. State that is locked may be a volume of a pool that
+ * cannot be looked at. */
 static bool
 qemuTPMPathFindVolume(const char *path,
+                      const char *canon,
                       qemuTPMPathPlace *place)
 {
-    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
-
-    return canon &&
-        (qemuTPMPathIsDescribed(canon) || qemuTPMPathIsState(canon)) &&
-        (qemuTPMPathFindOrGuess(path, place) ||
+    return (qemuTPMPathIsDescribed(canon) || qemuTPMPathIsState(canon)) &&
+        (qemuTPMPathFindOrGuess(path, canon, place) ||
          (place->unsure && qemuTPMPathIsLocked(canon)));
 }
 
@@ -674,13 +676,14 @@ qemuTPMPathFindVolume(const char *path,
 bool
 qemuTPMPathHoldsVolume(const char *path)
 {
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!path)
+    if (!canon)
         return false;
 
-    ignore_value(qemuTPMPathFindVolume(path, &place));
-    return qemuTPMPathHasToStay(path, &place);
+    ignore_value(qemuTPMPathFindVolume(path, canon, &place));
+    return qemuTPMPathHasToStay(path, canon, &place);
 }
 
 
@@ -698,9 +701,10 @@ qemuTPMPathRemove(const char *path)
 static int
 qemuTPMPathCheckFile(const char *path)
 {
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!qemuTPMPathFindVolume(path, &place))
+    if (!canon || !qemuTPMPathFindVolume(path, canon, &place))
         return 0;
 
     if (place.volume) {
@@ -1032,13 +1036,14 @@ bool
 qemuTPMPathIsVolume(const virDomainTPMDef *tpm)
 {
     const char *path = qemuTPMPathGetSource(tpm);
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
     g_auto(qemuTPMPathPlace) place = { 0 };
 
-    if (!path)
+    if (!canon)
         return false;
 
-    ignore_value(qemuTPMPathFindOrGuess(path, &place));
-    return qemuTPMPathHasToStay(path, &place);
+    ignore_value(qemuTPMPathFindOrGuess(path, canon, &place));
+    return qemuTPMPathHasToStay(path, canon, &place);
 }
 
 

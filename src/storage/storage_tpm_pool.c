@@ -165,17 +165,6 @@ virStorageTPMPoolVolFree(virStorageTPMPoolVol *vol)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMPoolVol, virStorageTPMPoolVolFree);
 
 
-static void
-virStorageTPMPoolReportForeign(const virStorageTPMPoolVol *vol,
-                               const char *file,
-                               const char *pool)
-{
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("cannot write to volume '%1$s' of pool '%2$s', which is file '%3$s' of tpm pool '%4$s': use pool '%4$s'"),
-                   vol->vol, vol->pool, file, pool);
-}
-
-
 /* The name that a file has in a directory; NULL if it has none. */
 static char *
 virStorageTPMPoolFindFile(const char *path,
@@ -199,47 +188,39 @@ virStorageTPMPoolFindFile(const char *path,
 }
 
 
-/* Returns 0 if the path of a file is not in the directory of a tpm pool, -1 with an error
- * reported otherwise. */
-static int
-virStorageTPMPoolCheckNames(const virStorageTPMPoolVol *vol,
-                            GPtrArray *names,
-                            GPtrArray *paths)
+/* The name of the file if its path is in a directory; NULL if it is not. */
+static char *
+virStorageTPMPoolMatchPath(const char *path,
+                           const char *real)
 {
-    g_autofree char *dir = g_path_get_dirname(vol->real);
-    size_t i;
+    g_autofree char *canonical = g_canonicalize_filename(path, "/");
+    g_autofree char *dir = g_path_get_dirname(real);
 
-    for (i = 0; i < names->len; i++) {
-        g_autofree char *path = g_canonicalize_filename(g_ptr_array_index(paths, i), "/");
-        g_autofree char *file = NULL;
-
-        if (STRNEQ(dir, path))
-            continue;
-
-        file = g_path_get_basename(vol->real);
-        virStorageTPMPoolReportForeign(vol, file, g_ptr_array_index(names, i));
-        return -1;
-    }
-
-    return 0;
+    return STREQ(dir, canonical) ? g_path_get_basename(real) : NULL;
 }
 
 
-/* As virStorageTPMPoolCheckNames(), whatever names the file has. */
+/* Returns 0 if a file is not in the directory of a tpm pool, -1 with an error reported
+ * otherwise. With @look the directories are read: it may be there by another name. */
 static int
-virStorageTPMPoolCheckFiles(const virStorageTPMPoolVol *vol,
-                            GPtrArray *names,
-                            GPtrArray *paths)
+virStorageTPMPoolCheckFile(const virStorageTPMPoolVol *vol,
+                           GPtrArray *names,
+                           GPtrArray *paths,
+                           bool look)
 {
     size_t i;
 
     for (i = 0; i < names->len; i++) {
-        g_autofree char *file = virStorageTPMPoolFindFile(g_ptr_array_index(paths, i), &vol->sb);
+        const char *path = g_ptr_array_index(paths, i);
+        g_autofree char *file = look ? virStorageTPMPoolFindFile(path, &vol->sb) :
+            virStorageTPMPoolMatchPath(path, vol->real);
 
         if (!file)
             continue;
 
-        virStorageTPMPoolReportForeign(vol, file, g_ptr_array_index(names, i));
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("cannot write to volume '%1$s' of pool '%2$s', which is file '%3$s' of tpm pool '%4$s': use pool '%4$s'"),
+                       vol->vol, vol->pool, file, (char *)g_ptr_array_index(names, i));
         return -1;
     }
 
@@ -307,7 +288,7 @@ virStorageTPMPoolCheckVol(virStorageTPMPoolVol *vol,
         stat(vol->real, &vol->sb) < 0 || !S_ISREG(vol->sb.st_mode))
         return 0;
 
-    if (virStorageTPMPoolCheckNames(vol, names, paths) < 0)
+    if (virStorageTPMPoolCheckFile(vol, names, paths, false) < 0)
         return -1;
 
     state = virStorageTPMPoolHoldsState(vol, &fd);
@@ -315,7 +296,7 @@ virStorageTPMPoolCheckVol(virStorageTPMPoolVol *vol,
     /* the pools' file systems may not answer: they are only asked of a file that may
      * be one of theirs under another name */
     if ((state || vol->sb.st_nlink > 1 || virFileIsLink(vol->path) > 0) &&
-        virStorageTPMPoolCheckFiles(vol, names, paths) < 0)
+        virStorageTPMPoolCheckFile(vol, names, paths, true) < 0)
         return -1;
 
     return state ? virStorageTPMPoolCheckLock(vol, fd) : 0;

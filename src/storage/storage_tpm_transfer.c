@@ -222,20 +222,25 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
 }
 
 
-/* The volume has got the identity @uuid from an upload: it is no other volume for the
- * uploads that have not ended. */
+/* Tells the uploads to a volume that have not ended which identity it has got from one
+ * of them: it is no other volume. If @uuid is NULL it was deleted. */
 static void
-virStorageTPMUploadShareIdentity(const char *path,
-                                 const unsigned char *uuid)
+virStorageTPMUploadTell(const char *path,
+                        const unsigned char *uuid)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
     size_t i;
 
-    for (i = 0; i < virStorageTPMUploads->len; i++) {
+    for (i = 0; virStorageTPMUploads && i < virStorageTPMUploads->len; i++) {
         virStorageTPMUploadData *upload = g_ptr_array_index(virStorageTPMUploads, i);
 
         if (STRNEQ(upload->vol->target.path, path))
             continue;
+
+        if (!uuid) {
+            upload->deleted = true;
+            continue;
+        }
 
         memcpy(upload->uuid, uuid, sizeof(upload->uuid));
         upload->hasuuid = true;
@@ -262,15 +267,7 @@ virStorageTPMUploadNotePool(const virStoragePoolDef *pool)
 void
 virStorageTPMUploadNoteDeleted(const char *path)
 {
-    VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
-    size_t i;
-
-    for (i = 0; virStorageTPMUploads && i < virStorageTPMUploads->len; i++) {
-        virStorageTPMUploadData *upload = g_ptr_array_index(virStorageTPMUploads, i);
-
-        if (STREQ(upload->vol->target.path, path))
-            upload->deleted = true;
-    }
+    virStorageTPMUploadTell(path, NULL);
 }
 
 
@@ -632,8 +629,8 @@ virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
         return -1;
     }
 
-    virStorageTPMUploadShareIdentity(upload->vol->target.path,
-                                     fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
+    virStorageTPMUploadTell(upload->vol->target.path,
+                            fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
 
     /* the volume is replaced: there is no failure any more */
     if (fresh)

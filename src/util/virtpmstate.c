@@ -1024,14 +1024,11 @@ virTPMStateMakeRoom(int fd G_GNUC_UNUSED,
 
 
 int
-virTPMStateReserve(int fd G_GNUC_UNUSED,
+virTPMStateReserve(int fd,
                    const char *pool,
                    const char *vol)
 {
-    virReportSystemError(ENOSYS,
-                         _("cannot allocate space for TPM volume '%1$s' of pool '%2$s'"),
-                         vol, pool);
-    return -1;
+    return virTPMStateMakeRoom(fd, pool, vol);
 }
 
 
