@@ -11,7 +11,7 @@ import messages
 import xmls
 from expected import Output, error
 from faults import Deed, Preload
-from host import FORMS, IMPLICIT, POOL, permanent_blob, wait_for
+from host import FORMS, IMPLICIT, POOL, permanent_blob
 
 IMAGES = "/var/lib/libvirt/images"
 
@@ -106,8 +106,7 @@ def test_copy_of_a_volume_that_is_replaced(tpm_host):
         for number in itertools.count(1):
             preload.arm(["open"], stop=number)
             copy = Deed(lambda: pool.createXMLFrom(xmls.volume("copy"), pool.storageVolLookupByName("one")))
-            wait_for("the copy stops or ends", lambda: preload.control.stopped or not copy.is_alive(), every=0.01)
-            if not preload.control.stopped:
+            if not preload.is_reached(copy):
                 break
             replace_volume(folder, "one", "two")
             preload.control.go = 1
