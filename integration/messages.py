@@ -502,17 +502,15 @@ SECRET_EMPTY = Message(
 # src/util/virtpmstate.c
 
 CANNOT_READ_STATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot read TPM state from '%1$s'")
-CANNOT_STAT_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat TPM volume '%1$s' of pool '%2$s'")
+
+# src/conf/storage_vol_tpm.c
+
 CANNOT_ALLOCATE_VOLUME = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'")
 CANNOT_RESERVE = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot reserve %1$d bytes for the volatile state of TPM volume '%2$s' of pool '%3$s'")
-CANNOT_WRITE_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot write TPM volume '%1$s' of pool '%2$s'")
-CANNOT_ALLOCATE_SPACE = Message(
-    "VIR_ERR_SYSTEM_ERROR",
-    "cannot allocate space for TPM volume '%1$s' of pool '%2$s'")
 BLANK = Message(
     "VIR_ERR_OPERATION_INVALID",
     "TPM volume '%1$s' of pool '%2$s' is blank",

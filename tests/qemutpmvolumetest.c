@@ -18,10 +18,11 @@
 # include "conf/domain_conf_tpm.h"
 # include "qemu/qemu_domain.h"
 # include "qemu/qemu_tpm_volume.h"
+# include "storage_vol_tpm.h"
 # include "virfile.h"
+# include "virofdlock.h"
 # include "virtpm.h"
 # include "virtpmsecret.h"
-# include "virtpmstate.h"
 
 # define VIR_FROM_THIS VIR_FROM_QEMU
 
@@ -197,7 +198,7 @@ testLockOfProgram(virCommand *cmd,
         return -1;
 
     do {
-        if (virTPMStateLock(fd) == 0) {
+        if (virOFDLockAcquire(fd) == 0) {
             fprintf(stderr, "the lock was free for a moment\n");
             break;
         }
@@ -303,7 +304,7 @@ testSwtpm(const void *opaque)
     }
 
     if (vm && testWriteVolume(test->fixture, path) == 0 &&
-        (!test->busy || (busy = virTPMStateOpen(path, "tpm", "guest1")) >= 0))
+        (!test->busy || (busy = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0))
         ret = test->error ? testRefusal(test, vm) : testStart(test, vm, path);
 
     driver.config->sharedFilesystems = NULL;
@@ -332,13 +333,13 @@ testLabel(const void *opaque G_GNUC_UNUSED)
 
     if ((vm = testDomainNew(&test, path)) &&
         testWriteVolume(test.fixture, path) == 0 &&
-        (other = virTPMStateOpen(path, "tpm", "guest1")) >= 0 &&
+        (other = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0 &&
         !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
         VIR_FORCE_CLOSE(fd);
         VIR_FORCE_CLOSE(other);
 
         if (qemuTPMVolumeMayRestoreLabel(vm->def, &fd) &&
-            virTPMStateOpen(path, "tpm", "guest1") < 0)
+            virStorageVolTPMOpen(path, "tpm", "guest1") < 0)
             ret = 0;
     }
 

@@ -25,6 +25,7 @@
 #include "virtpm.h"
 #include "virtpmsecret.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 #define LIBVIRT_STORAGE_TPM_SWTPMPRIV_H_ALLOW
 #include "storage/storage_tpm_swtpmpriv.h"
 

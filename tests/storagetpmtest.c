@@ -21,10 +21,13 @@
 #include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_setup.h"
+#include "storage_vol_tpm.h"
 #include "virfile.h"
+#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 #define LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW
 #include "storage/storage_tpm_setuppriv.h"
 
@@ -346,7 +349,7 @@ testIsLocked(const char *path)
 {
     VIR_AUTOCLOSE fd = open(path, O_RDWR | O_CLOEXEC);
 
-    return virTPMStateLock(fd) == -EAGAIN;
+    return virOFDLockAcquire(fd) == -EAGAIN;
 }
 
 
@@ -740,7 +743,7 @@ testSweep(virStoragePoolDef *pool,
         testFile(pool, names[i], "");
 
     if ((lock = open(held, O_RDWR | O_CLOEXEC)) < 0 ||
-        virTPMStateLock(lock) < 0 ||
+        virOFDLockAcquire(lock) < 0 ||
         mkdir(dir, 0700) < 0 ||
         symlink("guest1", link) < 0 ||
         mkfifo(fifo, 0600) < 0)
@@ -920,14 +923,14 @@ testOpen(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "state");
 
-    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 || sb.st_size != 5)
+    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 || sb.st_size != 5)
         return -1;
 
-    if (virStorageTPMFileOpen(pool->target.path, &sb) >= 0 || errno != EINVAL)
+    if (virOFDLockOpenFile(pool->target.path, O_RDONLY, &sb) >= 0 || errno != ENODEV)
         return -1;
 
     if (symlink("guest1", link) < 0 ||
-        virStorageTPMFileOpen(link, &sb) >= 0 || errno != ELOOP)
+        virOFDLockOpenFile(link, O_RDONLY, &sb) >= 0 || errno != ELOOP)
         return -1;
 
     return testExpectNoError();
@@ -1154,7 +1157,7 @@ testSnapshotLocked(virStoragePoolDef *pool,
 
     testWrite(path, &before);
 
-    if ((lock = virTPMStateOpen(path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(path, "tpmpool", "guest1")) < 0 ||
         (child = testOverwriteLater(path, state, data->skip)) < 0)
         return -1;
 
@@ -1285,7 +1288,7 @@ testReplace(virStoragePoolDef *pool,
         stat(vol->target.path, &before) < 0)
         return -1;
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         !(now = testReplaceFile(pool, vol, lock, bytes)) ||
         stat(vol->target.path, &after) < 0 ||
         !testIsLocked(vol->target.path))
@@ -1314,7 +1317,7 @@ testReplaceFull(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "old");
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0)
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0)
         return -1;
 
     testLimitFiles(4);
@@ -1345,7 +1348,7 @@ testReplaceNot(virStoragePoolDef *pool,
         testExpectText(pool, "guest1", "old") < 0)
         return -1;
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         virFileDeleteTree(pool->target.path) < 0 ||
         (now = testReplaceFile(pool, vol, lock, NULL)))
         return -1;
@@ -1390,7 +1393,7 @@ static virStorageTPMTemp *
 testSetAside(virStoragePoolDef *pool,
              const virStorageVolDef *vol)
 {
-    VIR_AUTOCLOSE lock = virTPMStateOpen(vol->target.path, "tpmpool", vol->name);
+    VIR_AUTOCLOSE lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", vol->name);
     int opened = lock;
     virStorageTPMTemp *old = virStorageTPMFileSetAside(pool, vol, &lock);
 
@@ -1459,7 +1462,7 @@ testSetAsideNot(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "state");
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         unlink(vol->target.path) < 0 ||
         (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
@@ -1485,7 +1488,7 @@ testSetAsideOther(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "state");
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         unlink(vol->target.path) < 0)
         return -1;
     testFile(pool, "guest1", "another");
@@ -1811,7 +1814,7 @@ testSidecarAdd(virStoragePoolDef *pool,
 
     testStateFile(pool, "guest1", "tpm12");
 
-    if ((lock = virTPMStateOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
         testExpectFiles(pool, "guest1") < 0)
         return -1;

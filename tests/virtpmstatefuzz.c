@@ -14,6 +14,7 @@
 #include "virendian.h"
 #include "virfile.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 
 #define VIR_FROM_THIS VIR_FROM_TPM
 

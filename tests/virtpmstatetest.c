@@ -19,9 +19,12 @@
 
 #ifdef F_OFD_SETLK
 
+# include "storage_vol_tpm.h"
 # include "vircommand.h"
 # include "virendian.h"
+# include "virofdlock.h"
 # include "virtpmstate.h"
+# include "virtpmstatelayout.h"
 
 # define VIR_FROM_THIS VIR_FROM_TPM
 
@@ -533,7 +536,7 @@ testMakeRoom(const void *opaque)
         testResize(file, data->size);
 
     if ((fd = virCreateAnonymousFile(file->data, file->len)) < 0 ||
-        virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0)
+        virStorageVolTPMMakeRoom(fd, "tpmpool", "guest1") < 0)
         return -1;
 
     made = testReadFD(fd);
@@ -545,7 +548,7 @@ testMakeRoom(const void *opaque)
         fstat(fd, &st) < 0 || st.st_blocks * 512 < BLOB_HEADER + VIR_TPM_STATE_ROOM)
         return -1;
 
-    if (virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0)
+    if (virStorageVolTPMMakeRoom(fd, "tpmpool", "guest1") < 0)
         return -1;
 
     again = testReadFD(fd);
@@ -576,7 +579,7 @@ testMakeRoomBlank(const void *opaque)
     }
 
     if ((fd = virCreateAnonymousFile(file->data, file->len)) < 0 ||
-        virTPMStateMakeRoom(fd, "tpmpool", "guest1") < 0 ||
+        virStorageVolTPMMakeRoom(fd, "tpmpool", "guest1") < 0 ||
         virTPMStateProbe(fd, "made", &state) < 0 ||
         state.kind != VIR_TPM_STATE_BLANK || fstat(fd, &st) < 0)
         return -1;
@@ -608,7 +611,7 @@ testMakeRoomFails(const void *opaque G_GNUC_UNUSED)
     if (fd < 0 || setrlimit(RLIMIT_FSIZE, &limit) < 0)
         return -1;
 
-    rc = virTPMStateMakeRoom(fd, "tpmpool", "guest1");
+    rc = virStorageVolTPMMakeRoom(fd, "tpmpool", "guest1");
 
     if (setrlimit(RLIMIT_FSIZE, &none) < 0 || rc == 0)
         return -1;
@@ -674,7 +677,7 @@ testCheck(const void *opaque)
     const testCheckData *data = opaque;
     virTPMState state = { .kind = data->kind };
     g_autofree char *expect = NULL;
-    int rc = virTPMStateCheck(&state, "tpmpool", "guest1");
+    int rc = virStorageVolTPMCheckState(&state, "tpmpool", "guest1");
 
     if (!data->message)
         return rc;
@@ -693,7 +696,7 @@ testCheckMendable(const void *opaque G_GNUC_UNUSED)
 {
     virTPMState state = { .kind = VIR_TPM_STATE_DAMAGED, .mendable = true };
 
-    if (virTPMStateCheck(&state, "tpmpool", "guest1") == 0)
+    if (virStorageVolTPMCheckState(&state, "tpmpool", "guest1") == 0)
         return -1;
 
     return testExpectError(VIR_ERR_OPERATION_INVALID,
@@ -706,12 +709,12 @@ testCheckCipher(const void *opaque G_GNUC_UNUSED)
 {
     virTPMState state = { .kind = VIR_TPM_STATE_LINEAR, .encrypted = true };
 
-    if (virTPMStateCheckCipher(&state, "here") < 0 ||
-        virTPMStateCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") < 0)
+    if (virStorageVolTPMCheckCipher(&state, "here") < 0 ||
+        virStorageVolTPMCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") < 0)
         return -1;
 
     state.shortkey = true;
-    if (virTPMStateCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") == 0)
+    if (virStorageVolTPMCheckSecret(&state, true, "/tpm/guest1", "tpmpool", "guest1") == 0)
         return -1;
 
     return testExpectError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -735,8 +738,8 @@ testCheckSecret(const void *opaque)
         .kind = VIR_TPM_STATE_LINEAR,
         .encrypted = data->encrypted,
     };
-    int rc = virTPMStateCheckSecret(&state, data->secret, "/tpm/guest1",
-                                    "tpmpool", "guest1");
+    int rc = virStorageVolTPMCheckSecret(&state, data->secret, "/tpm/guest1",
+                                         "tpmpool", "guest1");
 
     if (!data->message)
         return rc;
@@ -759,7 +762,7 @@ testReport(const void *opaque)
     const testReportData *data = opaque;
 
     virReportError(VIR_ERR_INTERNAL_ERROR, "%s", "it has exited");
-    virTPMStateReportSwtpm(data->log, "tpmpool", "guest1");
+    virStorageVolTPMReportSwtpm(data->log, "tpmpool", "guest1");
 
     return testExpectError(data->code, data->message);
 }
@@ -775,7 +778,7 @@ struct _testLockData {
 static int
 testOpen(const char *path)
 {
-    return virTPMStateOpen(path, "tpmpool", "guest1");
+    return virStorageVolTPMOpen(path, "tpmpool", "guest1");
 }
 
 
@@ -814,7 +817,7 @@ testLockTwice(const void *opaque)
     if (first < 0 || other < 0)
         return -1;
 
-    if (virTPMStateLock(other) != -EAGAIN ||
+    if (virOFDLockAcquire(other) != -EAGAIN ||
         testExpectBusy(data->path, getpid()) < 0)
         return -1;
 
@@ -839,29 +842,29 @@ testLockShared(const void *opaque)
     VIR_AUTOCLOSE second = open(data->path, O_RDONLY | O_CLOEXEC);
     VIR_AUTOCLOSE writer = open(data->path, O_RDWR | O_CLOEXEC);
 
-    if (virTPMStateLockShared(first) < 0 || virTPMStateLockShared(second) < 0)
+    if (virOFDLockAcquireShared(first) < 0 || virOFDLockAcquireShared(second) < 0)
         return -1;
 
     VIR_FORCE_CLOSE(first);
-    if (virTPMStateLock(writer) != -EAGAIN ||
+    if (virOFDLockAcquire(writer) != -EAGAIN ||
         testExpectBusy(data->path, getpid()) < 0)
         return -1;
 
     VIR_FORCE_CLOSE(second);
-    if (virTPMStateLock(writer) < 0 ||
+    if (virOFDLockAcquire(writer) < 0 ||
         (first = open(data->path, O_RDONLY | O_CLOEXEC)) < 0 ||
-        virTPMStateLockShared(first) != -EAGAIN)
+        virOFDLockAcquireShared(first) != -EAGAIN)
         return -1;
 
     VIR_FORCE_CLOSE(writer);
-    return virTPMStateLockShared(first);
+    return virOFDLockAcquireShared(first);
 }
 
 
 static int
 testLockSharedNothing(const void *opaque G_GNUC_UNUSED)
 {
-    return virTPMStateLockShared(-1) == -EBADF ? 0 : -1;
+    return virOFDLockAcquireShared(-1) == -EBADF ? 0 : -1;
 }
 
 
@@ -1000,21 +1003,21 @@ testLockAt(const void *opaque)
     VIR_AUTOCLOSE second = -1;
     VIR_AUTOCLOSE reader = -1;
 
-    if (virTPMStateLockPath(path, 0, &fd) != -ENOENT ||
-        virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd) < 0 ||
-        virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &second) != -EAGAIN ||
+    if (virOFDLockOpen(path, 0, &fd) != -ENOENT ||
+        virOFDLockOpen(path, VIR_OFD_LOCK_CREATE, &fd) < 0 ||
+        virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, &second) != -EAGAIN ||
         (reader = open(path, O_RDONLY | O_CLOEXEC)) < 0 ||
-        virTPMStateLockAt(reader, path, true) != -EAGAIN)
+        virOFDLockAcquireNamed(reader, path, true) != -EAGAIN)
         return -1;
 
-    if (unlink(path) < 0 || virTPMStateLockAt(fd, path, false) != -ESTALE ||
+    if (unlink(path) < 0 || virOFDLockAcquireNamed(fd, path, false) != -ESTALE ||
         virFileWriteStr(path, "another", 0600) < 0 ||
-        virTPMStateLockAt(fd, path, false) != -ESTALE)
+        virOFDLockAcquireNamed(fd, path, false) != -ESTALE)
         return -1;
 
     VIR_FORCE_CLOSE(fd);
-    if (virTPMStateLockAt(second, data->path, false) != -ESTALE ||
-        virTPMStateLockAt(reader, path, true) != -EAGAIN)
+    if (virOFDLockAcquireNamed(second, data->path, false) != -ESTALE ||
+        virOFDLockAcquireNamed(reader, path, true) != -EAGAIN)
         return -1;
 
     return unlink(path);
@@ -1065,7 +1068,7 @@ testLockBrief(const void *opaque)
 
 
 /* Replaces the volume again and again, each time under its lock, and without
- * the waits of virTPMStateOpen(). */
+ * the waits of virStorageVolTPMOpen(). */
 static void G_NORETURN
 testReplaceForever(const testLockData *data)
 {
@@ -1077,7 +1080,7 @@ testReplaceForever(const testLockData *data)
         if (fd < 0 || virFileWriteStr(new, "", 0600) < 0)
             _exit(EXIT_FAILURE);
 
-        if (virTPMStateLock(fd) == 0 && rename(new, data->path) < 0)
+        if (virOFDLockAcquire(fd) == 0 && rename(new, data->path) < 0)
             _exit(EXIT_FAILURE);
     }
 }

@@ -21,6 +21,7 @@
 #include "virfile.h"
 #include "viridentity.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmstate.h"
@@ -293,7 +294,7 @@ qemuTPMPathIsWithin(GPtrArray *mounts,
         struct stat st;
 
         if (qemuTPMPathMayBeOn(mounts, at) &&
-            stat(at, &st) == 0 && virTPMStateIsSameFile(&st, dir))
+            stat(at, &st) == 0 && virOFDLockIsSameFile(&st, dir))
             return true;
 
         if (STREQ(parent, at))
@@ -383,7 +384,7 @@ qemuTPMPathFindByFile(GPtrArray *mounts,
 
     if (qemuTPMPathIsWithin(mounts, path, &top, &volume)) {
         place->pool = g_strdup(pool);
-        if (stat(path, &st) < 0 || !virTPMStateIsSameFile(&st, &top))
+        if (stat(path, &st) < 0 || !virOFDLockIsSameFile(&st, &top))
             qemuTPMPathPlaceSetVolume(place, volume);
         return;
     }
@@ -495,7 +496,7 @@ qemuTPMPathIsState(const char *canon)
         return false;
 
     /* what somebody keeps a lease on may be */
-    if ((fd = virTPMStateOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
+    if ((fd = virOFDLockOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
         return errno == EBUSY;
 
     if (virTPMStateProbe(fd, canon, &state) < 0) {
@@ -506,9 +507,7 @@ qemuTPMPathIsState(const char *canon)
     if (state.kind == VIR_TPM_STATE_BLANK)
         return st.st_nlink > 1;
 
-    return state.kind == VIR_TPM_STATE_LINEAR ||
-        state.kind == VIR_TPM_STATE_BLOB ||
-        state.kind == VIR_TPM_STATE_DAMAGED;
+    return virTPMStateHasState(&state);
 }
 
 
@@ -542,7 +541,7 @@ qemuTPMPathFindOrGuess(const char *path,
 static bool
 qemuTPMPathIsLocked(const char *path)
 {
-    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
+    VIR_AUTOCLOSE fd = virOFDLockOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
     struct flock lock = {
         .l_type = F_WRLCK,
         .l_whence = SEEK_SET,
@@ -1063,20 +1062,20 @@ qemuTPMPathReportBusy(const char *path,
 {
     g_autofree char *holder = NULL;
 
-    switch (virTPMStateLockFindOwner(fd, &holder)) {
-    case VIR_TPM_STATE_LOCK_OWNER_PROCESS:
+    switch (virOFDLockFindHolder(fd, &holder)) {
+    case VIR_OFD_LOCK_HOLDER_PROCESS:
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("TPM state '%1$s' is in use by %2$s of another domain"),
                        path, holder);
         return;
 
-    case VIR_TPM_STATE_LOCK_OWNER_ELSEWHERE:
+    case VIR_OFD_LOCK_HOLDER_ELSEWHERE:
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("TPM state '%1$s' is in use, but not by a process on this host (another host on shared storage?)"),
                        path);
         return;
 
-    case VIR_TPM_STATE_LOCK_OWNER_UNKNOWN:
+    case VIR_OFD_LOCK_HOLDER_UNKNOWN:
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("TPM state '%1$s' is in use by an unknown process on this host or another one"),
                        path);
@@ -1096,17 +1095,17 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
     int rc;
 
     if (incoming || !qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
-        (*fd >= 0 && fstat(*fd, &held) == 0 && virTPMStateIsSameFile(&held, &st)))
+        (*fd >= 0 && fstat(*fd, &held) == 0 && virOFDLockIsSameFile(&held, &st)))
         return 0;
 
     VIR_FORCE_CLOSE(*fd);
 
-    if ((*fd = virTPMStateOpenNoWait(path, O_RDWR)) < 0) {
+    if ((*fd = virOFDLockOpenNoWait(path, O_RDWR)) < 0) {
         virReportSystemError(errno, _("cannot open TPM state '%1$s'"), path);
         return -1;
     }
 
-    rc = virTPMStateLockFrom(*fd, QEMU_TPM_PATH_LOCK_START, false);
+    rc = virOFDLockAcquireFrom(*fd, QEMU_TPM_PATH_LOCK_START, false);
     if (rc == 0 || rc == -ENOSYS)
         return 0;
 
@@ -1149,13 +1148,13 @@ qemuTPMPathIsUsed(const virDomainDef *def)
         if (!qemuTPMPathIsLockable(def->tpms[i]))
             continue;
 
-        if ((fd = virTPMStateOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0) {
+        if ((fd = virOFDLockOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0) {
             if (errno == EBUSY)
                 return true;
             continue;
         }
 
-        rc = virTPMStateLockFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
+        rc = virOFDLockAcquireFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
         if (rc < 0 && rc != -ENOSYS)
             return true;
     }

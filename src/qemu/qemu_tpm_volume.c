@@ -21,9 +21,11 @@
 #include "qemu_validate.h"
 #include "storage_conf.h"
 #include "storage_conf_tpm.h"
+#include "storage_vol_tpm.h"
 #include "viralloc.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpm.h"
@@ -224,7 +226,7 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
                            const char *path)
 {
     const virStorageSourcePoolDef *src = emulator->srcpool;
-    VIR_AUTOCLOSE fd = virTPMStateOpenUnlocked(path, src->pool, src->volume);
+    VIR_AUTOCLOSE fd = virStorageVolTPMOpenUnlocked(path, src->pool, src->volume);
     char expected[VIR_UUID_STRING_BUFLEN];
     virTPMState state;
 
@@ -232,7 +234,7 @@ qemuTPMVolumeReportUnknown(const virDomainTPMEmulatorDef *emulator,
         return -1;
 
     if (state.kind != VIR_TPM_STATE_BLANK &&
-        virTPMStateCheck(&state, src->pool, src->volume) < 0)
+        virStorageVolTPMCheckState(&state, src->pool, src->volume) < 0)
         return -1;
 
     if (!emulator->hasidentity) {
@@ -452,7 +454,7 @@ qemuTPMVolumeReportIdentityBusy(const virDomainTPMEmulatorDef *emulator,
                                 int fd)
 {
     const virStorageSourcePoolDef *src = emulator->srcpool;
-    g_autofree char *holder = virTPMStateLockHolder(fd);
+    g_autofree char *holder = virOFDLockDescribeHolder(fd);
     char uuid[VIR_UUID_STRING_BUFLEN];
 
     virUUIDFormat(emulator->identity, uuid);
@@ -508,7 +510,7 @@ qemuTPMVolumeLockIdentity(const virDomainTPMEmulatorDef *emulator,
         return -1;
     }
 
-    rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_CREATE, &fd);
+    rc = virOFDLockOpen(path, VIR_OFD_LOCK_CREATE, &fd);
 
     if (rc == -EAGAIN) {
         qemuTPMVolumeReportIdentityBusy(emulator, fd);
@@ -537,7 +539,7 @@ qemuTPMVolumeRemoveIdentity(const char *path)
 {
     VIR_AUTOCLOSE fd = -1;
 
-    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd) == 0)
+    if (virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, &fd) == 0)
         unlink(path);
 }
 
@@ -598,9 +600,9 @@ qemuTPMVolumeOpenFile(const virDomainTPMEmulatorDef *emulator,
 
     /* the source's swtpm still has the lock */
     if (volume->incoming && volume->handsOver)
-        volume->fd = virTPMStateOpenUnlocked(emulator->source_path, src->pool, src->volume);
+        volume->fd = virStorageVolTPMOpenUnlocked(emulator->source_path, src->pool, src->volume);
     else
-        volume->fd = virTPMStateOpen(emulator->source_path, src->pool, src->volume);
+        volume->fd = virStorageVolTPMOpen(emulator->source_path, src->pool, src->volume);
 
     return volume->fd < 0 ? -1 : 0;
 }
@@ -658,9 +660,9 @@ qemuTPMVolumeCheckContent(virDomainTPMDef *tpm,
         return 0;
     }
 
-    if (virTPMStateCheck(state, src->pool, src->volume) < 0 ||
-        virTPMStateCheckSecret(state, secret, emulator->source_path,
-                               src->pool, src->volume) < 0)
+    if (virStorageVolTPMCheckState(state, src->pool, src->volume) < 0 ||
+        virStorageVolTPMCheckSecret(state, secret, emulator->source_path,
+                                    src->pool, src->volume) < 0)
         return -1;
 
     volume->encrypted = state->encrypted;
@@ -696,7 +698,7 @@ qemuTPMVolumeMakeRoom(const virStorageSourcePoolDef *src,
     if (volume->incoming && volume->handsOver)
         return 0;
 
-    return virTPMStateMakeRoom(volume->fd, src->pool, src->volume);
+    return virStorageVolTPMMakeRoom(volume->fd, src->pool, src->volume);
 }
 
 
@@ -841,9 +843,9 @@ qemuTPMVolumeConvertLock(void *opaque)
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
     size_t i;
 
-    if (virTPMStateLockShared(volume->passedfd) < 0 ||
+    if (virOFDLockAcquireShared(volume->passedfd) < 0 ||
         fcntl(volume->passedfd, F_SETLK, &fl) < 0 ||
-        virTPMStateUnlock(volume->passedfd) < 0) {
+        virOFDLockRelease(volume->passedfd) < 0) {
         virReportSystemError(errno, "%s",
                              _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;
@@ -1106,10 +1108,10 @@ qemuTPMVolumeReserve(const virDomainTPMDef *tpm)
 {
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
     const virStorageSourcePoolDef *src = emulator->srcpool;
-    VIR_AUTOCLOSE fd = virTPMStateOpenUnlocked(emulator->source_path, src->pool, src->volume);
+    VIR_AUTOCLOSE fd = virStorageVolTPMOpenUnlocked(emulator->source_path, src->pool, src->volume);
 
     if (fd >= 0)
-        return virTPMStateReserve(fd, src->pool, src->volume);
+        return virStorageVolTPMReserve(fd, src->pool, src->volume);
 
     VIR_WARN("cannot reserve space: %s", virGetLastErrorMessage());
     virResetLastError();
@@ -1213,7 +1215,7 @@ qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
         return true;
 
     path = tpm->data.emulator.source_path;
-    return path && virTPMStateLockPath(path, 0, fd) == 0;
+    return path && virOFDLockOpen(path, 0, fd) == 0;
 }
 
 
@@ -1336,7 +1338,7 @@ qemuTPMVolumeReportSwtpm(virQEMUDriver *driver,
     }
 
     if (*log)
-        virTPMStateReportSwtpm(log, src->pool, src->volume);
+        virStorageVolTPMReportSwtpm(log, src->pool, src->volume);
 
     /* a wrong passphrase is one however full the file system is */
     if (virGetLastErrorCode() != VIR_ERR_AUTH_FAILED &&

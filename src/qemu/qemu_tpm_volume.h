@@ -141,7 +141,7 @@ int qemuTPMVolumeCheckRevert(virDomainObj *vm,
  *          snapshot
  *
  * To be called before QEMU reads the state of a guest. swtpm writes what QEMU asks
- * for to the volume, so that there must be room, see virTPMStateReserve(). A volume
+ * for to the volume, so that there must be room, see virStorageVolTPMReserve(). A volume
  * on a shared file system can only go to another host if swtpm hands its lock over.
  *
  * Returns 0 if the guest's TPM is on no volume, or can be read, -1 with an error

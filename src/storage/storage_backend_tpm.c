@@ -23,15 +23,18 @@
 #include "storage_tpm_transfer.h"
 #include "storage_tpm_verify.h"
 #include "storage_util.h"
+#include "storage_vol_tpm.h"
 #include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virhash.h"
 #include "viridentity.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpmstate.h"
 #include "virthread.h"
+#include "virtpmstatelayout.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -259,14 +262,14 @@ virStorageBackendTPMReadVol(virStorageVolDef *vol,
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virStorageTPMFileOpen(vol->target.path, &sb)) < 0) {
+    if ((fd = virOFDLockOpenFile(vol->target.path, O_RDONLY, &sb)) < 0) {
         if (!clear)
             return -1;
         if (errno == ENOENT)
             virReportError(VIR_ERR_NO_STORAGE_VOL,
                            _("no storage vol with matching path '%1$s'"),
                            vol->target.path);
-        else if (errno == ELOOP || errno == ENXIO || errno == EINVAL)
+        else if (errno == ELOOP || errno == ENXIO || errno == ENODEV)
             virReportError(VIR_ERR_OPERATION_INVALID,
                            _("volume '%1$s' is not a regular file"),
                            vol->target.path);
@@ -431,7 +434,7 @@ virStorageBackendTPMDirChanged(const virStoragePoolDef *def)
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageBackendTPMDirsLock) {
         if (virStorageBackendTPMDirs)
             before = g_hash_table_lookup(virStorageBackendTPMDirs, def->target.path);
-        if (before && !virTPMStateIsSameFile(before, &now))
+        if (before && !virOFDLockIsSameFile(before, &now))
             return true;
     }
 
@@ -1147,7 +1150,7 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
         return 0;
     }
 
-    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0 ||
+    if ((lock = virStorageVolTPMOpen(vol->target.path, def->name, vol->name)) < 0 ||
         virTPMStateProbe(lock, vol->target.path, &state) < 0) {
         if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
             virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
@@ -1165,8 +1168,8 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     }
 
     /* clear state in a volume that has a secret may have been replaced: not exported */
-    if (virTPMStateCheckSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
-                               vol->target.path, def->name, vol->name) < 0)
+    if (virStorageVolTPMCheckSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
+                                    vol->target.path, def->name, vol->name) < 0)
         return -1;
 
     /* what the other pool reads by name must not be another file by then, nor
@@ -1294,7 +1297,7 @@ virStorageBackendTPMDeleteFiles(virStoragePoolObj *pool,
         return 0;
     }
 
-    if ((lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
+    if ((lock = virStorageVolTPMOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
     if (!(flags & VIR_STORAGE_VOL_DELETE_ZEROED))
@@ -1422,7 +1425,7 @@ virStorageBackendTPMWipeVol(virStoragePoolObj *pool,
 
     if (virStorageBackendTPMCheckWipe(vol, algorithm) < 0 ||
         virStorageTPMFileSweepOld(def, vol->name) < 0 ||
-        (lock = virTPMStateOpen(vol->target.path, def->name, vol->name)) < 0)
+        (lock = virStorageVolTPMOpen(vol->target.path, def->name, vol->name)) < 0)
         return -1;
 
     if (virStorageTPMSidecarRead(def, vol->name, lock, &sidecar) < 0 ||

@@ -14,11 +14,14 @@
 #include "storage_tpm_inspect.h"
 #include "storage_tpm_swtpm.h"
 #include "storage_tpm_verify.h"
+#include "storage_vol_tpm.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virofdlock.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -67,9 +70,9 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
 
-    if (virTPMStateCheck(state, source->pool, origvol->name) < 0 ||
-        virTPMStateCheckSecret(state, secret, origvol->target.path,
-                               source->pool, origvol->name) < 0)
+    if (virStorageVolTPMCheckState(state, source->pool, origvol->name) < 0 ||
+        virStorageVolTPMCheckSecret(state, secret, origvol->target.path,
+                                    source->pool, origvol->name) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);
@@ -81,7 +84,7 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 static virStorageTPMBytes *
 virStorageTPMCopyReadForeign(const char *path)
 {
-    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY);
+    VIR_AUTOCLOSE fd = virOFDLockOpenNoWait(path, O_RDONLY);
     struct stat sb;
 
     if (fd < 0 || fstat(fd, &sb) < 0) {
@@ -141,7 +144,7 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
         return NULL;
     }
 
-    if (virTPMStateCheckCipher(state, origvol->target.path) < 0)
+    if (virStorageVolTPMCheckCipher(state, origvol->target.path) < 0)
         return NULL;
 
     if (state->encrypted && !vol->target.encryption) {

@@ -17,10 +17,12 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virrandom.h"
 #include "virsecureerase.h"
 #include "virstring.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 #include "viruuid.h"
 #include "virxml.h"
 
@@ -90,27 +92,6 @@ virStorageTPMFileIsVolume(const char *name)
     }
 
     return false;
-}
-
-
-int
-virStorageTPMFileOpen(const char *path,
-                      struct stat *sb)
-{
-    VIR_AUTOCLOSE fd = virTPMStateOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
-    int ret;
-
-    if (fd < 0 || fstat(fd, sb) < 0)
-        return -1;
-
-    if (!S_ISREG(sb->st_mode)) {
-        errno = EINVAL;
-        return -1;
-    }
-
-    ret = fd;
-    fd = -1;
-    return ret;
 }
 
 
@@ -234,7 +215,7 @@ virStorageTPMBytesReadOnce(const char *path,
                            virStorageTPMBytes **bytes)
 {
     struct stat sb;
-    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(path, &sb);
+    VIR_AUTOCLOSE fd = virOFDLockOpenFile(path, O_RDONLY, &sb);
     int rc;
 
     *bytes = NULL;
@@ -246,7 +227,7 @@ virStorageTPMBytesReadOnce(const char *path,
     }
 
     /* what was replaced may have been overwritten since */
-    if ((rc = virTPMStateLockAt(fd, path, true)) == -ESTALE)
+    if ((rc = virOFDLockAcquireNamed(fd, path, true)) == -ESTALE)
         return 0;
 
     if (rc < 0) {
@@ -322,7 +303,7 @@ virStorageTPMTempFree(virStorageTPMTemp *temp)
         return;
 
     /* while it is locked: nobody else may remove or replace it */
-    if (temp->path && virTPMStatePathNames(temp->fd, temp->path) && unlink(temp->path) < 0)
+    if (temp->path && virOFDLockNameRefersTo(temp->fd, temp->path) && unlink(temp->path) < 0)
         VIR_WARN("cannot remove temporary file '%s': %s",
                  temp->path, g_strerror(errno));
 
@@ -376,7 +357,7 @@ virStorageTPMTempMake(const char *dir,
     }
     made->path = g_steal_pointer(&path);
 
-    rc = virTPMStateLockAt(made->fd, made->path, false);
+    rc = virOFDLockAcquireNamed(made->fd, made->path, false);
 
     if (rc == -EAGAIN || rc == -ESTALE) {
         /* whoever has locked it removes it */
@@ -607,7 +588,7 @@ virStorageTPMFileLink(const char *path,
             return NULL;
         }
 
-        if (virTPMStatePathNames(fd, linked))
+        if (virOFDLockNameRefersTo(fd, linked))
             return g_steal_pointer(&linked);
 
         /* somebody has put another file there, heeding no lock */
@@ -750,9 +731,7 @@ virStorageTPMFileSweepContent(int fd,
             return -1;
         }
 
-        if (state.kind != VIR_TPM_STATE_LINEAR &&
-            state.kind != VIR_TPM_STATE_DAMAGED &&
-            state.kind != VIR_TPM_STATE_BLOB)
+        if (!virTPMStateHasState(&state))
             return 0;
     }
 
@@ -772,7 +751,7 @@ virStorageTPMFileSweepTemp(const char *path,
     VIR_AUTOCLOSE fd = -1;
     int rc;
 
-    rc = virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, &fd);
+    rc = virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, &fd);
 
     /* it is being made, or gone, or no temporary */
     if (rc == -EAGAIN || rc == -ENOENT || rc == -ELOOP || rc == -ENXIO || rc == -ENODEV)
@@ -898,9 +877,9 @@ virStorageTPMSidecarReplaceOrphan(virStorageTPMTemp *temp,
 {
     VIR_AUTOCLOSE orphan = -1;
     struct stat sb;
-    int rc = virTPMStateLockPath(path, 0, &orphan);
+    int rc = virOFDLockOpen(path, 0, &orphan);
 
-    virTPMStateRevalidateDir(path);
+    virOFDLockRevalidateDir(path);
     if (rc == -EAGAIN || g_lstat(vol->target.path, &sb) == 0) {
         errno = EEXIST;
         return -1;
@@ -1102,7 +1081,7 @@ virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
+    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 ||
         virStorageTPMSidecarCheckOwner(pool, &sb) < 0 ||
         virFileReadLimFD(fd, VIR_STORAGE_TPM_SIDECAR_MAX, &xml) < 0)
         return NULL;
@@ -1196,7 +1175,7 @@ virStorageTPMSidecarIsReplaced(const char *path,
     VIR_AUTOCLOSE fd = -1;
     struct stat sb;
 
-    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
+    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0) {
         if (errno == ENOENT)
             return 0;
         virReportSystemError(errno, _("cannot open '%1$s'"), path);
@@ -1255,7 +1234,7 @@ virStorageTPMSidecarIsLost(int err,
         return !writer;
 
     return err == ENOENT || err == ENOTDIR || err == EISDIR || err == ELOOP ||
-        err == ENXIO || err == EINVAL || err == EOVERFLOW;
+        err == ENXIO || err == ENODEV || err == EOVERFLOW;
 }
 
 
@@ -1341,7 +1320,7 @@ virStorageTPMSidecarSettle(virStoragePoolDef *pool,
     VIR_AUTOCLOSE own = -1;
     int rc;
 
-    if (lock < 0 && (rc = virTPMStateLockPath(path, 0, &own)) < 0)
+    if (lock < 0 && (rc = virOFDLockOpen(path, 0, &own)) < 0)
         return rc == -EAGAIN ? 1 : 0;
 
     if ((rc = virStorageTPMSidecarReadOnce(pool, name, lock >= 0, def)) <= VIR_STORAGE_TPM_SIDECAR_ONE)
@@ -1394,7 +1373,7 @@ static bool
 virStorageTPMSidecarLock(const char *path,
                          int *fd)
 {
-    int rc = virTPMStateLockPath(path, 0, fd);
+    int rc = virOFDLockOpen(path, 0, fd);
 
     if (rc < 0 && rc != -ENOENT && rc != -ENODEV && rc != -ELOOP && rc != -ENXIO && rc != -EISDIR)
         VIR_WARN("leaving file '%s' in place: it cannot be locked: %s", path, g_strerror(-rc));
@@ -1453,7 +1432,7 @@ virStorageTPMSidecarProbe(const char *path,
                           int *lock,
                           virTPMState *state)
 {
-    if (virTPMStateLockPath(path, VIR_TPM_STATE_LOCK_NO_WAIT, lock) < 0)
+    if (virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, lock) < 0)
         return 0;
 
     if (virTPMStateProbe(*lock, path, state) < 0)
@@ -1537,7 +1516,7 @@ virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
     if (!virStorageTPMSidecarLock(path, &fd))
         return;
 
-    virTPMStateRevalidateDir(path);
+    virOFDLockRevalidateDir(path);
     if (g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
         return;
 

@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 
 #include "storage_conf.h"
+#include "storage_vol_tpm.h"
+#include "virofdlock.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 
 /**
  * virStorageTPMFileCopyPool:
@@ -140,21 +143,6 @@ char *virStorageTPMFileSidecarVolume(const char *name)
 bool virStorageTPMFileIsVolume(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
-/**
- * virStorageTPMFileOpen:
- * @path: the file
- * @sb: filled in on success
- *
- * Opens a regular file for reading, by virTPMStateOpenNoWait(); does not follow a
- * symbolic link.
- *
- * Returns a descriptor, or -1 with errno set (EINVAL: not a regular file; EBUSY:
- * leased) and no error reported.
- */
-int virStorageTPMFileOpen(const char *path,
-                          struct stat *sb)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
-
 typedef enum {
     VIR_STORAGE_TPM_CONTENT_NONE,
     VIR_STORAGE_TPM_CONTENT_STATE,
@@ -253,7 +241,7 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
  * virStorageTPMFileWriteNew:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it
- * @lock: the volume, opened by virTPMStateOpen()
+ * @lock: the volume, opened by virStorageVolTPMOpen()
  * @bytes: its new content, or NULL for none
  *
  * Writes another content of a volume, with its owner and mode, to a temporary that
@@ -272,7 +260,7 @@ virStorageTPMTemp *virStorageTPMFileWriteNew(const virStoragePoolDef *pool,
  * virStorageTPMFileSetAside:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it
- * @lock: the volume, opened by virTPMStateOpen(); set to -1
+ * @lock: the volume, opened by virStorageVolTPMOpen(); set to -1
  *
  * Gives a volume's file the name of a temporary too, so that it can be
  * overwritten after the volume is gone or another file is in its place. If that

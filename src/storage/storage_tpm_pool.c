@@ -14,6 +14,7 @@
 #include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virofdlock.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -43,7 +44,7 @@ virStorageTPMPoolIsSameDir(const char *a,
         return true;
 
     return stat(a, &sta) == 0 && stat(b, &stb) == 0 &&
-        virTPMStateIsSameFile(&sta, &stb);
+        virOFDLockIsSameFile(&sta, &stb);
 }
 
 
@@ -180,7 +181,7 @@ virStorageTPMPoolFindFile(const char *path,
         struct stat found;
 
         if (fstatat(dirfd(dir), ent->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
-            virTPMStateIsSameFile(&found, sb))
+            virOFDLockIsSameFile(&found, sb))
             return g_strdup(ent->d_name);
     }
 
@@ -236,7 +237,7 @@ virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
     virTPMState state;
 
     if (vol->sb.st_size > VIR_TPM_STATE_MAX_SIZE ||
-        (*fd = virTPMStateOpenNoWait(vol->real, O_RDONLY | O_NOFOLLOW)) < 0)
+        (*fd = virOFDLockOpenNoWait(vol->real, O_RDONLY | O_NOFOLLOW)) < 0)
         return false;
 
     if (virTPMStateProbe(*fd, vol->real, &state) < 0) {
@@ -244,9 +245,7 @@ virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
         return false;
     }
 
-    return state.kind == VIR_TPM_STATE_LINEAR ||
-        state.kind == VIR_TPM_STATE_BLOB ||
-        state.kind == VIR_TPM_STATE_DAMAGED;
+    return virTPMStateHasState(&state);
 }
 
 
@@ -258,10 +257,10 @@ virStorageTPMPoolCheckLock(const virStorageTPMPoolVol *vol,
 {
     g_autofree char *holder = NULL;
 
-    if (virTPMStateLockFrom(fd, 0, true) != -EAGAIN)
+    if (virOFDLockAcquireFrom(fd, 0, true) != -EAGAIN)
         return 0;
 
-    if ((holder = virTPMStateLockHolder(fd)))
+    if ((holder = virOFDLockDescribeHolder(fd)))
         virReportError(VIR_ERR_RESOURCE_BUSY,
                        _("cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use by %3$s"),
                        vol->vol, vol->pool, holder);

@@ -21,6 +21,7 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"
@@ -305,7 +306,7 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0) {
+    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0) {
         virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has created"), path);
         return NULL;
     }
@@ -344,7 +345,7 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
     key = g_strndup(name + strlen("ek-"),
                     strlen(name) - strlen("ek-") - strlen(".crt"));
 
-    if ((fd = virStorageTPMFileOpen(path, &sb)) < 0 ||
+    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 ||
         (len = virFileReadLimFD(fd, VIR_STORAGE_TPM_CERT_MAX, &der)) < 0 ||
         virStorageTPMEndorsementAddCert(tpm, key, der, len) < 0)
         VIR_WARN("cannot read the EK certificate '%s' that swtpm_setup has made", path);

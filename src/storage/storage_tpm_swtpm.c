@@ -13,6 +13,7 @@
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "storage_tpm_swtpm.h"
+#include "storage_vol_tpm.h"
 #include "viralloc.h"
 #include "vircommand.h"
 #include "virendian.h"
@@ -289,7 +290,7 @@ virStorageTPMSwtpmReport(virStorageTPMSwtpm *swtpm,
 
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("swtpm did not execute %1$s"), command);
-    virTPMStateReportSwtpm(NULLSTR_EMPTY(swtpm->log), swtpm->pool, swtpm->vol);
+    virStorageVolTPMReportSwtpm(NULLSTR_EMPTY(swtpm->log), swtpm->pool, swtpm->vol);
 }
 
 

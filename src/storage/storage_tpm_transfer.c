@@ -15,14 +15,17 @@
 #include "storage_tpm_files.h"
 #include "storage_tpm_transfer.h"
 #include "storage_tpm_verify.h"
+#include "storage_vol_tpm.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virthread.h"
 #include "virtpmstate.h"
+#include "virtpmstatelayout.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -39,7 +42,7 @@ virStorageTPMDownload(const char *pool,
 {
     g_autofree char *path = NULL;
     struct stat sb;
-    VIR_AUTOCLOSE fd = virStorageTPMFileOpen(vol->target.path, &sb);
+    VIR_AUTOCLOSE fd = virOFDLockOpenFile(vol->target.path, O_RDONLY, &sb);
 
     if (fd < 0) {
         virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
@@ -179,7 +182,7 @@ virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload,
         return -1;
 
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid) {
-        if ((upload->before = virStorageTPMFileOpen(path, &sb)) >= 0)
+        if ((upload->before = virOFDLockOpenFile(path, O_RDONLY, &sb)) >= 0)
             return 0;
 
         virReportSystemError(errno, _("cannot open '%1$s'"), path);
@@ -209,7 +212,7 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
                    (upload->hasuuid && tpm && tpm->hasuuid &&
                     memcmp(upload->uuid, tpm->uuid, sizeof(upload->uuid)) != 0) ||
                    (!upload->hasuuid && upload->before >= 0 &&
-                    !virTPMStatePathNames(upload->before, upload->vol->target.path));
+                    !virOFDLockNameRefersTo(upload->before, upload->vol->target.path));
     }
 
     if (!replaced)
@@ -369,7 +372,7 @@ virStorageTPMUploadLock(virStorageTPMUploadData *upload)
     virStoragePoolDef *pool = upload->pool;
     virStorageVolDef *vol = upload->vol;
 
-    if ((upload->lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0 ||
+    if ((upload->lock = virStorageVolTPMOpen(vol->target.path, pool->name, vol->name)) < 0 ||
         virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0 ||
         virStorageTPMSidecarRead(pool, vol->name, upload->lock, &upload->sidecar) < 0)
         return -1;
@@ -464,7 +467,7 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
 static int
 virStorageTPMUploadOpen(virStorageTPMUploadData *upload)
 {
-    if (virTPMStateCheckCipher(&upload->state, upload->vol->name) == 0 &&
+    if (virStorageVolTPMCheckCipher(&upload->state, upload->vol->name) == 0 &&
         virStorageTPMUploadInspect(upload, upload->bytes, &upload->state,
                                    upload->found, &upload->clear) == 0)
         return 0;
@@ -708,7 +711,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
 
     /* a volume that is in use is better refused now than when all has come */
     if (!virStorageTPMUploadIsEntered(vol->target.path) &&
-        (lock = virTPMStateOpen(vol->target.path, pool->name, vol->name)) < 0)
+        (lock = virStorageVolTPMOpen(vol->target.path, pool->name, vol->name)) < 0)
         return -1;
 
     upload = virStorageTPMUploadDataNew(pool, vol);

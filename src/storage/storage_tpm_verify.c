@@ -10,6 +10,7 @@
 #include "storage_tpm_copy.h"
 #include "storage_tpm_files.h"
 #include "storage_tpm_verify.h"
+#include "storage_vol_tpm.h"
 #include "virerror.h"
 #include "virtpmstate.h"
 
@@ -120,9 +121,9 @@ virStorageTPMVerify(const char *pool,
     if (state.kind == VIR_TPM_STATE_BLANK)
         return 0;
 
-    if (virTPMStateCheck(&state, pool, vol->name) < 0 ||
-        virTPMStateCheckSecret(&state, !!spec.secret, vol->target.path,
-                               pool, vol->name) < 0)
+    if (virStorageVolTPMCheckState(&state, pool, vol->name) < 0 ||
+        virStorageVolTPMCheckSecret(&state, !!spec.secret, vol->target.path,
+                                    pool, vol->name) < 0)
         return -1;
 
     if (!vol->tpm)

@@ -1,0 +1,214 @@
+/*
+ * virofdlock.h: open file description locks
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <sys/stat.h>
+
+#include "internal.h"
+
+/**
+ * virOFDLockIsSameFile:
+ * @a, @b: what stat() tells
+ *
+ * Returns whether both are about one file or directory, whatever its names are.
+ */
+bool virOFDLockIsSameFile(const struct stat *a,
+                          const struct stat *b)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockOpenNoWait:
+ * @path: a file
+ * @oflags: as for open(); O_NONBLOCK, O_NOCTTY and O_CLOEXEC are added
+ *
+ * Opens a file without waiting for the other end of a FIFO. Where it is made, it
+ * gets mode 0600. While another process has a lease on the file, or a client of
+ * this host's NFS server a delegation, the kernel refuses and asks for it back:
+ * then it is tried again for up to a second.
+ *
+ * Returns the descriptor, or -1 with errno set; EBUSY if the lease was not given
+ * back in that time, and never EAGAIN, by which a lock is refused.
+ */
+int virOFDLockOpenNoWait(const char *path,
+                         int oflags)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockOpenFile:
+ * @path: a file
+ * @oflags: as for virOFDLockOpenNoWait(); O_NOFOLLOW is added
+ * @sb: filled in on success
+ *
+ * Opens a regular file, and does not follow a symbolic link.
+ *
+ * Returns the descriptor, or -1 with errno set as by virOFDLockOpenNoWait(); ENODEV
+ * if the file is not a regular one.
+ */
+int virOFDLockOpenFile(const char *path,
+                       int oflags,
+                       struct stat *sb)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockRevalidateDir:
+ * @path: path of a file
+ *
+ * Opens the file's directory once: a network file system then asks its server
+ * about the names in it, where it would believe for some seconds what it knew
+ * before (close-to-open consistency, see nfs(5)).
+ */
+void virOFDLockRevalidateDir(const char *path)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virOFDLockNameRefersTo:
+ * @fd: descriptor
+ * @path: a name
+ *
+ * Returns whether @path refers to the file behind @fd. Without the lock of that file
+ * this may change at any moment: see virOFDLockAcquireNamed().
+ */
+bool virOFDLockNameRefersTo(int fd,
+                            const char *path)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockAcquire:
+ * @fd: descriptor, open for writing
+ *
+ * Takes a write lock on the whole file, however long it becomes, without waiting. It
+ * is held until the last descriptor of the open file description is closed, in
+ * whichever process. What the file's name refers to is not known then: see
+ * virOFDLockAcquireNamed().
+ *
+ * The caller must hold no POSIX lock on the file: they go when any descriptor
+ * of it is closed.
+ *
+ * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virOFDLockAcquire(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockAcquireShared:
+ * @fd: descriptor, open for reading
+ *
+ * As virOFDLockAcquire(), but takes a read lock, which several may hold.
+ *
+ * Returns as virOFDLockAcquire().
+ */
+int virOFDLockAcquireShared(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockRelease:
+ * @fd: descriptor that has the lock of virOFDLockAcquire() or virOFDLockAcquireShared()
+ *
+ * Gives up the lock.
+ *
+ * Returns 0 on success, -errno otherwise.
+ */
+int virOFDLockRelease(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockAcquireFrom:
+ * @fd: descriptor, open for writing
+ * @start: offset in bytes
+ * @ask: whether only to ask if the lock can be taken
+ *
+ * As virOFDLockAcquire(), with a lock that begins at @start: other programs may have
+ * locks of their own on the bytes before it.
+ *
+ * Returns 0 on success, -errno otherwise; -EAGAIN if someone else holds it,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virOFDLockAcquireFrom(int fd,
+                          off_t start,
+                          bool ask)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockAcquireNamed:
+ * @fd: descriptor, open for reading if @shared, else for writing
+ * @path: the name that it was opened or made by
+ * @shared: whether only to read: several may hold the lock then
+ *
+ * Takes a lock as virOFDLockAcquire() or virOFDLockAcquireShared() and verifies that
+ * @path refers to the locked file: it may have been renamed, replaced or removed
+ * before it was locked. Nobody who heeds the lock does that while it is held.
+ *
+ * Returns 0 on success, -errno otherwise: -EAGAIN if someone else holds the
+ * lock, -ESTALE if it is held, but @path does not name the file any more,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virOFDLockAcquireNamed(int fd,
+                           const char *path,
+                           bool shared)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+typedef enum {
+    VIR_OFD_LOCK_CREATE = 1 << 0,  /* make the file if it is missing, with mode 0600 */
+    VIR_OFD_LOCK_NO_WAIT = 1 << 1, /* ask for the lock once */
+} virOFDLockFlags;
+
+/**
+ * virOFDLockOpen:
+ * @path: a regular file
+ * @flags: bitwise-OR of virOFDLockFlags
+ * @fd: -1; set to a descriptor of the file (close-on-exec)
+ *
+ * Opens a file for reading and writing by virOFDLockOpenFile() and takes its lock by
+ * virOFDLockAcquireNamed(). A lock that is refused is asked for again for some 40 ms.
+ * If it is refused @fd is open as well, to ask for its holder.
+ *
+ * Returns 0 on success, -errno otherwise: with @fd negative if the file cannot be
+ * opened (-ENODEV if it is no regular one, -EBUSY if it is leased), else -EAGAIN if
+ * someone else holds the lock or the file was replaced each time, or as
+ * virOFDLockAcquireNamed().
+ */
+int virOFDLockOpen(const char *path,
+                   unsigned int flags,
+                   int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+typedef enum {
+    VIR_OFD_LOCK_HOLDER_PROCESS,   /* a process of this host */
+    VIR_OFD_LOCK_HOLDER_ELSEWHERE, /* no process of this host */
+    VIR_OFD_LOCK_HOLDER_UNKNOWN,   /* the file system hides its locks, as every FUSE
+                                           one does, or the time was up */
+} virOFDLockHolder;
+
+/**
+ * virOFDLockFindHolder:
+ * @fd: descriptor of a file whose lock was refused
+ * @holder: set to text such as "process 4711 (swtpm)" if it is a process of
+ *          this host, else to NULL
+ *
+ * Looks through /proc for a process that holds a lock on the file behind @fd, for
+ * at most a second or so. Touches no file but those that have a lock on an inode
+ * of the same number, so that no other file system is waited for. Meant for an
+ * error message, and not for an event loop.
+ *
+ * Returns what is known of the holder.
+ */
+virOFDLockHolder virOFDLockFindHolder(int fd,
+                                      char **holder)
+    ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockDescribeHolder:
+ * @fd: descriptor of a file whose lock was refused
+ *
+ * As virOFDLockFindHolder().
+ *
+ * Returns text such as "process 4711 (swtpm)", or NULL if no process of this
+ * host is known to hold the lock.
+ */
+char *virOFDLockDescribeHolder(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
