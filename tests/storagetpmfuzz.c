@@ -12,6 +12,8 @@
 
 #include "storage_conf_tpm.h"
 #include "storage/storage_tpm_files.h"
+#include "storage/storage_tpm_sidecar.h"
+#include "storage/storage_tpm_temp.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"

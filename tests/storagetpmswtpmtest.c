@@ -20,6 +20,7 @@
 #include "storage/storage_tpm_inspect.h"
 #include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_verify.h"
+#include "storage/storage_tpm_bytes.h"
 #include "virendian.h"
 #include "virstring.h"
 #include "virtpm.h"

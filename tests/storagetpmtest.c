@@ -21,6 +21,12 @@
 #include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_setup.h"
+#include "storage/storage_tpm_bytes.h"
+#include "storage/storage_tpm_name.h"
+#include "storage/storage_tpm_sidecar.h"
+#include "storage/storage_tpm_store.h"
+#include "storage/storage_tpm_sweep.h"
+#include "storage/storage_tpm_temp.h"
 #include "storage_vol_tpm.h"
 #include "virfile.h"
 #include "virofdlock.h"
@@ -368,7 +374,7 @@ testName(const void *opaque)
     const testNameData *data = opaque;
     int rc = virStorageVolTPMNameCheck(data->name);
 
-    if (virStorageTPMFileIsVolume(data->name) != !data->fault)
+    if (virStorageTPMNameIsVolume(data->name) != !data->fault)
         return -1;
 
     if (!data->fault)
@@ -715,7 +721,7 @@ testSweepAll(const virStoragePoolDef *pool,
              const char *const *names)
 {
     for (; *names; names++)
-        virStorageTPMFileSweep(pool->target.path, *names);
+        virStorageTPMSweep(pool->target.path, *names);
 }
 
 
@@ -803,7 +809,7 @@ testSweepPublished(virStoragePoolDef *pool,
         testWindowOpen(TEST_WINDOW_BEFORE_RENAME_NEW, 0, testWindowRename, pool, &vol);
     }
 
-    virStorageTPMFileSweep(pool->target.path, name);
+    virStorageTPMSweep(pool->target.path, name);
 
     if (!testWindowClose() || testExpectFiles(pool, "guest1") < 0)
         return -1;
@@ -831,12 +837,12 @@ testRemove(virStoragePoolDef *pool,
     testFile(pool, "guest10", "another state");
     testFile(pool, "guest10.tpm.xml", "another sidecar");
 
-    if (virStorageTPMFileRemove(pool, vol) < 0 ||
+    if (virStorageTPMSidecarRemove(pool, vol) < 0 ||
         testExpectFiles(pool, "guest10 guest10.tpm.xml") < 0)
         return -1;
 
     /* what is gone has no sidecar to be removed */
-    if (virStorageTPMFileRemove(pool, vol) == 0)
+    if (virStorageTPMSidecarRemove(pool, vol) == 0)
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot remove volume '");
@@ -856,7 +862,7 @@ testRemoveMeanwhile(virStoragePoolDef *pool,
 
     testWindowOpen(TEST_WINDOW_AFTER_UNLINK, 0, testWindowPlace, pool, vol);
 
-    if (virStorageTPMFileRemove(pool, vol) < 0 || testWindow.temp ||
+    if (virStorageTPMSidecarRemove(pool, vol) < 0 || testWindow.temp ||
         testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0 ||
         testExpectFiles(pool, "") < 0)
         return -1;
@@ -1076,6 +1082,10 @@ testBytesToMemoryFull(virStoragePoolDef *pool G_GNUC_UNUSED,
 }
 
 
+/* A volume of a directory. */
+static const virStorageVolDef testFileVol = { .type = VIR_STORAGE_VOL_FILE };
+
+
 /* Whatever a volume holds can be read while nobody else has it. */
 static int
 testSnapshotUnlocked(virStoragePoolDef *pool,
@@ -1086,7 +1096,7 @@ testSnapshotUnlocked(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", arg);
 
-    bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1");
+    bytes = virStorageTPMStoreFor(&testFileVol)->read(path, "tpmpool", "guest1");
     if (testExpectBytes(bytes, arg, strlen(arg)) < 0)
         return -1;
 
@@ -1104,7 +1114,7 @@ testSnapshotNot(virStoragePoolDef *pool,
     testFile(pool, "other", "state");
 
     if ((arg && symlink(arg, path) < 0) ||
-        (bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1")))
+        (bytes = virStorageTPMStoreFor(&testFileVol)->read(path, "tpmpool", "guest1")))
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR,
@@ -1161,7 +1171,7 @@ testSnapshotLocked(virStoragePoolDef *pool,
         (child = testOverwriteLater(path, state, data->skip)) < 0)
         return -1;
 
-    bytes = virStorageTPMBytesSnapshot(path, "tpmpool", "guest1");
+    bytes = virStorageTPMStoreFor(&testFileVol)->read(path, "tpmpool", "guest1");
     waitpid(child, NULL, 0);
 
     if (data->whole)
@@ -1258,7 +1268,7 @@ testReplaceFile(const virStoragePoolDef *pool,
                 int lock,
                 const virStorageTPMBytes *bytes)
 {
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMFileWriteNew(pool, vol, lock, bytes);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempWriteNew(pool, vol, lock, bytes);
 
     if (!temp || virStorageTPMTempReplace(temp, vol->target.path) < 0)
         return NULL;
@@ -1378,7 +1388,7 @@ testNoSync(virStoragePoolDef *pool,
         (now = testReplaceFile(pool, vol, temp->fd, bytes)) &&
         testExpectState(pool, "guest1", "tpm12") == 0 &&
         testExpectFiles(pool, "guest1 guest1.tpm.xml") == 0 &&
-        virStorageTPMFileRemove(pool, vol) == 0 &&
+        virStorageTPMSidecarRemove(pool, vol) == 0 &&
         testExpectFiles(pool, "") == 0)
         rc = testExpectNoError();
 
@@ -1395,7 +1405,7 @@ testSetAside(virStoragePoolDef *pool,
 {
     VIR_AUTOCLOSE lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", vol->name);
     int opened = lock;
-    virStorageTPMTemp *old = virStorageTPMFileSetAside(pool, vol, &lock);
+    virStorageTPMTemp *old = virStorageTPMTempSetAside(pool, vol, &lock);
 
     /* it is the same descriptor that holds the lock on */
     if (!old || lock != -1 || old->fd != opened || !testIsLocked(old->path))
@@ -1422,7 +1432,7 @@ testOverwrite(virStoragePoolDef *pool,
     /* all of it, wherever it was read last */
     if (unlink(vol->target.path) < 0 ||
         lseek(old->fd, 100, SEEK_SET) != 100 ||
-        virStorageTPMFileOverwrite(old->fd) < 0)
+        virStorageTPMTempOverwrite(old->fd) < 0)
         return -1;
 
     alone = virStorageTPMBytesRead(old->fd, "old");
@@ -1444,8 +1454,8 @@ testOverwriteNot(virStoragePoolDef *pool,
     testFile(pool, "guest1", "state");
 
     if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 ||
-        virStorageTPMFileOverwrite(fd) == 0 || errno != EBADF ||
-        virStorageTPMFileOverwrite(-1) == 0)
+        virStorageTPMTempOverwrite(fd) == 0 || errno != EBADF ||
+        virStorageTPMTempOverwrite(-1) == 0)
         return -1;
 
     return testExpectNoError();
@@ -1464,13 +1474,13 @@ testSetAsideNot(virStoragePoolDef *pool,
 
     if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
         unlink(vol->target.path) < 0 ||
-        (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
+        (old = virStorageTPMTempSetAside(pool, vol, &lock)) || lock < 0 ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
         testExpectFiles(pool, "") < 0)
         return -1;
 
     if (virFileDeleteTree(pool->target.path) < 0 ||
-        (old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0)
+        (old = virStorageTPMTempSetAside(pool, vol, &lock)) || lock < 0)
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '");
@@ -1493,7 +1503,7 @@ testSetAsideOther(virStoragePoolDef *pool,
         return -1;
     testFile(pool, "guest1", "another");
 
-    if ((old = virStorageTPMFileSetAside(pool, vol, &lock)) || lock < 0 ||
+    if ((old = virStorageTPMTempSetAside(pool, vol, &lock)) || lock < 0 ||
         testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot give '") < 0 ||
         testExpectFiles(pool, "guest1") < 0)
         return -1;
@@ -1567,8 +1577,8 @@ testSweepOld(virStoragePoolDef *pool,
     testFile(pool, ".guest2.aaaaaa.oldtpm", "another");
 
     testLimitFiles(0);
-    virStorageTPMFileSweep(pool->target.path, name);
-    rc = virStorageTPMFileSweepOld(pool, "guest1");
+    virStorageTPMSweep(pool->target.path, name);
+    rc = virStorageTPMSweepOld(pool, "guest1");
     testUnlimitFiles();
 
     if (rc == 0 ||
@@ -1577,7 +1587,7 @@ testSweepOld(virStoragePoolDef *pool,
         testExpectFiles(pool, ".guest1.aaaaaa.oldtpm .guest2.aaaaaa.oldtpm") < 0)
         return -1;
 
-    if (virStorageTPMFileSweepOld(pool, "guest1") < 0)
+    if (virStorageTPMSweepOld(pool, "guest1") < 0)
         return -1;
 
     return testExpectFiles(pool, ".guest2.aaaaaa.oldtpm");

@@ -8,6 +8,7 @@
 
 #include "testutilsstoragetpm.h"
 
+#include "storage/storage_tpm_bytes.h"
 #include "testutils.h"
 #include "virfile.h"
 #include "viridentity.h"

@@ -9,7 +9,8 @@
 
 #pragma once
 
-#include "storage/storage_tpm_files.h"
+#include "storage/storage_tpm_bytes.h"
+#include "storage_conf.h"
 #include "vircommand.h"
 
 /* No fixture, and nothing that the tests have written, is larger. */

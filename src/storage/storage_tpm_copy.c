@@ -10,8 +10,11 @@
 #include <sys/stat.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_copy.h"
 #include "storage_tpm_inspect.h"
+#include "storage_tpm_sidecar.h"
+#include "storage_tpm_store.h"
 #include "storage_tpm_swtpm.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
@@ -63,8 +66,8 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     bool secret = virStorageVolTPMGetSecret(source->encryption);
 
-    if (!(bytes = virStorageTPMBytesSnapshot(origvol->target.path, source->pool,
-                                             origvol->name)) ||
+    if (!(bytes = virStorageTPMStoreFor(origvol)->read(origvol->target.path, source->pool,
+                                                       origvol->name)) ||
         virStorageTPMCopyCheckIdentity(source, origvol) < 0)
         return NULL;
 

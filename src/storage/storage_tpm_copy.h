@@ -6,7 +6,7 @@
 
 #pragma once
 
-#include "storage_tpm_files.h"
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_swtpm.h"
 
 /**

@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_inspect.h"
 #include "viralloc.h"

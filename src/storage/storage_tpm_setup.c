@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_endorsement.h"
-#include "storage_tpm_files.h"
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "viralloc.h"

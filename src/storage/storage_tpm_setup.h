@@ -7,7 +7,7 @@
 #pragma once
 
 #include "storage_conf.h"
-#include "storage_tpm_files.h"
+#include "storage_tpm_bytes.h"
 
 /**
  * virStorageTPMSetupUser:

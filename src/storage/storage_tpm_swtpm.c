@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "storage_tpm_swtpm.h"

@@ -7,8 +7,9 @@
 #pragma once
 
 #include "storage_conf_tpm.h"
-#include "storage_tpm_files.h"
+#include "storage_tpm_bytes.h"
 #include "virsecret.h"
+#include "virtpmstate.h"
 
 /* Which TPM it is that swtpm runs. The names are for error messages. */
 typedef struct _virStorageTPMSwtpmSpec virStorageTPMSwtpmSpec;

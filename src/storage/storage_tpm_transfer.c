@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_copy.h"
+#include "storage_tpm_dir.h"
 #include "storage_tpm_endorsement.h"
-#include "storage_tpm_files.h"
+#include "storage_tpm_sidecar.h"
+#include "storage_tpm_store.h"
 #include "storage_tpm_transfer.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
@@ -55,12 +58,12 @@ virStorageTPMDownload(const char *pool,
         g_autoptr(virStorageTPMBytes) bytes = NULL;
 
         VIR_FORCE_CLOSE(fd);
-        if (!(bytes = virStorageTPMBytesSnapshot(vol->target.path, pool, vol->name)) ||
+        if (!(bytes = virStorageTPMStoreFor(vol)->read(vol->target.path, pool, vol->name)) ||
             (fd = virStorageTPMBytesToMemory(bytes)) < 0)
             return -1;
     }
 
-    path = virStorageTPMFileFdPath(fd);
+    path = virStorageTPMBytesFdPath(fd);
     return virFDStreamOpenBlockDevice(stream, path, offset, len, sparse, O_RDONLY);
 }
 
@@ -149,7 +152,7 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
 {
     virStorageTPMUploadData *upload = g_new0(virStorageTPMUploadData, 1);
 
-    upload->pool = virStorageTPMFileCopyPool(pool);
+    upload->pool = virStorageTPMDirCopyPool(pool);
 
     upload->vol = g_new0(virStorageVolDef, 1);
     upload->vol->name = g_strdup(vol->name);
@@ -372,7 +375,8 @@ virStorageTPMUploadLock(virStorageTPMUploadData *upload)
     virStoragePoolDef *pool = upload->pool;
     virStorageVolDef *vol = upload->vol;
 
-    if ((upload->lock = virStorageVolTPMOpen(vol->target.path, pool->name, vol->name)) < 0 ||
+    if ((upload->lock = virStorageTPMStoreFor(vol)->open(vol->target.path, pool->name,
+                                                         vol->name)) < 0 ||
         virTPMStateProbe(upload->lock, vol->target.path, &upload->old) < 0 ||
         virStorageTPMSidecarRead(pool, vol->name, upload->lock, &upload->sidecar) < 0)
         return -1;
@@ -575,70 +579,16 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
 }
 
 
-/* Until the volume is replaced it is described as before. One that had no description
- * has the new identity already, but not the keys, certificates and PCR banks of another
- * TPM than it holds. */
-static int
-virStorageTPMUploadAnnounce(virStorageTPMUploadData *upload,
-                            const virStorageVolDef *fresh,
-                            const virStorageTPMTemp *file)
-{
-    g_autoptr(virStorageVolTPMDef) tpm = NULL;
-    virStorageVolDef before = *fresh;
-
-    if (upload->sidecar)
-        return virStorageTPMSidecarAnnounce(upload->pool, upload->sidecar, fresh, file);
-
-    tpm = virStorageVolTPMDefCopy(fresh->tpm);
-    virStorageVolTPMDefClearEndorsements(tpm);
-    g_clear_pointer(&tpm->activePcrBanks, virBitmapFree);
-    before.tpm = tpm;
-    return virStorageTPMSidecarAnnounce(upload->pool, &before, fresh, file);
-}
-
-
-/* Leaves one description in the sidecar. That both are there does no harm. */
-static void
-virStorageTPMUploadDescribeAs(virStorageTPMUploadData *upload,
-                              const virStorageVolDef *def)
-{
-    virErrorPtr err;
-
-    virErrorPreserveLast(&err);
-
-    if (virStorageTPMSidecarReplace(upload->pool, def) < 0)
-        VIR_WARN("description '%s%s' of TPM volume '%s' of pool '%s' cannot be replaced now: %s",
-                 upload->vol->target.path, VIR_STORAGE_VOL_TPM_SIDECAR_SUFFIX,
-                 upload->vol->name, upload->pool->name, virGetLastErrorMessage());
-
-    virErrorRestore(&err);
-}
-
-
 static int
 virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
                            const virStorageVolDef *fresh)
 {
-    g_autoptr(virStorageTPMTemp) now = NULL;
-
-    if (!(now = virStorageTPMFileWriteNew(upload->pool, upload->vol, upload->lock,
-                                          upload->bytes)) ||
-        (fresh && virStorageTPMUploadAnnounce(upload, fresh, now) < 0))
+    if (virStorageTPMStoreFor(upload->vol)->replace(upload->pool, upload->vol, upload->lock,
+                                                    upload->bytes, upload->sidecar, fresh) < 0)
         return -1;
-
-    if (virStorageTPMTempReplace(now, upload->vol->target.path) < 0) {
-        if (fresh && upload->sidecar)
-            virStorageTPMUploadDescribeAs(upload, upload->sidecar);
-        return -1;
-    }
 
     virStorageTPMUploadTell(upload->vol->target.path,
                             fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
-
-    /* the volume is replaced: there is no failure any more */
-    if (fresh)
-        virStorageTPMUploadDescribeAs(upload, fresh);
-
     return 0;
 }
 
@@ -711,7 +661,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
 
     /* a volume that is in use is better refused now than when all has come */
     if (!virStorageTPMUploadIsEntered(vol->target.path) &&
-        (lock = virStorageVolTPMOpen(vol->target.path, pool->name, vol->name)) < 0)
+        (lock = virStorageTPMStoreFor(vol)->open(vol->target.path, pool->name, vol->name)) < 0)
         return -1;
 
     upload = virStorageTPMUploadDataNew(pool, vol);
@@ -719,7 +669,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
         virStorageTPMUploadRememberVolume(upload, lock) < 0)
         return -1;
 
-    path = virStorageTPMFileFdPath(upload->memory);
+    path = virStorageTPMBytesFdPath(upload->memory);
     if (virFDStreamOpenBlockDevice(stream, path, 0, len ? len : VIR_TPM_STATE_MAX_SIZE,
                                    sparse, O_WRONLY) < 0 ||
         virFDStreamSetFinishCb(stream, virStorageTPMUploadFinish,

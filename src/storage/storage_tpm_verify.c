@@ -7,8 +7,9 @@
 #include <config.h>
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_bytes.h"
 #include "storage_tpm_copy.h"
-#include "storage_tpm_files.h"
+#include "storage_tpm_store.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
 #include "virerror.h"
@@ -113,7 +114,7 @@ virStorageTPMVerify(const char *pool,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
 
-    if (!(bytes = virStorageTPMBytesSnapshot(vol->target.path, pool, vol->name)))
+    if (!(bytes = virStorageTPMStoreFor(vol)->read(vol->target.path, pool, vol->name)))
         return -1;
 
     virTPMStateProbeBytes(bytes->data, bytes->len, &state);

@@ -1,0 +1,144 @@
+/*
+ * storage_tpm_sidecar.h: the description of a TPM volume, in a file beside it
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_tpm_temp.h"
+#include "virtpmstate.h"
+
+/**
+ * virStorageTPMSidecarPlace:
+ * @pool: definition of the pool
+ * @vol: a volume that is about to be published
+ *
+ * Writes the sidecar of a volume. It has the form of the volume's XML, but no
+ * path, and of the secret only its uuid or usage. One that is there already
+ * is replaced only if it has no volume and nobody is making one.
+ *
+ * Returns the sidecar, with its name and its lock, which keeps others from
+ * making a volume of that name: to be kept with virStorageTPMTempKeep() once the
+ * volume is there, and then freed; freed without that it is removed. NULL with an
+ * error reported; VIR_ERR_STORAGE_VOL_EXIST if there is such a volume.
+ */
+virStorageTPMTemp *virStorageTPMSidecarPlace(virStoragePoolDef *pool,
+                                             const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarReplace:
+ * @pool: definition of the pool
+ * @vol: a volume that is there, whose lock the caller holds
+ *
+ * Writes the sidecar of a volume, in place of the one that it has.
+ *
+ * Returns 0 once it is on the disk, -1 with an error reported and the old one
+ * as it was.
+ */
+int virStorageTPMSidecarReplace(virStoragePoolDef *pool,
+                                const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarAnnounce:
+ * @pool: definition of the pool
+ * @vol: a volume that is there, whose lock the caller holds
+ * @next: how it is described once it is replaced
+ * @file: what the caller is about to replace it with by virStorageTPMTempReplace()
+ *
+ * As virStorageTPMSidecarReplace(), with both descriptions: volume and sidecar are two
+ * files, and whoever reads the sidecar takes that which fits what the volume holds.
+ * To be followed by virStorageTPMSidecarReplace() once the volume is replaced.
+ *
+ * Returns 0 once it is on the disk, -1 with an error reported and the old one
+ * as it was.
+ */
+int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
+                                 const virStorageVolDef *vol,
+                                 const virStorageVolDef *next,
+                                 const virStorageTPMTemp *file)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRead:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ * @lock: descriptor that has the lock of the volume, if the caller is about to
+ *        replace volume or sidecar; else -1
+ * @def: set to what it tells, under the name of the volume
+ *
+ * Reads the sidecar of a volume. Only a regular file of the directory's owner
+ * or the daemon's, of at most 64 KiB, is taken. If whoever replaced the volume was
+ * interrupted before the sidecar was, that is done now.
+ *
+ * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
+ * is none, or none that can be used; that is but a warning in the log. -1 with an
+ * error reported if it cannot be read: then nothing is known of it. With @lock one that
+ * has another owner, or that others can write to, is such an error as well, for it must
+ * not be replaced: VIR_ERR_OPERATION_INVALID.
+ */
+int virStorageTPMSidecarRead(virStoragePoolDef *pool,
+                             const char *name,
+                             int lock,
+                             virStorageVolDef **def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(4)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarDescribe:
+ * @name: name of a volume
+ * @state: what its bytes tell
+ *
+ * Describes a TPM of which nothing is known but its state: with a new identity.
+ *
+ * Returns the definition, or NULL with an error reported.
+ */
+virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
+                                               const virTPMState *state)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarAdd:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ *
+ * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
+ * never in place of another one, so that two hosts agree. Does nothing while the
+ * volume is in use. The volume is locked while it is probed and while the sidecar is
+ * given its name, but not while that is written to the disk.
+ *
+ * Returns 0 on success, also if nothing was done; -1 with an error reported.
+ */
+int virStorageTPMSidecarAdd(virStoragePoolDef *pool,
+                            const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRemove:
+ * @pool: definition of the pool
+ * @vol: a volume of it, whose lock the caller holds
+ *
+ * Removes a volume and then its sidecar: a crash in between leaves a sidecar
+ * without a volume, which does no harm. The sidecar is locked before, so that
+ * nobody makes a volume of that name in between; one that is locked already, or
+ * cannot be removed, is left, with a warning in the log.
+ *
+ * Returns 0 on success, -1 with an error reported and both as they were.
+ */
+int virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
+                               const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarRemoveOrphan:
+ * @pool: definition of the pool
+ * @vol: name and path of a volume that is not there
+ *
+ * Removes the sidecar if it has no volume, and nobody is making one. A sidecar
+ * without a volume does no harm, so that a failure is but a warning in the log.
+ */
+void virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
+                                      const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);

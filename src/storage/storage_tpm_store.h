@@ -1,0 +1,72 @@
+/*
+ * storage_tpm_store.h: make, replace and remove the volumes of a tpm pool
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_conf.h"
+#include "storage_tpm_bytes.h"
+
+/* What can be done with a volume, where it is stored. Nobody else opens a file of a pool
+ * to change it. Every operation returns 0 on success and -1 with an error reported, unless
+ * something else is said; none of them needs the pool to be locked, or may be called while
+ * the event loop waits. */
+typedef struct _virStorageTPMStore virStorageTPMStore;
+struct _virStorageTPMStore {
+    /* Opens a volume, by its path, under its lock, which lasts until the descriptor is
+     * closed. The names of pool and volume are for error messages. Returns the descriptor;
+     * VIR_ERR_RESOURCE_BUSY if the volume is in use. */
+    int (*open)(const char *path,
+                const char *pool,
+                const char *vol);
+
+    /* Reads a volume, also one that is in use: then it takes a copy that two successive
+     * reads agree on and that is whole TPM state. Waits up to 5 seconds for one. Returns
+     * the bytes; NULL with VIR_ERR_RESOURCE_BUSY if the guest writes to its TPM all the
+     * time. */
+    virStorageTPMBytes *(*read)(const char *path,
+                                const char *pool,
+                                const char *vol);
+
+    /* Makes a volume that holds @bytes, or a blank one if they are NULL, and is described
+     * as @vol. VIR_ERR_STORAGE_VOL_EXIST if there is one of that name. */
+    int (*create)(virStoragePoolDef *pool,
+                  const virStorageVolDef *vol,
+                  const virStorageTPMBytes *bytes);
+
+    /* Replaces what a volume holds with @bytes. @lock is what open() returned; @before is
+     * how the volume is described, NULL if it is not, and @next how it is to be described,
+     * NULL if as before. */
+    int (*replace)(virStoragePoolDef *pool,
+                   const virStorageVolDef *vol,
+                   int lock,
+                   const virStorageTPMBytes *bytes,
+                   const virStorageVolDef *before,
+                   const virStorageVolDef *next);
+
+    /* Makes a volume blank, and overwrites what it held by a virStorageVolWipeAlgorithm. */
+    int (*blank)(virStoragePoolDef *pool,
+                 const virStorageVolDef *vol,
+                 unsigned int algorithm);
+
+    /* Removes a volume and its description. With @overwrite what it held is overwritten
+     * with zeros. */
+    int (*remove)(const virStoragePoolDef *pool,
+                  const virStorageVolDef *vol,
+                  bool overwrite);
+
+    /* Fills in what a volume is now: see virStorageTPMDescribe(). */
+    int (*describe)(virStoragePoolDef *pool,
+                    virStorageVolDef *vol);
+};
+
+/**
+ * virStorageTPMStoreFor:
+ * @vol: a volume of a tpm pool
+ *
+ * Returns the operations of the store that the volume is in.
+ */
+const virStorageTPMStore *virStorageTPMStoreFor(const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1);
