@@ -1,13 +1,15 @@
-# Sourced by the other tools: paths, messages and shared functions.
+# shellcheck shell=bash disable=SC2034
+# Sourced by the other scripts: paths, messages and shared functions.
 
 set -euo pipefail
 
-# The project's root; every tool may be called from any folder.
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# The project's root; every script may be called from any folder.
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tree=$top/subprojects/libvirt
+patches=$top/patches/libvirt
 build=$top/build
 
-# A checkout stays its owner's also when a tool runs as root: as_owner runs what
+# A checkout stays its owner's also when a script runs as root: as_owner runs what
 # fetches and builds, and the cache is the owner's.
 owner=$(stat -c %u "$top")
 if [ "$(id -u)" = 0 ] && [ "$owner" != 0 ]; then
@@ -26,7 +28,7 @@ as_owner() {
     fi
 }
 
-# The distribution's programs first, above all its Python: tools/setup gives that
+# The distribution's programs first, above all its Python: scripts/setup gives that
 # one the modules it needs.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
@@ -61,7 +63,7 @@ need_root() {
 
 # Our own files that stand in libvirt's tree, relative to the project's root.
 own_files() {
-    (cd "$top" && git ls-files --cached --others --deduplicate --exclude-standard -- src docs tests 'tools/virt-*' 'tools/virsh-*' |
+    (cd "$top" && git ls-files --cached --others --deduplicate --exclude-standard -- src docs tests tools |
         while read -r file; do
             [ ! -e "$file" ] || printf '%s\n' "$file"
         done)
@@ -83,14 +85,21 @@ patch_files() {
         case $name in
             ''|\#*) continue ;;
         esac
-        [ -f "$top/patches/$name" ] || die "patches/series names $name, which is not there"
-        printf '%s\n' "$top/patches/$name"
-    done < "$top/patches/series"
+        [ -f "$patches/$name" ] || die "patches/libvirt/series names $name, which is not there"
+        printf '%s\n' "$patches/$name"
+    done < "$patches/series"
 }
 
-# What tells whether patches/ is what the tree was last made from or exported to.
+# What tells whether patches/libvirt/ is what the tree was last made from or exported to.
 patches_id() {
     patch_files | xargs -r -d '\n' cat | sha256sum | cut -d' ' -f1
+}
+
+# The archives of the machine's own package configuration that are Debian's.
+archives() {
+    # shellcheck disable=SC2016
+    apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
+        sed -n 's/^Debian|//p' | sort -u
 }
 
 # wrap KEY: a value of the pin.
