@@ -1,4 +1,4 @@
-"""Runs inside of tools/sandbox, for tools/bench, see its --help."""
+"""Runs inside of scripts/sandbox, for scripts/bench, see its --help."""
 
 import argparse
 import json

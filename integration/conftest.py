@@ -1,6 +1,6 @@
 """Fixtures of the integration tests.
 
-Run them with: tools/sandbox -- /usr/bin/python3 -m pytest integration
+Run them with: scripts/sandbox -- /usr/bin/python3 -m pytest integration
 Without those that boot a guest: ... integration -m 'not guest'
 """
 
@@ -37,14 +37,14 @@ def pytest_addoption(parser):
 def pytest_configure():
     if "LIBVIRT_SANDBOX" not in os.environ:
         pytest.exit("the tests would change this machine's own libvirt: "
-                    "run them inside of tools/sandbox", returncode=2)
+                    "run them inside of scripts/sandbox", returncode=2)
 
 
 def pytest_runtest_setup(item):
     """What only a newer swtpm can do is left out where there is none, with the reason."""
     if item.get_closest_marker("newer_swtpm") and not Host().swtpm_can("tpmstate-opt-lock"):
         pytest.skip(item.config.getoption("no_newer_swtpm")
-                    or "swtpm here cannot hand a lock over: run tools/check --swtpm")
+                    or "swtpm here cannot hand a lock over: run scripts/check --swtpm")
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ class Host:
         target = self.path(GUEST_DIR)
         if (target / "initrd").exists():
             return
-        made = subprocess.run([TOP / "tools/guest"], check=True, text=True, capture_output=True)
+        made = subprocess.run([TOP / "scripts/setup", "guest"], check=True, text=True, capture_output=True)
         target.mkdir(mode=0o755)
         for name in ("vmlinuz", "initrd"):
             shutil.copy(Path(made.stdout.strip()) / name, target)
@@ -402,7 +402,7 @@ class OtherHost(Host):
         # Not "sleep": the sandbox shall end when this process does.
         swtpm = os.environ.get("LIBVIRT_SANDBOX_SWTPM")
         self._sandbox = subprocess.Popen(
-            [TOP / "tools/sandbox", "--host", self.name,
+            [TOP / "scripts/sandbox", "--host", self.name,
              "--build", os.environ["LIBVIRT_SANDBOX_BUILD"], *(["--swtpm", swtpm] if swtpm else []),
              "--", "sh", "-c", "echo ready; cat > /dev/null"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Distributes the tests among several pytests, each in a sandbox of its own, for tools/integration.
+"""Distributes the tests among several pytests, each in a sandbox of its own, for scripts/check integration.
 
 All of them collect the same tests. The folder that they share contains the list of these, and for
 each test, by its number in the list, NUMBER.claim and NUMBER.result. Only one pytest can create the
@@ -17,8 +17,8 @@ TOGETHER = "together"
 
 
 def pytest_addoption(parser):
-    """What tools/integration tells."""
-    group = parser.getgroup("share", "for tools/integration")
+    """What scripts/check integration tells."""
+    group = parser.getgroup("share", "for scripts/check integration")
     group.addoption("--share", help="a folder in which several pytests share the tests")
     group.addoption("--worker", help="which of them this is")
     group.addoption("--alone", action="store_true", help="those tests that run alone")

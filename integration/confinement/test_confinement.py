@@ -88,7 +88,7 @@ def test_apparmor_rule_is_for_one_volume(tpm_host, tmp_path, name):
     if not HELPER.exists():
         pytest.skip("libvirt is built without AppArmor")
     if not shutil.which("apparmor_parser"):
-        pytest.skip("apparmor_parser is not there: run tools/setup")
+        pytest.skip("apparmor_parser is not there: run scripts/setup")
     text = name.replace('"', "&quot;")
     tpm_host.virsh("vol-create", "tpm", "/dev/stdin", input=xmls.volume(text))
     guest = tpm_host.define_guest(name=text, tpm=xmls.tpm_volume(text))

@@ -63,12 +63,12 @@ def test_secret_has_its_value(host):
 
 def test_newer_swtpm_that_cannot_be_had(host, tmp_path):
     """It is one line that tells the reason, for the tests that are left out; nothing stays behind."""
-    done = host.run("env", f"XDG_CACHE_HOME={tmp_path}", TOP / "tools/swtpm", "--suite", "no-such-release")
+    done = host.run("env", f"XDG_CACHE_HOME={tmp_path}", TOP / "scripts/setup", "swtpm", "--suite", "no-such-release")
     assert done.returncode == 1 and done.stdout == ""
     said = done.stderr.splitlines()[-1]
     assert re.match(r"swtpm: error: could not fetch swtpm of Debian's no-such-release: [EW]: .", said), done.stderr
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
-    done = host.run(TOP / "tools/sandbox", "--build",
+    done = host.run(TOP / "scripts/sandbox", "--build",
                     os.environ["LIBVIRT_SANDBOX_BUILD"], "--swtpm", tmp_path, "--", "true")
     assert done.returncode == 1 and f"there is no bin/swtpm in {tmp_path}" in done.stderr
 

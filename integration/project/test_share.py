@@ -1,4 +1,4 @@
-"""tools/integration counts every test once, even if the sandbox that runs it dies."""
+"""scripts/check integration counts every test once, even if the sandbox that runs it dies."""
 
 import os
 import shutil
@@ -95,11 +95,11 @@ def folder(host):
 
 
 def run(folder, *arguments, tests):
-    """Run tools/integration on the text of some test files; returns exit code, output and, by test,
+    """Run scripts/check integration on the text of some test files; returns exit code, output and, by test,
     what the report says: None, or what went wrong."""
     for name, text in tests.items():
         (folder / f"test_{name}.py").write_text(text)
-    done = subprocess.run([TOP / "tools/integration", "--junit-xml", folder / "report.xml", *arguments, folder],
+    done = subprocess.run([TOP / "scripts/check", "integration", "--junit-xml", folder / "report.xml", *arguments, folder],
                           env={**os.environ, "SHARE_TEST": str(folder)},
                           capture_output=True, text=True, check=False, timeout=280)
     report = folder / "report.xml"

@@ -1,4 +1,4 @@
-"""tools/tree loses no work, and fails if it would have to."""
+"""scripts/tree loses no work, and fails if it would have to."""
 
 import hashlib
 import os
@@ -33,11 +33,11 @@ class Checkout:
         return done.stderr
 
     def run(self, name, **environment):
-        return subprocess.run([self.path / "tools" / name], capture_output=True, text=True, check=False,
+        return subprocess.run([self.path / "scripts" / name], capture_output=True, text=True, check=False,
                               env={**os.environ, **environment})
 
     def drop_last_patch(self):
-        series = self.path / "patches/series"
+        series = self.path / "patches/libvirt/series"
         series.write_text("".join(series.read_text().splitlines(True)[:-1]))
 
 
@@ -89,12 +89,12 @@ def test_commit_is_kept(checkout):
 def test_changed_patches_are_applied(checkout):
     checkout.drop_last_patch()
     checkout.tool("tree")
-    patches = (checkout.path / "patches/series").read_text().count("\n")
+    patches = (checkout.path / "patches/libvirt/series").read_text().count("\n")
     assert checkout.git(["rev-list", "--count", "upstream..tpm"]).strip() == str(patches)
 
 
 def test_patch_that_needs_fuzz(checkout):
-    patch = checkout.path / "patches/conf-add-the-encryption-format-vtpm.patch"
+    patch = checkout.path / "patches/libvirt/conf-add-the-encryption-format-vtpm.patch"
     text = patch.read_text()
     assert " VIR_STORAGE_ENCRYPTION_FORMAT_LUKS_ANY,\n" in text
     patch.write_text(text.replace(" VIR_STORAGE_ENCRYPTION_FORMAT_LUKS_ANY,\n",
@@ -104,7 +104,7 @@ def test_patch_that_needs_fuzz(checkout):
 
 
 def test_patch_that_is_missing(checkout):
-    with open(checkout.path / "patches/series", "a", encoding="utf-8") as series:
+    with open(checkout.path / "patches/libvirt/series", "a", encoding="utf-8") as series:
         series.write("missing.patch\n")
     assert "names missing.patch, which is not there" in checkout.tool_fails("tree")
 
@@ -173,7 +173,7 @@ def test_files_stay_when_the_pin_changes(checkout, tmp_path):
     assert [path.read_text() for path in mine] == ["mine\n"] * 3
     assert checkout.git(["log", "-1", "--format=%s", "upstream"]) == "libvirt 11.3.1\n"
     assert checkout.git(["status", "--porcelain", "--untracked-files=no"]) == ""
-    patches = (checkout.path / "patches/series").read_text().count("\n")
+    patches = (checkout.path / "patches/libvirt/series").read_text().count("\n")
     assert checkout.git(["rev-list", "--count", "upstream..tpm"]).strip() == str(patches)
     for path in (*mine, checkout.tree / "src/util/virdraft2.c"):
         path.unlink()
