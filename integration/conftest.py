@@ -14,7 +14,8 @@ import pytest
 pytest_plugins = ["share"]
 pytest.register_assert_rewrite("storm")
 
-from host import Host, OtherHost
+from host import Host
+from hosts import OtherHost
 
 
 def pytest_addoption(parser):

@@ -61,6 +61,11 @@ def tpm_volume(name, pool=None, version=None, model="tpm-crb"):
 </tpm>"""
 
 
+def tpm_path(path, kind="file"):
+    """A TPM whose state is where the user wants it."""
+    return tpm_emulator(inner=f"<source type='{kind}' path='{path}'/>")
+
+
 def disk(path, format="qcow2"):
     """A disk that the Linux guest does not look at."""
     return f"""\

@@ -14,7 +14,7 @@ import pytest
 
 import messages
 import xmls
-from faults import Deed, Preload
+from preload import Deed, Preload
 from host import IMPLICIT, POOL, TOP, wait_for
 
 # Where the logs of swtpm are.

@@ -6,7 +6,8 @@ import pytest
 
 import messages
 import xmls
-from host import GUEST_DIR, IMPLICIT, TOP, Session, wait_for
+from host import GUEST_DIR, IMPLICIT, TOP, wait_for
+from hosts import Session
 
 REFUSED = messages.VOLUME_REQUIRED("guest")
 # Where clean_up() removes what the tests leave.

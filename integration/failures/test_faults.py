@@ -12,9 +12,11 @@ import pytest
 import faults
 import storm
 import xmls
-from faults import (ACTORS, CHANGING, ERASING, KINDS, LASTING, MAKING, NAMING, OPERATIONS, PATIENCE, USUAL,
-                    Deed, Judge, Lab, Preload, View, Witness, fits, same_or_fresh)
-from host import Host, OtherHost
+from faults import (ACTORS, CHANGING, ERASING, LASTING, MAKING, NAMING, OPERATIONS, Judge, Lab, View, Witness, fits,
+                    same_or_fresh)
+from preload import KINDS, PATIENCE, USUAL, Deed, Preload
+from host import Host
+from hosts import OtherHost
 
 
 @pytest.fixture(scope="module")

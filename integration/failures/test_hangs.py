@@ -15,7 +15,7 @@ import messages
 import storm
 import xmls
 from expected import Output
-from faults import Deed
+from preload import Deed
 from host import POOL, wait_for
 
 

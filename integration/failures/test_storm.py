@@ -18,7 +18,8 @@ import messages
 import storm
 import xmls
 from expected import Output
-from faults import Deed, Preload, digest
+from faults import digest
+from preload import Deed, Preload
 from host import POOL, wait_for
 from storm import GARBAGE, RUN, Client
 

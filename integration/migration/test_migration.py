@@ -1,10 +1,8 @@
 """Live migration of guests whose TPM is a volume."""
 
-import concurrent.futures
 import contextlib
 import errno
 import os
-import time
 
 import pytest
 
@@ -12,6 +10,7 @@ import messages
 import xmls
 from expected import ANY
 from host import GUEST_DIR, POOL, wait_for
+from migrating import kill_daemon, kill_process, slow_migration, start_guest
 
 
 @pytest.fixture
@@ -43,14 +42,6 @@ def secrets(source, target, there):
         return here, here
     value = {"same value": "open sesame", "other value": "other"}[there]
     return here, {"encryption": "vtpm", "secret": target.define_secret(value, "other-key")}
-
-
-def start_guest(host, actions="watch", tpm=xmls.tpm_volume("one")):
-    """Start a guest that uses its TPM all the time; returns it and what it has sealed."""
-    guest = host.define_guest(tpm=tpm)
-    guest.start(actions)
-    sealed = guest.wait_report("sealed").split()[1] if actions == "watch" else None
-    return guest, sealed
 
 
 # What works
@@ -333,34 +324,6 @@ def test_file_system_that_is_shared_for_the_target(tpm_host, target):
         said = tpm_host.virsh_fails(*guest.migration(target))
         assert messages.LOCK_NOT_TAKEN_OVER("one", "tpm") in said
     assert guest.state() == "running"
-
-
-# A migration that is broken off
-
-def kill_process(name):
-    return lambda host: host.run("pkill", "-9", "-x", name)
-
-
-def kill_daemon(host):
-    host.daemon("kill", "virtqemud")
-    time.sleep(0.5)
-    host.daemon("start", "virtqemud")
-
-
-@contextlib.contextmanager
-def slow_migration(guest, target):
-    """A migration that is half-way; waits for its end, which must be a failure."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        done = pool.submit(guest.host.virsh_fails, *guest.migration(target, "--bandwidth", "1"))
-        wait_for("the guest comes in", lambda: "guest" in target.virsh("list", "--name"), every=0.02)
-        try:
-            yield
-        finally:
-            # libvirt sets the bandwidth it was given when it begins to send, which may be only now.
-            while not done.done():
-                guest.host.run("virsh", "migrate-setspeed", guest.name, "1000")
-                time.sleep(0.2)
-        done.result()
 
 
 @pytest.mark.guest

@@ -11,7 +11,7 @@ import pytest
 import xmls
 from expected import error
 from host import wait_for
-from test_migration import kill_daemon, kill_process, slow_migration, start_guest
+from migrating import kill_daemon, kill_process, slow_migration, start_guest
 
 pytestmark = pytest.mark.newer_swtpm
 

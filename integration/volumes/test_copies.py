@@ -10,7 +10,7 @@ import pytest
 import messages
 import xmls
 from expected import Output, error
-from faults import Deed, Preload
+from preload import Deed, Preload
 from host import FORMS, IMPLICIT, POOL, permanent_blob
 
 IMAGES = "/var/lib/libvirt/images"

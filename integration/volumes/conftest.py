@@ -1,0 +1,9 @@
+"""Fixtures of the tests of volumes."""
+
+import pytest
+
+
+@pytest.fixture
+def encrypted(tpm_host):
+    """What makes a volume encrypted; the passphrase is 'open sesame'."""
+    return {"encryption": "vtpm", "secret": tpm_host.define_secret("open sesame", "tpm-key")}
