@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["share"]
-pytest.register_assert_rewrite("storm")
+pytest.register_assert_rewrite("hostile", "migrating", "storm", "tpmtool", "transfers", "watched")
 
-from host import Host
-from hosts import OtherHost
+from host import Host  # noqa: E402
+from hosts import OtherHost  # noqa: E402
 
 
 def pytest_addoption(parser):

@@ -27,6 +27,10 @@ GUEST_DIR = "/var/lib/libvirt/guest"
 # makes by itself.
 POOL = "/var/lib/libvirt/tpm"
 IMPLICIT = "/var/lib/libvirt/swtpm"
+# Where volumes of other pools are, and other files of guests; clean_up() removes it.
+IMAGES = "/var/lib/libvirt/images"
+# The run directory of the storage driver.
+RUN = "/run/libvirt/storage"
 # What only a clear state has: libtpms' magic of a TPM 2.0; swtpm's blob header with no flag
 # of encryption, then the tag of clear data.
 CLEAR = [re.compile(rb"\xab\x36\x47\x23"),

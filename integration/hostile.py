@@ -5,7 +5,6 @@ import os
 import socket
 import stat
 
-IMAGES = "/var/lib/libvirt/images"
 # A folder that no call on a volume may touch, and what stands in its files.
 OUTSIDE = "/var/lib/libvirt/outside"
 MARK = "of-somebody-else"

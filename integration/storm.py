@@ -14,14 +14,13 @@ import libvirt
 import messages
 import xmls
 from expected import ANY, Output, error
-from host import POOL, permanent_blob, wait_for
+from host import POOL, RUN, permanent_blob, wait_for
 
 # The first letter of a volume's name tells the passphrase that its state has.
 PASSPHRASES = {"c": None, "e": "first passphrase", "f": "second passphrase"}
 # One for each letter, all the same TPM, to copy from; they are always there.
 BASES = {letter: f"{letter}-base" for letter in PASSPHRASES}
 GARBAGE = b"x" * 5000
-RUN = "/run/libvirt/storage"
 
 # Errors are the tests' to assess, not to be printed.
 libvirt.registerErrorHandler(lambda context, error: None, None)

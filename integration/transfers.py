@@ -4,7 +4,6 @@ import messages
 from expected import ANY
 from host import POOL
 
-BLANK = "<tpm manufacture='no'/>"
 # What is said of a volume that a guest uses.
 IN_USE = messages.IN_USE("one", "tpm", messages.PROCESS_NAMED(ANY, "swtpm"))
 

@@ -2,6 +2,9 @@
 
 from textwrap import indent
 
+# The <tpm> of a volume that awaits a state.
+BLANK = "<tpm manufacture='no'/>"
+
 
 def secret(uuid, usage=None, usage_type="vtpm", ephemeral="no", private="yes"):
     """A secret; without usage it has no usage type."""

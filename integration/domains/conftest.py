@@ -3,12 +3,13 @@
 import pytest
 
 from watched import ONE, PASSPHRASE, watching
+from host import IMAGES
 
 
 @pytest.fixture
 def images(tpm_host):
     """Where disks are that are no volumes."""
-    folder = tpm_host.path("/var/lib/libvirt/images")
+    folder = tpm_host.path(IMAGES)
     folder.mkdir(exist_ok=True)
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / "disk", "1M")
     return folder

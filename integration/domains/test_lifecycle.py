@@ -19,7 +19,7 @@ import pytest
 
 import messages
 import xmls
-from host import DAEMONS, GUEST_DIR, POOL, wait_for
+from host import DAEMONS, GUEST_DIR, IMAGES, POOL, wait_for
 from watched import ONE, end_all, reference, refers
 
 
@@ -239,7 +239,7 @@ def undefine_flags():
 def test_undefine_with_every_flag(watched, guest, tmp_path):
     """For a domain that has a disk, too, which is what the flags about storage are for."""
     host = watched.host
-    host.define_pool("images", "dir", "/var/lib/libvirt/images")
+    host.define_pool("images", "dir", IMAGES)
     xml = tmp_path / "guest.xml"
     xml.write_text(guest.xml().replace("<devices>", """<devices>
         <disk type='volume'><source pool='images' volume='disk'/><target dev='sda'/></disk>"""))

@@ -219,7 +219,8 @@ def test_volume_of_an_undefined_pool_stays(tpm_host, what, sign):
     tpm_host.virsh("pool-undefine", "deep")
     facts = tpm_host.contents(path.parent)
     name = path.parent.parent if what == "directory" else path
-    guest = tpm_host.define_guest(tpm="" if what == "nvram" else xmls.tpm_path(name, "dir" if what == "directory" else "file"))
+    kind = "dir" if what == "directory" else "file"
+    guest = tpm_host.define_guest(tpm="" if what == "nvram" else xmls.tpm_path(name, kind))
     if what == "nvram":
         define_with_nvram(tpm_host, guest, path)
     since = len(tpm_host.log())

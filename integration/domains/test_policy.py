@@ -6,13 +6,11 @@ import pytest
 
 import messages
 import xmls
-from host import GUEST_DIR, IMPLICIT, TOP, wait_for
+from host import GUEST_DIR, IMAGES, IMPLICIT, TOP, wait_for
 from hosts import Session
 
 REFUSED = messages.VOLUME_REQUIRED("guest")
-# Where clean_up() removes what the tests leave.
-ELSEWHERE = "/var/lib/libvirt/images"
-SAVED = f"{ELSEWHERE}/saved"
+SAVED = f"{IMAGES}/saved"
 
 
 @pytest.fixture
@@ -36,17 +34,17 @@ def set_policy(host, value):
 
 def refused(host, *args, **kwargs):
     """The guest does not start, and nothing of it is made."""
-    before = host.contents(IMPLICIT, ELSEWHERE)
+    before = host.contents(IMPLICIT, IMAGES)
     assert REFUSED in host.virsh_fails(*args, **kwargs)
-    assert host.contents(IMPLICIT, ELSEWHERE) == before
+    assert host.contents(IMPLICIT, IMAGES) == before
 
 
 # What does not start
 
 @pytest.mark.parametrize("source", [
     "",
-    f"<source type='dir' path='{ELSEWHERE}/state'/>",
-    f"<source type='file' path='{ELSEWHERE}/state'/>",
+    f"<source type='dir' path='{IMAGES}/state'/>",
+    f"<source type='file' path='{IMAGES}/state'/>",
 ])
 def test_without_volume(tpm_host, policy, source):
     guest = tpm_host.define_guest(tpm=xmls.tpm_emulator(inner=source))
@@ -80,7 +78,7 @@ def test_running_guest_stays(tpm_host, policy):
     (("save", "guest", SAVED), ("restore", SAVED)),
 ])
 def test_saved_image_is_kept(tpm_host, policy, save, restore):
-    tpm_host.path(ELSEWHERE).mkdir()
+    tpm_host.path(IMAGES).mkdir()
     guest = tpm_host.define_guest()
     guest.start()
     tpm_host.virsh(*save)
@@ -92,7 +90,7 @@ def test_saved_image_is_kept(tpm_host, policy, save, restore):
 
 
 def test_snapshot(tpm_host, policy):
-    tpm_host.path(ELSEWHERE).mkdir()
+    tpm_host.path(IMAGES).mkdir()
     guest = tpm_host.define_guest()
     guest.start()
     tpm_host.virsh("snapshot-create-as", "guest", "snap", "--memspec", f"file={SAVED}")
@@ -103,7 +101,7 @@ def test_snapshot(tpm_host, policy):
 
 def test_snapshot_of_a_running_guest(tpm_host, policy):
     """The guest has been given a volume since, and goes on with that."""
-    tpm_host.path(ELSEWHERE).mkdir()
+    tpm_host.path(IMAGES).mkdir()
     tpm_host.create_volume("one")
     guest = tpm_host.define_guest()
     guest.start()
@@ -123,8 +121,8 @@ def test_snapshot_of_a_running_guest(tpm_host, policy):
 
 def test_revert_that_starts(tpm_host, policy):
     """To a snapshot without memory, which is started after."""
-    tpm_host.path(ELSEWHERE).mkdir()
-    disk = tpm_host.path(f"{ELSEWHERE}/disk.qcow2")
+    tpm_host.path(IMAGES).mkdir()
+    disk = tpm_host.path(f"{IMAGES}/disk.qcow2")
     tpm_host.run("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M")
     guest = tpm_host.define_guest(tpm=f"{xmls.tpm_emulator()}\n{xmls.disk(disk)}")
     tpm_host.virsh("snapshot-create-as", "guest", "snap")
@@ -150,7 +148,7 @@ def test_incoming_migration(host, other_host):
 def test_session(host):
     """The setting of an unprivileged user."""
     host.install_guest()
-    home = host.path(f"{ELSEWHERE}/home")
+    home = host.path(f"{IMAGES}/home")
     (home / ".config/libvirt").mkdir(parents=True)
     (home / ".config/libvirt/qemu.conf").write_text("swtpm_require_volume = 1\n")
     host.run("chown", "-R", "nobody", home)

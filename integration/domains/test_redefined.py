@@ -8,7 +8,7 @@ import pytest
 
 import messages
 import xmls
-from host import POOL
+from host import IMAGES, POOL
 from watched import ONE, TWO, reference, refers
 
 
@@ -40,7 +40,7 @@ def test_edit(watched, guest):
 def test_define_with_another_volume(watched, guest, running):
     """A running guest keeps the one that it has until it is started again."""
     host = watched.host
-    host.define_pool("other", target="/var/lib/libvirt/images")
+    host.define_pool("other", target=IMAGES)
     host.create_volume("two", "other")
     if running:
         guest.start()

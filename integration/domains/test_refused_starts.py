@@ -12,7 +12,7 @@ import pytest
 import messages
 import xmls
 from expected import ANY, error
-from host import IMPLICIT, POOL, wait_for
+from host import IMAGES, IMPLICIT, POOL, wait_for
 
 
 # A guest that must not start
@@ -138,7 +138,7 @@ def test_directory_gone(tpm_host):
 
 
 def test_directory_that_swtpm_cannot_search(host):
-    closed = host.path("/var/lib/libvirt/images")
+    closed = host.path(IMAGES)
     closed.mkdir(mode=0o700)
     closed.chmod(0o700)
     host.define_pool(target=closed / "tpm")
@@ -163,7 +163,7 @@ def test_pool_not_there(host):
 
 
 def test_pool_of_another_type(host):
-    host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    host.define_pool("plain", "dir", IMAGES)
     host.create_volume("one", "plain", capacity=4096)
     host.define_guest(tpm=xmls.tpm_volume("one", "plain"))
     does_not_start(host, messages.POOL_OF_OTHER_TYPE("plain", "one", "dir"))

@@ -9,9 +9,7 @@ import pytest
 import messages
 import xmls
 from expected import ANY
-from host import POOL
-
-IMAGES = "/var/lib/libvirt/images"
+from host import IMAGES, POOL
 
 
 def make_disk(host, name):

@@ -15,7 +15,7 @@ import xmls
 from faults import (ACTORS, CHANGING, ERASING, LASTING, MAKING, NAMING, OPERATIONS, Judge, Lab, View, Witness, fits,
                     same_or_fresh)
 from preload import KINDS, PATIENCE, USUAL, Deed, Preload
-from host import Host
+from host import RUN, Host
 from hosts import OtherHost
 
 
@@ -23,7 +23,7 @@ from hosts import OtherHost
 def lab(common_folder):
     """A Lab whose virtstoraged is preloaded, as lab.preload."""
     host = Host()
-    with Preload(host, [common_folder, "/run/libvirt/storage"]) as preload:
+    with Preload(host, [common_folder, RUN]) as preload:
         lab = Lab(host, common_folder)
         lab.preload = preload
         lab.base(View(host, lab.secrets, common_folder, "storage:///system").client)

@@ -16,7 +16,7 @@ import storm
 import xmls
 from expected import Output
 from preload import Deed
-from host import POOL, wait_for
+from host import IMAGES, POOL, wait_for
 
 
 class Server:
@@ -179,7 +179,7 @@ class Volumes:
 def test_volume_that_does_not_answer(tpm_host, tmp_path, what):
     """Whoever asks for the volume waits, and nobody else, neither for the pool nor for
     another; when the server is back, all is well."""
-    tpm_host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    tpm_host.define_pool("plain", "dir", IMAGES)
     volumes = Volumes(tpm_host, tmp_path / "image")
     try:
         if what != "lookup":
@@ -262,7 +262,7 @@ def test_copies_between_two_pools(tpm_host):
 def test_pool_of_no_concern_does_not_answer(tpm_host, tmp_path, kind, link):
     """A guest whose TPM is on another file system starts, though a tpm pool's directory, named by
     itself or by a symbolic link, cannot even be looked at."""
-    folder, image = tpm_host.path("/var/lib/libvirt/images"), tmp_path / "image"
+    folder, image = tpm_host.path(IMAGES), tmp_path / "image"
     image.write_bytes(bytes(1 << 20))
     folder.mkdir(exist_ok=True)
     far, near = folder / "far", folder / "near"
@@ -286,7 +286,7 @@ def test_pool_of_no_concern_does_not_answer(tpm_host, tmp_path, kind, link):
 
 def test_write_to_another_pool(host, tmp_path):
     """While a tpm pool's directory cannot be looked at, nobody who writes elsewhere waits for it."""
-    folder, image = host.path("/var/lib/libvirt/images"), tmp_path / "image"
+    folder, image = host.path(IMAGES), tmp_path / "image"
     image.write_bytes(bytes(1 << 20))
     (folder / "plain").mkdir(parents=True)
     (folder / "far").touch()

@@ -20,8 +20,8 @@ import xmls
 from expected import Output
 from faults import digest
 from preload import Deed, Preload
-from host import POOL, wait_for
-from storm import GARBAGE, RUN, Client
+from host import POOL, RUN, wait_for
+from storm import GARBAGE, Client
 
 # Kill
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from host import POOL
-from hostile import IMAGES, MARK, OUTSIDE
+from host import IMAGES, POOL
+from hostile import MARK, OUTSIDE
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ import pytest
 import messages
 import xmls
 from expected import error
-from host import IMPLICIT, POOL
-from hostile import IMAGES, LINKS, MARK, OUTSIDE, SPECIAL, put
+from host import IMAGES, IMPLICIT, POOL
+from hostile import LINKS, MARK, OUTSIDE, SPECIAL, put
 
-BLANK = "<tpm manufacture='no'/>"
 TEBIBYTE = 1 << 40
 
 
@@ -63,7 +62,7 @@ def save_state(host, tmp_path):
 def test_what_is_no_file(tpm_host, tmp_path, what):
     """In place of a volume that the pool knows, and then as something that it sees itself."""
     save_state(tpm_host, tmp_path)
-    path = tpm_host.path(tpm_host.create_volume("one", tpm=BLANK))
+    path = tpm_host.path(tpm_host.create_volume("one", tpm=xmls.BLANK))
     put(path, {**LINKS, **SPECIAL}[what])
     before = tpm_host.contents(POOL)
     said = fails(tpm_host, "one", tmp_path)
@@ -81,12 +80,13 @@ def test_what_is_no_file(tpm_host, tmp_path, what):
     assert tpm_host.contents(POOL) == before
 
 
-@pytest.mark.parametrize("head", [b"", b"nilmptws\1\0\xc0\0" + struct.pack("<III", 192, 0xffffff00, 0xffffff00), b"\2\1\0\x0a"],
+@pytest.mark.parametrize("head", [b"", b"nilmptws\1\0\xc0\0" + struct.pack("<III", 192, 0xffffff00, 0xffffff00),
+                                  b"\2\1\0\x0a"],
                          ids=["hole", "linear", "blob"])
 def test_huge_file(tpm_host, tmp_path, head):
     """A file of a tebibyte, all or nearly all of it a hole, is never read or written whole."""
     save_state(tpm_host, tmp_path)
-    path = tpm_host.path(tpm_host.create_volume("one", tpm=BLANK))
+    path = tpm_host.path(tpm_host.create_volume("one", tpm=xmls.BLANK))
     tpm_host.define_guest(tpm=xmls.tpm_volume("one", version="2.0"))
     # A copy has the capacity of its source, unless it is told another one.
     refused = {"copy": messages.CAPACITY("copy", TEBIBYTE, 16 << 20),

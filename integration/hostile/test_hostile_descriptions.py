@@ -93,8 +93,8 @@ def lay_entities(text, content):
 
 TEXTS = {
     "entities": lambda text: lay_entities(text, "boom" * 10),
-    "external-entity": lambda text: f"<!DOCTYPE volume [<!ENTITY x SYSTEM 'file://{OUTSIDE}/shadow'>]>\n" +
-        re.sub("-----BEGIN CERT", "&x;", text),
+    "external-entity": lambda text: (f"<!DOCTYPE volume [<!ENTITY x SYSTEM 'file://{OUTSIDE}/shadow'>]>\n"
+                                     + re.sub("-----BEGIN CERT", "&x;", text)),
     "external-doctype": lambda text: f"<!DOCTYPE volume SYSTEM 'file://{OUTSIDE}/shadow'>\n" + text,
     "deep": lambda text: text.replace("<tpm ", "<x>" * 10000 + "<tpm "),
     "attributes": lambda text: text.replace("<tpm ", "<x " + " ".join(f"a{n}='x'" for n in range(5000)) + "/><tpm "),
@@ -181,7 +181,8 @@ def test_sidecar_that_names_a_secret(tpm_host):
     message = messages.SECRET_FOR_CLEAR("one", "tpm")
     for usage_type in ("vtpm", "volume"):
         secret = tpm_host.define_secret("open sesame", "tpm-key", usage_type)
-        sidecar.write_text(text.replace("<format type='raw'/>",
+        sidecar.write_text(text.replace(
+            "<format type='raw'/>",
             f"<encryption format='vtpm'><secret type='passphrase' uuid='{secret}'/></encryption>"))
         assert message in tpm_host.copy_fails("one", "two")
         tpm_host.define_guest(tpm=xmls.tpm_volume("one"))

@@ -266,7 +266,7 @@ def gluster(host, other_host):
 def test_gluster(host, other_host, gluster):
     """Without a word in qemu.conf the guest goes there and back, and one host at a time has the
     volume."""
-    with one_pool(host, other_host, f"{MOUNT}/tpm") as folder:
+    with one_pool(host, other_host, f"{MOUNT}/tpm"):
         make_volume(host, other_host)
         guest, sealed = start_guest(host)
         for one in [other_host, host] * 2:

@@ -10,7 +10,7 @@ import pytest
 import messages
 import xmls
 from expected import ANY
-from host import POOL, wait_for
+from host import IMAGES, POOL, wait_for
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_links_that_are_no_matter(tpm_host, links):
 
 def test_other_pools_may_share_a_directory(host):
     """That is their own affair, and was possible before."""
-    host.define_pool("one", "dir", "/var/lib/libvirt/images")
-    host.path("/var/lib/libvirt/link").symlink_to("/var/lib/libvirt/images")
+    host.define_pool("one", "dir", IMAGES)
+    host.path("/var/lib/libvirt/link").symlink_to(IMAGES)
     host.define_pool("two", "dir", "/var/lib/libvirt/link")
     host.path("/var/lib/libvirt/link").unlink()

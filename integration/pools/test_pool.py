@@ -16,7 +16,7 @@ import pytest
 import messages
 import xmls
 from expected import Output
-from host import POOL, TOP, wait_for
+from host import IMAGES, POOL, TOP, wait_for
 from preload import Deed, Preload
 
 
@@ -95,14 +95,14 @@ def test_formats_in_capabilities(host):
 
 def test_listed_by_type(host):
     host.define_pool()
-    host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    host.define_pool("plain", "dir", IMAGES)
     assert host.virsh("pool-list", "--type", "tpm", "--name") == "tpm"
     assert host.virsh("pool-list", "--type", "dir", "--name") == "plain"
     assert "<pool type='tpm' supported='yes'>" in host.virsh("pool-capabilities")
 
 
 def test_other_pools_refuse_tpm_volumes(host):
-    host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    host.define_pool("plain", "dir", IMAGES)
     secret = host.define_secret("key", "tpm-key")
     said = host.virsh_fails("vol-create", "plain", "/dev/stdin",
                             input=xmls.volume("one", capacity=4096, tpm="<tpm/>"))

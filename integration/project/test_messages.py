@@ -134,4 +134,5 @@ def test_wording():
         assert not re.search(r"\w'(t|re|ll|ve|d)\b", row.format), f"{row.format}: a contraction"
         assert "; " not in row.text, f"{row.format}: more than a clause and a remedy"
         assert not row.format.endswith("."), row.format
-        assert not row.remedy or ": " not in row.text.removeprefix("%1$s: "), f"{row.format}: more than a clause and a remedy"
+        assert not row.remedy or ": " not in row.text.removeprefix("%1$s: "), \
+            f"{row.format}: more than a clause and a remedy"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from host import TOP
+from host import IMAGES, TOP
 
 
 def test_daemons_answer(host):
@@ -45,14 +45,14 @@ def test_tmp_is_nobody_elses(host, other_host):
 
 
 def test_contents_tells_changes(host):
-    host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    host.define_pool("plain", "dir", IMAGES)
     path = host.path(host.create_volume("one", "plain", capacity=4096))
-    before = host.contents("/var/lib/libvirt/images")
+    before = host.contents(IMAGES)
     assert list(before) == [str(path)]
     host.virsh("pool-refresh", "plain")
-    assert host.contents("/var/lib/libvirt/images") == before
+    assert host.contents(IMAGES) == before
     path.write_bytes(b"x" * 4096)
-    assert host.contents("/var/lib/libvirt/images") != before
+    assert host.contents(IMAGES) != before
 
 
 def test_secret_has_its_value(host):

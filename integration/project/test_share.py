@@ -99,7 +99,8 @@ def run(folder, *arguments, tests):
     what the report says: None, or what went wrong."""
     for name, text in tests.items():
         (folder / f"test_{name}.py").write_text(text)
-    done = subprocess.run([TOP / "scripts/check", "integration", "--junit-xml", folder / "report.xml", *arguments, folder],
+    done = subprocess.run([TOP / "scripts/check", "integration", "--junit-xml", folder / "report.xml",
+                           *arguments, folder],
                           env={**os.environ, "SHARE_TEST": str(folder)},
                           capture_output=True, text=True, check=False, timeout=280)
     report = folder / "report.xml"

@@ -17,8 +17,6 @@ import xmls
 from expected import ANY, LINES
 from host import DAEMONS, POOL, wait_for
 
-BLANK = "<tpm manufacture='no'/>"
-
 
 def encrypted(**names):
     """What encrypts a volume with secret=UUID or usage=NAME."""
@@ -63,7 +61,7 @@ def test_named_by(tpm_host, tmp_path, by):
     tpm_host.copy_volume("clear", "converted", **encrypted(**names))
     tpm_host.copy_volume("one", "rekeyed", **encrypted(secret=other))
     tpm_host.copy_volume("one", "decrypted")
-    tpm_host.create_volume("uploaded", tpm=BLANK, **encrypted(**names))
+    tpm_host.create_volume("uploaded", tpm=xmls.BLANK, **encrypted(**names))
     tpm_host.virsh("vol-download", "one", tmp_path / "state", "--pool", "tpm")
     tpm_host.virsh("vol-upload", "uploaded", tmp_path / "state", "--pool", "tpm")
 
@@ -368,7 +366,7 @@ def use_passphrases(host, tmp_path, first, second):
     host.copy_volume("one", "rekeyed", **encrypted(usage="second"))
     host.copy_volume("rekeyed", "decrypted")
     host.copy_volume("one", "new", tpm="<tpm identity='new'/>", **encrypted(secret=second))
-    host.create_volume("blank", tpm=BLANK, **encrypted(secret=first))
+    host.create_volume("blank", tpm=xmls.BLANK, **encrypted(secret=first))
     host.virsh("vol-download", "one", tmp_path / "state", "--pool", "tpm")
     host.virsh("vol-upload", "blank", tmp_path / "state", "--pool", "tpm")
     host.virsh("vol-wipe", "two", "--pool", "tpm")

@@ -9,13 +9,10 @@ import pytest
 import messages
 import xmls
 from expected import Output
-from host import GUEST_DIR, IMPLICIT, POOL
+from host import GUEST_DIR, IMAGES, IMPLICIT, POOL
 from hosts import Session
 from tpmtool import (define_with_tpm, fails, inactive_xml, is_on_volume, make_tpm, no_pool_is_left, patched, tool,
                      tpm_of, volumes, works)
-
-# For <source> of a TPM's backend.
-ELSEWHERE = "/var/lib/libvirt/images"
 
 
 def is_unchanged(host, before, name="guest"):
@@ -32,8 +29,8 @@ def starts(host, name, on_volume):
 
 SOURCES = {
     "none": "",
-    "dir": f"<source type='dir' path='{ELSEWHERE}/state'/>",
-    "file": f"<source type='file' path='{ELSEWHERE}/state/one'/>",
+    "dir": f"<source type='dir' path='{IMAGES}/state'/>",
+    "file": f"<source type='file' path='{IMAGES}/state/one'/>",
 }
 
 
@@ -43,21 +40,21 @@ SOURCES = {
 def test_adopt(tpm_host, source, encrypted, version):
     if source == "file":
         # swtpm_setup replaces the file.
-        tpm_host.run("install", "-d", "-o", "tss", f"{ELSEWHERE}/state")
+        tpm_host.run("install", "-d", "-o", "tss", f"{IMAGES}/state")
     inner = SOURCES[source]
     if encrypted:
         secret = tpm_host.define_secret("open sesame", "tpm-key")
         inner += f"<encryption secret='{secret}'/>"
     model = "tpm-crb" if version == "2.0" else "tpm-tis"
     define_with_tpm(tpm_host, version=version, model=model, inner=inner)
-    before = tpm_host.contents(IMPLICIT, ELSEWHERE)
+    before = tpm_host.contents(IMPLICIT, IMAGES)
     state, = [path for path in before if path.endswith(("permall", "/one"))]
 
     printed = works(tpm_host, "adopt", "guest")
     assert f"guest: adopted as volume 'guest' of pool 'tpm'; the old state stays in {state}\n" in printed
     assert printed.endswith("adopted 1, skipped 0, failed 0\n")
     assert is_on_volume(tpm_host)
-    assert tpm_host.contents(IMPLICIT, ELSEWHERE) == before
+    assert tpm_host.contents(IMPLICIT, IMAGES) == before
     assert no_pool_is_left(tpm_host)
     volume = etree.fromstring(tpm_host.virsh("vol-dumpxml", "guest", "--pool", "tpm"))
     assert volume.find("tpm").get("version") == version
@@ -65,7 +62,7 @@ def test_adopt(tpm_host, source, encrypted, version):
     assert (found is not None) == encrypted
     assert not encrypted or found.get("uuid") == secret
     starts(tpm_host, "guest", on_volume=True)
-    assert tpm_host.contents(IMPLICIT, ELSEWHERE) == before
+    assert tpm_host.contents(IMPLICIT, IMAGES) == before
 
 
 @pytest.mark.guest
@@ -119,13 +116,13 @@ def test_adopt_by_uuid_into_another_pool(tpm_host):
 
 def test_state_dir(tpm_host):
     define_with_tpm(tpm_host)
-    tpm_host.run("mkdir", ELSEWHERE)
-    tpm_host.run("cp", "-a", IMPLICIT, f"{ELSEWHERE}/copy")
+    tpm_host.run("mkdir", IMAGES)
+    tpm_host.run("cp", "-a", IMPLICIT, f"{IMAGES}/copy")
     guest = tpm_host.virsh("domuuid", "guest")
-    assert messages.NO_STATE_IN_DIRECTORY(f"{ELSEWHERE}/none/{guest}/tpm2") in fails(
-        tpm_host, "adopt", "--state-dir", f"{ELSEWHERE}/none", "guest")
-    printed = works(tpm_host, "adopt", "--state-dir", f"{ELSEWHERE}/copy", "guest")
-    assert f"the old state stays in {ELSEWHERE}/copy/" in printed
+    assert messages.NO_STATE_IN_DIRECTORY(f"{IMAGES}/none/{guest}/tpm2") in fails(
+        tpm_host, "adopt", "--state-dir", f"{IMAGES}/none", "guest")
+    printed = works(tpm_host, "adopt", "--state-dir", f"{IMAGES}/copy", "guest")
+    assert f"the old state stays in {IMAGES}/copy/" in printed
 
 
 def test_adopt_on_a_remote_connection(host, other_host):
@@ -297,7 +294,7 @@ def test_changed_meanwhile(tpm_host):
     """The volume is not the TPM that the guest has by now."""
     define_with_tpm(tpm_host)
     before = inactive_xml(tpm_host)
-    done = patched(tpm_host, f"""
+    done = patched(tpm_host, """
 create = libvirt.virStoragePool.createXMLFrom
 def late(self, xml, source, flags):
     volume = create(self, xml, source, flags)
@@ -427,7 +424,7 @@ def test_pools_that_are_refused(host):
     refused(host, messages.TOOL_POOL_NOT_FOUND("tpm"))
     host.define_pool(start=False)
     refused(host, messages.TOOL_POOL_INACTIVE("tpm"))
-    host.define_pool("plain", "dir", ELSEWHERE)
+    host.define_pool("plain", "dir", IMAGES)
     refused(host, messages.TOOL_POOL_OF_OTHER_TYPE("plain", "dir"), "--pool", "plain")
 
 
@@ -441,8 +438,8 @@ def test_domain_that_is_not_there(tpm_host):
 
 def test_pool_that_has_the_state(tpm_host):
     """A pool of the user's is used as it is, refreshed, and stays."""
-    define_with_tpm(tpm_host, inner=f"<source type='dir' path='{ELSEWHERE}/state'/>")
-    tpm_host.define_pool("plain", "dir", f"{ELSEWHERE}/state")
+    define_with_tpm(tpm_host, inner=f"<source type='dir' path='{IMAGES}/state'/>")
+    tpm_host.define_pool("plain", "dir", f"{IMAGES}/state")
     tpm_host.virsh("pool-destroy", "plain")
     refused(tpm_host, messages.STATE_IN_INACTIVE_POOL("plain"))
     tpm_host.virsh("pool-start", "plain")

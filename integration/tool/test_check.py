@@ -11,12 +11,10 @@ import pytest
 import messages
 import xmls
 from expected import Output
-from host import POOL, wait_for
+from host import POOL, RUN, wait_for
 from tpm import ECC_EK, ENDORSEMENT, LOCKOUT, OWNER, RSA_EK, Tpm
 from tpmtool import listed, patched, tool, volumes, works
 
-# The run directory of the storage driver.
-RUN = "/run/libvirt/storage"
 # check
 
 NOT_VERIFIED = "not verified: the TPM or its description has no endorsement key"

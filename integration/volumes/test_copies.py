@@ -11,9 +11,7 @@ import messages
 import xmls
 from expected import Output, error
 from preload import Deed, Preload
-from host import FORMS, IMPLICIT, POOL, permanent_blob
-
-IMAGES = "/var/lib/libvirt/images"
+from host import FORMS, IMAGES, IMPLICIT, POOL, permanent_blob
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ import pwd
 import subprocess
 from pathlib import Path
 
-from host import POOL, wait_for
+from host import POOL, RUN, wait_for
 
-# The run directory of the storage driver.
-RUN = "/run/libvirt/storage"
 # As swtpm does that follows no link.
 STRICT = """
 for word; do

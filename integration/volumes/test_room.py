@@ -17,7 +17,6 @@ from host import FORMS, POOL, TOP, permanent_blob, wait_for
 
 HEADER = 192
 ROOM = 256 << 10
-BLANK = "<tpm manufacture='no'/>"
 # The header's entry of the permanent state: offset, length, length of the section.
 ENTRY = struct.Struct("<III")
 
@@ -98,7 +97,7 @@ def test_what_is_brought_has_room(tpm_host, tmp_path, form):
     made = tpm_host.path(tpm_host.create_volume("one")).read_bytes()
     file = tmp_path / "state"
     file.write_bytes({**FORMS, "before": as_before}[form](as_before(made)))
-    tpm_host.create_volume("two", tpm=BLANK)
+    tpm_host.create_volume("two", tpm=xmls.BLANK)
     tpm_host.virsh("vol-upload", "two", file, "--pool", "tpm")
     uploaded = tpm_host.path(f"{POOL}/two")
     assert has_room(uploaded) and uploaded.read_bytes() == made

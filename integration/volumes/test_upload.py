@@ -8,8 +8,9 @@ import pytest
 
 import messages
 from expected import ANY
-from host import FORMS, POOL, permanent_blob
-from transfers import BLANK, upload, volume_bytes
+import xmls
+from host import FORMS, IMAGES, POOL, permanent_blob
+from transfers import upload, volume_bytes
 
 
 # Upload
@@ -21,7 +22,7 @@ def test_upload_to_a_blank_volume(tpm_host, encrypted, tmp_path, form, sparse):
     for name, what in (("clear", {}), ("secret", encrypted)):
         tpm_host.create_volume(name, **what)
         linear = volume_bytes(tpm_host, name)
-        tpm_host.create_volume(f"{name}-2", tpm=BLANK, **what)
+        tpm_host.create_volume(f"{name}-2", tpm=xmls.BLANK, **what)
         identity = tpm_host.identity(f"{name}-2")
         owner = tpm_host.path(f"{POOL}/{name}-2").stat()
         options = ["--sparse"] if sparse else []
@@ -45,7 +46,7 @@ def test_upload_keeps_the_owner(tpm_host, tmp_path):
 def test_upload_of_version_1_2(tpm_host, encrypted, tmp_path):
     """Such a TPM is known by its certificate."""
     tpm_host.create_volume("one", tpm="<tpm version='1.2'/>")
-    tpm_host.create_volume("two", tpm=BLANK)
+    tpm_host.create_volume("two", tpm=xmls.BLANK)
     tpm_host.virsh(*upload(tpm_host, "two", permanent_blob(volume_bytes(tpm_host, "one")), tmp_path))
     assert tpm_host.describe("two").find("tpm").get("version") == "1.2"
 
@@ -83,13 +84,13 @@ def test_upload_of_another_tpm(tpm_host, encrypted, tmp_path):
 
 def test_upload_is_described_as_an_import(tpm_host, encrypted, tmp_path):
     """The same bytes have the same certificates and banks, whichever way they come."""
-    tpm_host.path("/var/lib/libvirt/images").mkdir(exist_ok=True)
+    tpm_host.path(IMAGES).mkdir(exist_ok=True)
     for name, what in (("clear", {}), ("secret", encrypted)):
         content = tpm_host.path(tpm_host.create_volume(name, **what)).read_bytes()
         tpm_host.path(f"/var/lib/libvirt/images/{name}").write_bytes(content)
-        tpm_host.create_volume(f"{name}-blank", tpm=BLANK, **what)
+        tpm_host.create_volume(f"{name}-blank", tpm=xmls.BLANK, **what)
         tpm_host.virsh(*upload(tpm_host, f"{name}-blank", content, tmp_path))
-    tpm_host.define_pool("plain", "dir", "/var/lib/libvirt/images")
+    tpm_host.define_pool("plain", "dir", IMAGES)
     for name, what in (("clear", {}), ("secret", encrypted)):
         tpm_host.copy_volume(name, f"{name}-import", inputpool="plain", **what)
         described = [tpm_host.describe(f"{name}-{way}").find("tpm") for way in ("blank", "import")]
@@ -131,7 +132,7 @@ def test_upload_is_opened_with_the_secret(tpm_host, encrypted, tmp_path):
                         "--pwdfile", key, "--cipher", "aes-128-cbc", "--overwrite")
     assert done.returncode == 0, done.stderr
     tpm_host.create_volume("one", **encrypted)
-    tpm_host.create_volume("blank", tpm=BLANK, **encrypted)
+    tpm_host.create_volume("blank", tpm=xmls.BLANK, **encrypted)
     before = tpm_host.contents(POOL)
     for name in ("one", "blank"):
         for content, message in ((volume_bytes(tpm_host, "other"), messages.WRONG_PASSPHRASE(name, "tpm")),
@@ -218,7 +219,7 @@ def test_upload_without_sidecar(tpm_host, tmp_path):
 def test_refused_uploads(tpm_host, tmp_path, form, message, blank):
     """The client gets the error, and the volume stays as it was."""
     tpm_host.create_volume("other")
-    tpm_host.create_volume("one", tpm=BLANK if blank else "")
+    tpm_host.create_volume("one", tpm=xmls.BLANK if blank else "")
     before = tpm_host.contents(POOL)
     said = tpm_host.virsh_fails(*upload(tpm_host, "one", form(volume_bytes(tpm_host, "other")), tmp_path))
     assert message in said
@@ -244,7 +245,7 @@ def test_upload_changes_no_encryption(tpm_host, encrypted, tmp_path):
     """Neither of a volume that holds a TPM nor of a blank one."""
     for name, what in (("clear", {}), ("secret", encrypted)):
         tpm_host.create_volume(name, **what)
-        tpm_host.create_volume(f"{name}-2", tpm=BLANK, **what)
+        tpm_host.create_volume(f"{name}-2", tpm=xmls.BLANK, **what)
     before = tpm_host.contents(POOL)
     for name in ("clear", "clear-2"):
         said = tpm_host.virsh_fails(*upload(tpm_host, name, volume_bytes(tpm_host, "secret"), tmp_path))

@@ -14,7 +14,7 @@ import messages
 import xmls
 from expected import Output, error
 from host import POOL, wait_for
-from transfers import BLANK, IN_USE, upload, volume_bytes
+from transfers import IN_USE, upload, volume_bytes
 
 
 def test_two_uploads_at_once(tpm_host):
@@ -360,7 +360,7 @@ def test_upload_to_a_full_disk(tpm_host, tmp_path):
     tpm_host.run("mount", "-t", "tmpfs", "-o", "size=24k,mode=0711", "tmpfs", POOL)
     try:
         tpm_host.virsh("pool-start", "tpm")
-        tpm_host.create_volume("one", tpm=BLANK)
+        tpm_host.create_volume("one", tpm=xmls.BLANK)
         tpm_host.path(f"{POOL}/.fill").write_bytes(bytes(12 << 10))
         before = tpm_host.contents(POOL)
         said = tpm_host.virsh_fails(*upload(tpm_host, "one", content, tmp_path))

@@ -17,7 +17,7 @@ import pytest
 import messages
 import xmls
 from expected import Output, error
-from host import CLEAR, POOL, wait_for
+from host import CLEAR, POOL, RUN, wait_for
 
 MAGIC = b"nilmptws"
 
@@ -306,7 +306,8 @@ def test_download(host, tmp_path):
 ])
 def test_names_that_are_refused(host, name, message):
     host.define_pool()
-    assert message(name.replace("\t", "\\t")) in host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume(name))
+    said = host.virsh_fails("vol-create", "tpm", "/dev/stdin", input=xmls.volume(name))
+    assert message(name.replace("\t", "\\t")) in said
     assert host.contents(POOL) == {}
 
 
@@ -372,7 +373,7 @@ def test_volume_that_comes_meanwhile_keeps_its_sidecar(host):
         client.stdin.write(xmls.volume("two"))
         client.stdin.close()
         wait_for("the TPM is being made", lambda: list(
-            host.path("/run/libvirt/storage").glob("tpm-setup.*")), every=0.005)
+            host.path(RUN).glob("tpm-setup.*")), every=0.005)
         for suffix in ("", ".tpm.xml"):
             host.run("cp", f"{path}{suffix}", f"{POOL}/two{suffix}")
         before = {path: facts for path, facts in host.contents(POOL).items() if "tmptpm" not in path}
@@ -484,7 +485,7 @@ def test_killed_while_volumes_are_made(host):
             time.sleep(random.uniform(0, 1.5 * takes))
             host.daemon("kill", "virtstoraged")
         assert not host.clear_files(POOL, "/run/libvirt", "/var/log/libvirt",
-                               *host.path("/tmp").glob("swtpm*"))
+                                    *host.path("/tmp").glob("swtpm*"))
         host.daemon("start", "virtstoraged")
         host.virsh("pool-refresh", "tpm")
 
@@ -492,7 +493,7 @@ def test_killed_while_volumes_are_made(host):
     assert 1 < len(listed) < 51, "the kills did not hit: change their moments"
     files = {file.name for file in pool.iterdir()}
     assert listed == {name for name in files if not name.endswith(".tpm.xml")}
-    assert not list(host.path("/run/libvirt/storage").glob("tpm-setup.*"))
+    assert not list(host.path(RUN).glob("tpm-setup.*"))
     for name in listed:
         assert host.describe(name).find("tpm/uuid") is not None
         host.opens_in_swtpm(pool / name, "open sesame")
