@@ -1,7 +1,9 @@
-"""scripts/tree loses no work, and fails if it would have to."""
+"""scripts/tree and scripts/export lose no work, and fail if they would have to; scripts/series remembers
+what has passed."""
 
 import hashlib
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -23,17 +25,17 @@ class Checkout:
         return subprocess.run(["git", *identity, *command], cwd=cwd or self.tree, check=True,
                               capture_output=True, text=True).stdout
 
-    def tool(self, name, **environment):
-        done = self.run(name, **environment)
+    def tool(self, name, *arguments, **environment):
+        done = self.run(name, *arguments, **environment)
         assert done.returncode == 0, done.stderr
 
-    def tool_fails(self, name, **environment):
-        done = self.run(name, **environment)
+    def tool_fails(self, name, *arguments, **environment):
+        done = self.run(name, *arguments, **environment)
         assert done.returncode != 0
         return done.stderr
 
-    def run(self, name, **environment):
-        return subprocess.run([self.path / "scripts" / name], capture_output=True, text=True, check=False,
+    def run(self, name, *arguments, **environment):
+        return subprocess.run([self.path / "scripts" / name, *arguments], capture_output=True, text=True, check=False,
                               env={**os.environ, **environment})
 
     def drop_last_patch(self):
@@ -191,3 +193,30 @@ def test_file_in_place_of_a_link_stays(checkout):
     checkout.tool("tree")
     assert link.read_text() == "/* edited */\n"
     link.unlink()
+
+
+def test_series_remembers_what_has_passed(checkout, tmp_path):
+    """A patch is tested again when the source after it has changed, or when that is asked for."""
+    ours = [checkout.path / name for name in ("src", "docs", "tests", "tools")]
+    for folder in ours:
+        shutil.rmtree(folder)
+    series = checkout.path / "patches/libvirt/series"
+    one, two, three = series.read_text().splitlines(True)[:3]
+    ran = tmp_path / "ran"
+
+    def tested(*patches, options=()):
+        """How many patches are tested, of a series of these."""
+        series.write_text("".join(patches))
+        ran.write_text("")
+        checkout.tool("series", "--test", "--with", f"echo x >> {ran}", *options, XDG_CACHE_HOME=str(tmp_path))
+        return ran.read_text().count("x")
+
+    assert tested(one, two) == 2
+    assert tested(one, two) == 0
+    assert tested(one, three) == 1
+    assert tested(one, two, options=["--all"]) == 2
+    assert tested(one, two, options=["--all", "--from", "2"]) == 1
+    assert tested(one, two, options=["--all", "--to", "1"]) == 1
+    for _ in range(2):
+        assert "does not pass: false" in checkout.tool_fails("series", "--test", "--with", "false",
+                                                             XDG_CACHE_HOME=str(tmp_path))
