@@ -47,6 +47,7 @@ class Lab(Host):
     """The sandbox, and what the measurements need in it."""
 
     def __init__(self, quick):
+        super().__init__()
         self.quick = quick
 
     def times(self, full, quick):
