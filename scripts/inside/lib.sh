@@ -6,7 +6,7 @@ set -euo pipefail
 # The project's root; every script may be called from any folder.
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tree=$top/subprojects/libvirt
-patches=$top/patches/libvirt
+patch_folder=$top/patches/libvirt
 build=$top/build
 
 # A checkout stays its owner's also when a script runs as root: as_owner runs what
@@ -85,9 +85,9 @@ patch_files() {
         case $name in
             ''|\#*) continue ;;
         esac
-        [ -f "$patches/$name" ] || die "patches/libvirt/series names $name, which is not there"
-        printf '%s\n' "$patches/$name"
-    done < "$patches/series"
+        [ -f "$patch_folder/$name" ] || die "patches/libvirt/series names $name, which is not there"
+        printf '%s\n' "$patch_folder/$name"
+    done < "$patch_folder/series"
 }
 
 # What tells whether patches/libvirt/ is what the tree was last made from or exported to.
