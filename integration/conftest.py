@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["share"]
-pytest.register_assert_rewrite("hostile", "migrating", "storm", "tpmtool", "transfers", "watched")
+pytest.register_assert_rewrite("migrating", "specialfiles", "storm", "tpmtool", "transfers", "watched")
 
 from host import Host  # noqa: E402
 from hosts import OtherHost  # noqa: E402

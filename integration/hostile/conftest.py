@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from host import IMAGES, POOL
-from hostile import MARK, OUTSIDE
+from specialfiles import MARK, OUTSIDE
 
 
 @pytest.fixture

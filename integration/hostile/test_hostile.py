@@ -14,7 +14,7 @@ import messages
 import xmls
 from expected import error
 from host import IMAGES, IMPLICIT, POOL
-from hostile import LINKS, MARK, OUTSIDE, SPECIAL, put
+from specialfiles import LINKS, MARK, OUTSIDE, SPECIAL, put
 
 TEBIBYTE = 1 << 40
 

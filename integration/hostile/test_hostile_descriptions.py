@@ -13,7 +13,7 @@ import messages
 import xmls
 from expected import ANY
 from host import POOL
-from hostile import LINKS, MARK, OUTSIDE, SPECIAL, put
+from specialfiles import LINKS, MARK, OUTSIDE, SPECIAL, put
 
 
 # Sidecars
