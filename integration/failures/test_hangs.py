@@ -16,7 +16,7 @@ import storm
 import xmls
 from expected import Output
 from preload import Deed
-from host import IMAGES, POOL, wait_for
+from host import IMAGES, POOL, TOP, wait_for
 
 
 class Server:
@@ -84,7 +84,7 @@ def test_file_system_that_does_not_answer(tpm_host):
     path = tpm_host.create_volume("c0")
     tpm_host.create_volume("c1")
     # After the other: processes are looked through by their numbers.
-    locker = subprocess.Popen([sys.executable, "-c", LOCKER, Path(__file__).parent, path],
+    locker = subprocess.Popen([sys.executable, "-c", LOCKER, TOP / "integration", path],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert locker.stdout.readline() == "locked\n"
     try:

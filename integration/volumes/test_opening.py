@@ -2,9 +2,8 @@
 
 import pwd
 import subprocess
-from pathlib import Path
 
-from host import POOL, RUN, wait_for
+from host import POOL, RUN, TOP, wait_for
 
 # As swtpm does that follows no link.
 STRICT = """
@@ -81,7 +80,7 @@ def test_no_name_while_swtpm_runs(tpm_host):
 
 def test_module_names_its_libraries():
     """What a module calls it is linked with: it is not left to those that load it."""
-    build = Path(__file__).resolve().parent.parent / "build/subprojects/libvirt/src"
+    build = TOP / "build/subprojects/libvirt/src"
     needed = subprocess.check_output(["readelf", "--dynamic", build / "libvirt_storage_backend_tpm.so"],
                                      text=True)
     assert "libgnutls.so" in needed
