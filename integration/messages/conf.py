@@ -55,3 +55,102 @@ VTPM_IN_OTHER_POOL = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "encryption format 'vtpm' of volume '%1$s' is not supported in pool '%2$s' of type '%3$s'",
     "use a pool of type 'tpm'")
+
+# src/conf/storage_vol_tpm.c
+
+CANNOT_ALLOCATE_VOLUME = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'")
+CANNOT_RESERVE = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot reserve %1$d bytes for the volatile state of TPM volume '%2$s' of pool '%3$s'")
+BLANK = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' is blank",
+    "upload or migrate TPM state to it, or delete it and create it again with vol-create")
+HEADER_LOST = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' is damaged, as its header has lost the TPM state",
+    "repair it with 'virt-tpm-volume repair'")
+DAMAGED = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' is damaged, as its TPM state is truncated or inconsistent",
+    "restore it from a backup with vol-upload")
+HOLDS_BLOB = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' holds a bare TPM state blob, not swtpm's linear file",
+    "import it with vol-upload or vol-create-from")
+HOLDS_QCOW2 = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' holds a qcow2 image, not TPM state",
+    "move the image elsewhere and create the volume with vol-create")
+HOLDS_LUKS = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' holds a LUKS container, not TPM state",
+    "move the container elsewhere and create the volume with vol-create")
+HOLDS_UNKNOWN = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' does not hold TPM state",
+    "move the file elsewhere and create the volume with vol-create")
+NO_SECRET_KNOWN = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "TPM volume '%1$s' of pool '%2$s' is encrypted, but no secret is known for it",
+    "define one of usage type 'vtpm' whose usage name is '%3$s'")
+SECRET_FOR_CLEAR = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "TPM volume '%1$s' of pool '%2$s' has a secret, but its content is not encrypted and may have been replaced",
+    "restore the volume from a backup")
+AES_128 = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "TPM state in '%1$s' is encrypted with AES-128, which is not supported",
+    "decrypt it with swtpm first")
+NEWER_LIBTPMS = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "TPM state of volume '%1$s' of pool '%2$s' has format %3$u of a newer libtpms, but this host supports "
+    "formats up to %4$u",
+    "update libtpms")
+WRONG_PASSPHRASE = Message(
+    "VIR_ERR_AUTH_FAILED",
+    "wrong passphrase for TPM volume '%1$s' of pool '%2$s', or its content was tampered with")
+NOT_PERMANENT = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' does not hold permanent TPM state")
+SWTPM_CANNOT_START = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "cannot start the TPM on volume '%1$s' of pool '%2$s': %3$s")
+NOT_REGULAR = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file")
+FILE_NOT_FOUND = Message(
+    "VIR_ERR_NO_STORAGE_VOL",
+    "file '%1$s' of TPM volume '%2$s' of pool '%3$s' not found",
+    "check that the file system is mounted, or run pool-refresh if the file was removed")
+NO_PERMISSION = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "no permission to read and write '%1$s' of TPM volume '%2$s' of pool '%3$s'",
+    "check its owner, mode and security label, and the access of root to a network file system")
+READ_ONLY = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s'",
+    "a TPM requires a writable file system")
+LEASED = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' cannot be opened, as a process of this host or another one keeps a lease on "
+    "'%3$s'")
+CANNOT_OPEN_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot open '%1$s' of TPM volume '%2$s' of pool '%3$s'")
+IN_USE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is in use by %3$s",
+    "stop the guest or wait for the operation that uses it")
+IN_USE_ELSEWHERE = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is in use, but not by a process on this host (another host on shared "
+    "storage?)")
+IN_USE_BY_UNKNOWN = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is in use by an unknown process on this host or another one")
+CANNOT_LOCK_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot lock '%1$s' of TPM volume '%2$s' of pool '%3$s'")
+NO_FILE_LOCKS = Message(
+    "VIR_ERR_NO_SUPPORT",
+    "TPM volume '%1$s' of pool '%2$s' cannot be locked, as open file description locks are not supported on "
+    "this platform")
