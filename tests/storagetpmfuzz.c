@@ -11,7 +11,6 @@
 #include "testfuzz.h"
 
 #include "storage_conf_tpm.h"
-#include "storage/storage_tpm_files.h"
 #include "storage/storage_tpm_sidecar.h"
 #include "storage/storage_tpm_temp.h"
 #include "virbitmap.h"
