@@ -312,14 +312,15 @@ testSwtpm(const void *opaque)
 
 
 /* The label of a volume is not taken away while another guest runs on it, and no
- * other can start meanwhile. */
+ * other can start meanwhile. The daemon may have been restarted: it knows no more than
+ * the path then. */
 static int
 testLabel(const void *opaque G_GNUC_UNUSED)
 {
-    const testVolume test = { .fixture = "tpm2" };
+    g_autofree char *file = g_strdup_printf("%s/qemutpmvolumedata/domain.xml", abs_srcdir);
     g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_volume_XXXXXX");
     g_autofree char *path = NULL;
-    g_autoptr(virDomainObj) vm = NULL;
+    g_autoptr(virDomainObj) vm = virDomainObjNew(driver.xmlopt);
     VIR_AUTOCLOSE other = -1;
     VIR_AUTOCLOSE fd = -1;
     int ret = -1;
@@ -329,8 +330,12 @@ testLabel(const void *opaque G_GNUC_UNUSED)
 
     path = g_strdup_printf("%s/guest1", dir);
 
-    if ((vm = testDomainNew(&test, path)) &&
-        testWriteVolume(test.fixture, path) == 0 &&
+    if ((vm->def = virDomainDefParseFile(file, driver.xmlopt, NULL, 0)))
+        virDomainTPMVolumeSetPath(&vm->def->tpms[0]->data.emulator, path);
+
+    if (vm->def &&
+        testWriteVolume("tpm2", path) == 0 &&
+        qemuTPMVolumePrepareMigration(&driver, vm, false) == 0 &&
         (other = virTPMStateOpen(path, "tpm", "guest1")) >= 0 &&
         !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
         VIR_FORCE_CLOSE(fd);

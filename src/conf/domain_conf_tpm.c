@@ -96,6 +96,7 @@ virDomainTPMVolumeParseStorage(xmlNodePtr node,
 
     emulator->volume = virStorageSourceNew();
     emulator->volume->type = VIR_STORAGE_TYPE_VOLUME;
+    emulator->volume->format = VIR_STORAGE_FILE_RAW; /* unless the storage driver says another */
     emulator->volume->srcpool = g_steal_pointer(&srcpool);
     return 0;
 }
