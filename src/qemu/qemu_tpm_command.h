@@ -1,6 +1,8 @@
 /*
  * qemu_tpm_command.h: command line of swtpm
  *
+ * The parts that are the same for a storage volume and for state that libvirt has made.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

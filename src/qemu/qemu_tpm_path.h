@@ -1,6 +1,8 @@
 /*
  * qemu_tpm_path.h: keep domains from volumes of tpm pools that are named by a path
  *
+ * What the QEMU driver asks before it opens, labels or removes a file.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

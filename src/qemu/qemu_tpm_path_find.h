@@ -1,6 +1,8 @@
 /*
  * qemu_tpm_path_find.h: find out whether a path leads to a volume of a tpm pool
  *
+ * Shared by the files of qemu_tpm_path only.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

@@ -1,6 +1,8 @@
 /*
  * qemu_tpm_path_lock.h: lock TPM state in a file of the user's choice
  *
+ * For <source type='file'> of a TPM, where swtpm takes no lock itself.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
