@@ -17,10 +17,11 @@
 # include "datatypes.h"
 # include "conf/domain_conf_tpm.h"
 # include "qemu/qemu_domain.h"
-# include "qemu/qemu_tpm_volume.h"
 # include "storage_vol_tpm.h"
-# include "virfile.h"
 # include "virofdlock.h"
+# define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
+# include "qemu/qemu_tpm_volumepriv.h"
+# include "virfile.h"
 # include "virtpm.h"
 # include "virtpmsecret.h"
 
@@ -163,18 +164,18 @@ testDomainNew(const testVolume *test,
     g_autofree char *file = g_strdup_printf("%s/qemutpmvolumedata/domain.xml", abs_srcdir);
     g_autoptr(virDomainObj) vm = virDomainObjNew(driver.xmlopt);
     qemuDomainObjPrivate *priv = vm->privateData;
-    virDomainTPMDef *tpm;
+    const testVolume described = { .secret = test->secret };
+
+    testCurrent = &described;
+    testPath = path;
 
     if (!(vm->def = virDomainDefParseFile(file, driver.xmlopt, NULL, 0)) ||
-        !(priv->qemuCaps = virQEMUCapsCacheLookup(driver.qemuCapsCache, vm->def->emulator)))
+        !(priv->qemuCaps = virQEMUCapsCacheLookup(driver.qemuCapsCache, vm->def->emulator)) ||
+        qemuTPMVolumePrepareDomain(vm->def, true) < 0)
         return NULL;
 
-    tpm = vm->def->tpms[0];
-    tpm->data.emulator.source_path = g_strdup(path);
-    tpm->data.emulator.logfile = g_strdup("/dev/null");
-
-    if (test->secret)
-        QEMU_DOMAIN_TPM_PRIVATE(tpm)->volume.secret.type = VIR_SECRET_LOOKUP_TYPE_UUID;
+    testCurrent = test;
+    vm->def->tpms[0]->data.emulator.logfile = g_strdup("/dev/null");
 
     return g_steal_pointer(&vm);
 }
@@ -232,8 +233,8 @@ testStart(const testVolume *test,
     if (virFileWriteStr(program, "#!/bin/sh\nexec sleep 60\n", 0700) < 0)
         return -1;
 
-    if (qemuTPMVolumeOpen(&driver, vm, tpm, test->incoming, &volume) < 0 ||
-        qemuTPMVolumeAddSwtpmArgs(&driver, volume, tpm, cmd) < 0 ||
+    if (!(volume = qemuTPMVolumeOpen(&driver, vm, tpm, test->incoming)) ||
+        qemuTPMVolumeGive(&driver, volume, cmd) < 0 ||
         !(actual = virCommandToString(cmd, false)))
         return -1;
 
@@ -262,7 +263,7 @@ testRefusal(const testVolume *test,
 {
     g_autoptr(qemuTPMVolume) volume = NULL;
 
-    if (qemuTPMVolumeOpen(&driver, vm, vm->def->tpms[0], test->incoming, &volume) == 0) {
+    if ((volume = qemuTPMVolumeOpen(&driver, vm, vm->def->tpms[0], test->incoming))) {
         fprintf(stderr, "there was no error\n");
         return -1;
     }
@@ -294,8 +295,6 @@ testSwtpm(const void *opaque)
     path = g_strdup_printf("%s/guest1", dir);
     sharedDirs[0] = test->shared ? dir : NULL;
     driver.config->sharedFilesystems = sharedDirs;
-    testCurrent = test;
-    testPath = path;
     g_setenv(TEST_TPM_ENV_VAR, test->handover ? TPM_VER_2_0 "," TPM_HANDOVER : TPM_VER_2_0, true);
 
     if ((vm = testDomainNew(test, path))) {
@@ -314,14 +313,15 @@ testSwtpm(const void *opaque)
 
 
 /* The label of a volume is not taken away while another guest runs on it, and no
- * other can start meanwhile. */
+ * other can start meanwhile. The daemon may have been restarted: it knows no more than
+ * the path then. */
 static int
 testLabel(const void *opaque G_GNUC_UNUSED)
 {
-    const testVolume test = { .fixture = "tpm2" };
+    g_autofree char *file = g_strdup_printf("%s/qemutpmvolumedata/domain.xml", abs_srcdir);
     g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_volume_XXXXXX");
     g_autofree char *path = NULL;
-    g_autoptr(virDomainObj) vm = NULL;
+    g_autoptr(virDomainObj) vm = virDomainObjNew(driver.xmlopt);
     VIR_AUTOCLOSE other = -1;
     VIR_AUTOCLOSE fd = -1;
     int ret = -1;
@@ -331,8 +331,12 @@ testLabel(const void *opaque G_GNUC_UNUSED)
 
     path = g_strdup_printf("%s/guest1", dir);
 
-    if ((vm = testDomainNew(&test, path)) &&
-        testWriteVolume(test.fixture, path) == 0 &&
+    if ((vm->def = virDomainDefParseFile(file, driver.xmlopt, NULL, 0)))
+        virDomainTPMVolumeSetPath(&vm->def->tpms[0]->data.emulator, path);
+
+    if (vm->def &&
+        testWriteVolume("tpm2", path) == 0 &&
+        qemuTPMVolumePrepareMigration(&driver, vm, false) == 0 &&
         (other = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0 &&
         !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
         VIR_FORCE_CLOSE(fd);
@@ -364,6 +368,54 @@ testOtherDriver(const void *opaque G_GNUC_UNUSED)
     }
 
     virResetLastError();
+    return 0;
+}
+
+
+/* The identity is written wherever the guest's memory may be, but not into what a
+ * running domain will be when it starts again. */
+static int
+testIdentity(const void *opaque G_GNUC_UNUSED)
+{
+    const struct {
+        bool runs;
+        unsigned int flags;
+        bool written;
+    } cases[] = {
+        { true, 0, true },
+        { true, VIR_DOMAIN_DEF_FORMAT_INACTIVE, false },
+        { true, VIR_DOMAIN_DEF_FORMAT_INACTIVE | VIR_DOMAIN_DEF_FORMAT_MIGRATABLE, true },
+        { true, VIR_DOMAIN_DEF_FORMAT_MIGRATABLE, true },
+        { false, 0, true },
+        { false, VIR_DOMAIN_DEF_FORMAT_INACTIVE, true },
+    };
+    const unsigned char uuid[VIR_UUID_BUFLEN] = { 1 };
+    const testVolume test = { .fixture = "tpm2" };
+    g_autoptr(virDomainObj) vm = testDomainNew(&test, "/pool/guest1");
+    virDomainTPMEmulatorDef *emulator = vm ? &vm->def->tpms[0]->data.emulator : NULL;
+    size_t i;
+
+    if (!emulator)
+        return -1;
+
+    virDomainTPMVolumeSetIdentity(emulator, uuid);
+
+    for (i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *xml = NULL;
+
+        vm->def->id = cases[i].runs ? 1 : -1;
+        virDomainTPMVolumeSetPath(emulator, cases[i].runs ? "/pool/guest1" : NULL);
+
+        if (!(xml = virDomainDefFormat(vm->def, driver.xmlopt, cases[i].flags)))
+            return -1;
+
+        if (!!strstr(xml, "<source type='volume' uuid='") != cases[i].written ||
+            strstr(xml, "/pool/guest1")) {
+            fprintf(stderr, "case %zu: %s\n", i, xml);
+            return -1;
+        }
+    }
+
     return 0;
 }
 
@@ -456,6 +508,9 @@ mymain(void)
         ret = -1;
 
     if (virTestRun("label", testLabel, NULL) < 0)
+        ret = -1;
+
+    if (virTestRun("identity", testIdentity, NULL) < 0)
         ret = -1;
 
     if (virTestRun("a driver without TPM volumes", testOtherDriver, NULL) < 0)

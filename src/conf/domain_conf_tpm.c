@@ -1,6 +1,12 @@
 /*
  * domain_conf_tpm.c: XML of a domain's TPM that is on a storage volume
  *
+ * <storage pool='POOL' volume='VOLUME'/> becomes a virStorageSource of type
+ * 'volume', as the <source> of a disk does. Pool and volume are what the user
+ * gives. The path is filled in when the domain starts, and written to status XML
+ * only. The identity of the TPM is written wherever the memory of the guest may
+ * be: what is restored needs a volume of the same identity.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -88,8 +94,34 @@ virDomainTPMVolumeParseStorage(xmlNodePtr node,
     if (!srcpool->pool)
         srcpool->pool = g_strdup(VIR_DOMAIN_TPM_VOLUME_POOL_DEFAULT);
 
-    emulator->srcpool = g_steal_pointer(&srcpool);
+    emulator->volume = virStorageSourceNew();
+    emulator->volume->type = VIR_STORAGE_TYPE_VOLUME;
+    emulator->volume->format = VIR_STORAGE_FILE_RAW; /* unless the storage driver says another */
+    emulator->volume->srcpool = g_steal_pointer(&srcpool);
     return 0;
+}
+
+
+void
+virDomainTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
+                              const unsigned char *uuid)
+{
+    char identity[VIR_UUID_STRING_BUFLEN];
+
+    g_free(emulator->identity);
+    emulator->identity = uuid ? g_strdup(virUUIDFormat(uuid, identity)) : NULL;
+}
+
+
+void
+virDomainTPMVolumeSetPath(virDomainTPMEmulatorDef *emulator,
+                          const char *path)
+{
+    g_free(emulator->volume->path);
+    g_free(emulator->source_path);
+
+    emulator->volume->path = g_strdup(path);
+    emulator->source_path = g_strdup(path);
 }
 
 
@@ -98,22 +130,24 @@ virDomainTPMVolumeParseSource(xmlXPathContextPtr ctxt,
                               unsigned int flags,
                               virDomainTPMEmulatorDef *emulator)
 {
+    g_autofree char *path = g_steal_pointer(&emulator->source_path);
     g_autofree char *identity = virXPathString("string(./backend/source/@uuid)", ctxt);
+    unsigned char uuid[VIR_UUID_BUFLEN];
 
-    if (!(flags & VIR_DOMAIN_DEF_PARSE_VOLUME_TRANSLATED))
-        g_clear_pointer(&emulator->source_path, g_free);
+    if (path && flags & VIR_DOMAIN_DEF_PARSE_VOLUME_TRANSLATED)
+        virDomainTPMVolumeSetPath(emulator, path);
 
     if (!identity)
         return 0;
 
-    if (virUUIDParse(identity, emulator->identity) < 0) {
+    if (virUUIDParse(identity, uuid) < 0) {
         virReportError(VIR_ERR_XML_ERROR,
                        _("malformed uuid '%1$s' of the TPM on volume '%2$s'"),
-                       identity, emulator->srcpool->volume);
+                       identity, emulator->volume->srcpool->volume);
         return -1;
     }
 
-    emulator->hasidentity = true;
+    virDomainTPMVolumeSetIdentity(emulator, uuid);
     return 0;
 }
 
@@ -162,24 +196,15 @@ virDomainTPMVolumeParse(xmlXPathContextPtr ctxt,
 
 
 /* The identity goes wherever the guest's memory may go, but not into what a
- * running domain will be when it starts again. */
+ * running domain will be when it starts again. Only a running domain knows the
+ * path of the volume: a saved image or a snapshot does not. */
 static bool
-virDomainTPMVolumeFormatsIdentity(unsigned int flags)
+virDomainTPMVolumeFormatsIdentity(const virDomainTPMEmulatorDef *emulator,
+                                  unsigned int flags)
 {
     return !(flags & VIR_DOMAIN_DEF_FORMAT_INACTIVE) ||
-        flags & (VIR_DOMAIN_DEF_FORMAT_MIGRATABLE |
-                 VIR_DOMAIN_DEF_FORMAT_TPM_IDENTITY);
-}
-
-
-static void
-virDomainTPMVolumeFormatIdentity(virBuffer *buf,
-                                 const virDomainTPMEmulatorDef *emulator)
-{
-    char uuid[VIR_UUID_STRING_BUFLEN];
-
-    if (emulator->hasidentity)
-        virBufferAsprintf(buf, " uuid='%s'", virUUIDFormat(emulator->identity, uuid));
+        flags & VIR_DOMAIN_DEF_FORMAT_MIGRATABLE ||
+        !emulator->volume->path;
 }
 
 
@@ -194,11 +219,11 @@ virDomainTPMVolumeFormatSource(virBuffer *buf,
     virBufferAsprintf(&attrBuf, " type='%s'",
                       virDomainTPMSourceTypeTypeToString(emulator->source_type));
 
-    if (virDomainTPMVolumeFormatsIdentity(flags))
-        virDomainTPMVolumeFormatIdentity(&attrBuf, emulator);
+    if (virDomainTPMVolumeFormatsIdentity(emulator, flags))
+        virBufferEscapeString(&attrBuf, " uuid='%s'", emulator->identity);
 
     if (flags & VIR_DOMAIN_DEF_FORMAT_VOLUME_TRANSLATED)
-        virBufferEscapeString(&attrBuf, " path='%s'", emulator->source_path);
+        virBufferEscapeString(&attrBuf, " path='%s'", emulator->volume->path);
 
     virXMLFormatElement(buf, "source", &attrBuf, NULL);
 }
@@ -213,8 +238,8 @@ virDomainTPMVolumeFormatStorage(virBuffer *buf,
     if (!virDomainTPMDefHasVolume(def))
         return;
 
-    virBufferEscapeString(&attrBuf, " pool='%s'", def->data.emulator.srcpool->pool);
-    virBufferEscapeString(&attrBuf, " volume='%s'", def->data.emulator.srcpool->volume);
+    virBufferEscapeString(&attrBuf, " pool='%s'", def->data.emulator.volume->srcpool->pool);
+    virBufferEscapeString(&attrBuf, " volume='%s'", def->data.emulator.volume->srcpool->volume);
 
     virXMLFormatElement(buf, "storage", &attrBuf, NULL);
 }
@@ -228,7 +253,7 @@ virDomainTPMVolumeValidate(const virDomainTPMDef *def)
     if (!virDomainTPMDefHasVolume(def))
         return 0;
 
-    src = def->data.emulator.srcpool;
+    src = def->data.emulator.volume->srcpool;
 
     if (virStringIsEmpty(src->pool)) {
         virReportError(VIR_ERR_XML_ERROR,
@@ -274,8 +299,8 @@ virDomainTPMVolumeCheckRedefine(const virDomainDef *old,
 
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("new definition of domain '%1$s' would replace its TPM on volume '%2$s' of pool '%3$s' by an empty one: keep <storage> and <source>, or remove the TPM from the domain first"),
-                       def->name, volume->data.emulator.srcpool->volume,
-                       volume->data.emulator.srcpool->pool);
+                       def->name, volume->data.emulator.volume->srcpool->volume,
+                       volume->data.emulator.volume->srcpool->pool);
         return -1;
     }
 
@@ -302,8 +327,8 @@ bool
 virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
                                     const virDomainTPMDef *dst)
 {
-    char source[VIR_UUID_STRING_BUFLEN];
-    char target[VIR_UUID_STRING_BUFLEN];
+    const char *source = src->data.emulator.identity;
+    const char *target = dst->data.emulator.identity;
 
     if (!virDomainTPMDefHasVolume(src))
         return true;
@@ -311,20 +336,17 @@ virDomainTPMVolumeCheckABIStability(const virDomainTPMDef *src,
     if (!virDomainTPMDefHasVolume(dst)) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("source TPM is on volume '%1$s' of pool '%2$s', but target TPM is not on a volume"),
-                       src->data.emulator.srcpool->volume,
-                       src->data.emulator.srcpool->pool);
+                       src->data.emulator.volume->srcpool->volume,
+                       src->data.emulator.volume->srcpool->pool);
         return false;
     }
 
-    if (!src->data.emulator.hasidentity || !dst->data.emulator.hasidentity ||
-        memcmp(src->data.emulator.identity, dst->data.emulator.identity,
-               VIR_UUID_BUFLEN) == 0)
+    if (!source || !target || STREQ(source, target))
         return true;
 
     virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                    _("target TPM identity '%1$s' does not match source '%2$s'"),
-                   virUUIDFormat(dst->data.emulator.identity, target),
-                   virUUIDFormat(src->data.emulator.identity, source));
+                   target, source);
     return false;
 }
 
@@ -341,11 +363,10 @@ virDomainTPMVolumeInheritIdentity(virDomainDef *dst,
 
         if (!virDomainTPMDefHasVolume(dst->tpms[i]) ||
             !virDomainTPMDefHasVolume(src->tpms[i]) ||
-            to->hasidentity || !from->hasidentity)
+            to->identity)
             continue;
 
-        memcpy(to->identity, from->identity, VIR_UUID_BUFLEN);
-        to->hasidentity = true;
+        to->identity = g_strdup(from->identity);
     }
 }
 
@@ -357,6 +378,6 @@ virDomainTPMVolumeForgetIdentity(virDomainDef *def)
 
     for (i = 0; i < def->ntpms; i++) {
         if (virDomainTPMDefHasVolume(def->tpms[i]))
-            def->tpms[i]->data.emulator.hasidentity = false;
+            virDomainTPMVolumeSetIdentity(&def->tpms[i]->data.emulator, NULL);
     }
 }

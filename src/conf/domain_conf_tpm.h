@@ -1,6 +1,9 @@
 /*
  * domain_conf_tpm.h: XML of a domain's TPM that is on a storage volume
  *
+ * What domain_conf.c calls to parse, format and compare <storage> of a <tpm>, and
+ * what the drivers set and read there.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -17,7 +20,7 @@
  * @def: a TPM
  *
  * Returns whether the TPM's state is a volume of a storage pool. If so,
- * data.emulator.srcpool names it.
+ * data.emulator.volume has its names.
  */
 bool virDomainTPMDefHasVolume(const virDomainTPMDef *def)
     ATTRIBUTE_NONNULL(1);
@@ -30,6 +33,27 @@ bool virDomainTPMDefHasVolume(const virDomainTPMDef *def)
  * one emulated TPM at most.
  */
 virDomainTPMDef *virDomainTPMVolumeFind(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virDomainTPMVolumeSetPath:
+ * @emulator: emulated TPM on a volume
+ * @path: path of the volume
+ *
+ * Sets where the volume is, and with it where swtpm finds the state: the file of a
+ * raw volume is the state itself.
+ */
+void virDomainTPMVolumeSetPath(virDomainTPMEmulatorDef *emulator,
+                               const char *path)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virDomainTPMVolumeSetIdentity:
+ * @emulator: emulated TPM on a volume
+ * @uuid: which TPM is on the volume, VIR_UUID_BUFLEN bytes; NULL if that is not known
+ */
+void virDomainTPMVolumeSetIdentity(virDomainTPMEmulatorDef *emulator,
+                                   const unsigned char *uuid)
     ATTRIBUTE_NONNULL(1);
 
 /**

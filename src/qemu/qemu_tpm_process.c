@@ -1,6 +1,10 @@
 /*
  * qemu_tpm_process.c: find and end swtpm processes
  *
+ * QEMU's user may write where the pid file and the socket of swtpm are, so that their
+ * content is not used. swtpm is known by the lock on its pid file, and by the socket that
+ * its arguments name.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

@@ -1,6 +1,8 @@
 /*
  * qemu_tpm_process.h: find and end swtpm processes
  *
+ * For a domain whose swtpm is to be stopped, and for those that no domain uses.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

@@ -1,13 +1,18 @@
 /*
  * qemu_tpm_volume.h: a domain's TPM that is on a storage volume
  *
+ * What the QEMU driver calls when a domain starts, is saved, migrated or reverted, and
+ * stops. See qemu_tpm_volumepriv.h for the parts behind it.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
 #pragma once
 
 #include "qemu_conf.h"
+#include "qemu_tpm_identity.h"
 #include "snapshot_conf.h"
+#include "storage_vol_tpm.h"
 #include "vircommand.h"
 
 /**
@@ -20,18 +25,6 @@
  */
 int qemuTPMVolumeCheckPolicy(const virDomainDef *def)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
-
-/* A volume that this process has locked in order to start swtpm on it. */
-typedef struct _qemuTPMVolume qemuTPMVolume;
-
-/**
- * qemuTPMVolumeFree:
- * @volume: a volume, or NULL
- *
- * Gives up the locks that were not handed over, and frees it.
- */
-void qemuTPMVolumeFree(qemuTPMVolume *volume);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
 
 /**
  * qemuTPMVolumePrepareDomain:
@@ -50,47 +43,25 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeOpen:
+ * qemuTPMVolumeBuildCommand:
  * @driver: QEMU driver
  * @vm: domain that is about to start
- * @tpm: a TPM of the domain, backed by the emulator
+ * @tpm: its TPM on a volume
  * @incoming: whether the domain comes from another host
- * @volume: NULL; set to the volume if @tpm is on one
+ * @logfd: descriptor of swtpm's log; set to -1 if it is taken over
  *
- * Takes the lock on the volume that @tpm is on, makes sure that it holds what
- * swtpm may be run on, and sets the TPM's version. The lock is gone when @volume
- * is freed, unless it was handed over to swtpm. A volume that the other host still
- * uses, on a shared file system, is not locked: its swtpm hands over a lock of its
- * own.
+ * Locks the volume, makes sure that it holds what swtpm may be run on, and sets the
+ * TPM's version. swtpm inherits the lock, and so holds it for as long as it lives.
  *
- * Returns 0 on success, -1 with an error reported.
+ * Returns swtpm's command line, or NULL with an error reported.
  */
-int qemuTPMVolumeOpen(virQEMUDriver *driver,
-                      virDomainObj *vm,
-                      virDomainTPMDef *tpm,
-                      bool incoming,
-                      qemuTPMVolume **volume)
+virCommand *qemuTPMVolumeBuildCommand(virQEMUDriver *driver,
+                                      virDomainObj *vm,
+                                      virDomainTPMDef *tpm,
+                                      bool incoming,
+                                      int *logfd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * qemuTPMVolumeAddSwtpmArgs:
- * @driver: QEMU driver
- * @volume: an open volume, or NULL for nothing to do
- * @tpm: the TPM it belongs to
- * @cmd: command line of swtpm
- *
- * Tells swtpm where the volume is, gives it the passphrase if it is encrypted,
- * lets the account that it runs as access the volume, and hands the lock over:
- * swtpm then holds it for as long as it lives.
- *
- * Returns 0 on success, -1 with an error reported.
- */
-int qemuTPMVolumeAddSwtpmArgs(virQEMUDriver *driver,
-                              qemuTPMVolume *volume,
-                              virDomainTPMDef *tpm,
-                              virCommand *cmd)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumeCheckOfflineSnapshot:
@@ -168,7 +139,7 @@ virTristateBool qemuTPMVolumeGetEncryption(const virDomainDef *def)
  * @def: definition of a domain that comes from another host
  * @encrypted: what qemuTPMVolumeGetEncryption() returned there
  *
- * Lets qemuTPMVolumeOpen() refuse a volume that cannot take the TPM.
+ * Lets qemuTPMVolumeBuildCommand() refuse a volume that cannot take the TPM.
  */
 void qemuTPMVolumeSetEncryption(virDomainDef *def,
                                 virTristateBool encrypted)
@@ -195,17 +166,6 @@ int qemuTPMVolumeParseEncryption(xmlXPathContextPtr ctxt,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeStopped:
- * @driver: QEMU driver
- * @def: definition of a domain whose swtpm has ended
- *
- * Removes the files whose locks stood for the identities of the domain's TPMs.
- */
-void qemuTPMVolumeStopped(virQEMUDriver *driver,
-                          const virDomainDef *def)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
-
-/**
  * qemuTPMVolumeMayRestoreLabel:
  * @def: domain whose swtpm has ended, or did not start
  * @fd: -1; set to a descriptor with the lock on the volume, if there is one: to
@@ -228,7 +188,8 @@ bool qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
  * @lockMetadataException: as for qemuSecurityRestoreTPMLabels()
  *
  * Restores the labels of what the domain's TPM, on a volume or not, has used; that
- * of its state only if no other guest uses it.
+ * of its state only if no other guest uses it. Removes what stood for the identity of
+ * a TPM on a volume.
  *
  * Returns 0 on success, -1 with an error reported.
  */
@@ -237,16 +198,6 @@ int qemuTPMVolumeRestoreLabels(virQEMUDriver *driver,
                                bool state,
                                bool lockMetadataException)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
-
-/**
- * qemuTPMVolumeRemoveIdentities:
- * @driver: QEMU driver that has ended the swtpms that no domain uses, and starts
- *          nothing yet
- *
- * Removes the files whose locks stood for the identities of their TPMs.
- */
-void qemuTPMVolumeRemoveIdentities(virQEMUDriver *driver)
-    ATTRIBUTE_NONNULL(1);
 
 /**
  * qemuTPMVolumeReportStartError:

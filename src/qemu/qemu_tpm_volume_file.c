@@ -1,0 +1,247 @@
+/*
+ * qemu_tpm_volume_file.c: lock a volume that is a file, and hand it to swtpm
+ *
+ * The bytes of the file are the state. This daemon takes the lock, an open-file-
+ * description lock over the whole file, before it looks at the content, and swtpm
+ * inherits the descriptor: the lock is held for as long as swtpm lives. On a shared
+ * file system, a swtpm that can hand its own lock over to another host gets the lock
+ * as its own instead. A guest that comes from another host by such a file system finds
+ * the file locked there, and gets the lock when the other swtpm is done.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage_conf_tpm.h"
+#include "storage_vol_tpm.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virofdlock.h"
+#include "virtpm.h"
+#define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
+#include "qemu_tpm_volumepriv.h"
+
+#define VIR_FROM_THIS VIR_FROM_QEMU
+
+VIR_LOG_INIT("qemu.qemu_tpm_volume_file");
+
+
+/* A lock of ours cannot be taken by another host while this one still has it.
+ * swtpm's own can: where its capability is missing, a guest can run, but not
+ * come from another host. */
+static int
+qemuTPMVolumeFileSelectLock(qemuTPMVolume *volume,
+                            const virQEMUDriverConfig *cfg)
+{
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+
+    if (virFileIsSharedFS(src->path, cfg->sharedFilesystems) != 1)
+        return 0;
+
+    volume->handsOver = virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK) &&
+        virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_MIGRATION);
+
+    if (volume->incoming && !volume->handsOver) {
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
+                       _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but swtpm of this host cannot take its lock over from another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
+                       src->srcpool->volume, src->srcpool->pool);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Whether the swtpm of another host still has the lock, which it hands over later. */
+static bool
+qemuTPMVolumeFileIsElsewhere(const qemuTPMVolume *volume)
+{
+    return volume->incoming && volume->handsOver;
+}
+
+
+static int
+qemuTPMVolumeFileOpen(qemuTPMVolume *volume,
+                      const virQEMUDriverConfig *cfg)
+{
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+
+    if (qemuTPMVolumeFileSelectLock(volume, cfg) < 0)
+        return -1;
+
+    if (qemuTPMVolumeFileIsElsewhere(volume))
+        volume->fd = virStorageVolTPMOpenUnlocked(src->path, src->srcpool->pool, src->srcpool->volume);
+    else
+        volume->fd = virStorageVolTPMOpen(src->path, src->srcpool->pool, src->srcpool->volume);
+
+    return volume->fd < 0 ? -1 : 0;
+}
+
+
+/* What a migration brings may be put on a blank volume: swtpm makes nothing there
+ * before QEMU has loaded the TPM. */
+static int
+qemuTPMVolumeFileCheck(qemuTPMVolume *volume,
+                       virTPMState *state)
+{
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+    const char *pool = src->srcpool->pool;
+    const char *name = src->srcpool->volume;
+    bool secret = !!virStorageVolTPMGetSecret(src->encryption);
+
+    if (virTPMStateProbe(volume->fd, src->path, state) < 0)
+        return -1;
+
+    if (volume->incoming && state->kind == VIR_TPM_STATE_BLANK) {
+        volume->encrypted = secret;
+        return 0;
+    }
+
+    if (virStorageVolTPMCheckState(state, pool, name) < 0 ||
+        virStorageVolTPMCheckSecret(state, secret, src->path, pool, name) < 0)
+        return -1;
+
+    volume->encrypted = state->encrypted;
+    return 0;
+}
+
+
+/* What another host still uses is left alone: that has made the room. */
+static int
+qemuTPMVolumeFileMakeRoom(qemuTPMVolume *volume)
+{
+    const virStorageSourcePoolDef *src = volume->tpm->data.emulator.volume->srcpool;
+
+    if (qemuTPMVolumeFileIsElsewhere(volume))
+        return 0;
+
+    return virStorageVolTPMMakeRoom(volume->fd, src->pool, src->volume);
+}
+
+
+static int
+qemuTPMVolumeFileSetOwner(int fd,
+                          const char *path,
+                          const virQEMUDriverConfig *cfg)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        virReportSystemError(errno, _("cannot stat TPM volume '%1$s'"), path);
+        return -1;
+    }
+
+    if ((st.st_uid != cfg->swtpm_user || st.st_gid != cfg->swtpm_group) &&
+        fchown(fd, cfg->swtpm_user, cfg->swtpm_group) < 0) {
+        virReportSystemError(errno,
+                             _("cannot change the owner of TPM volume '%1$s' to %2$u:%3$u"),
+                             path, cfg->swtpm_user, cfg->swtpm_group);
+        return -1;
+    }
+
+    if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0) {
+        virReportSystemError(errno,
+                             _("cannot change the mode of TPM volume '%1$s' to 0600"),
+                             path);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Runs in the process that is about to become swtpm, which takes a lock of its
+ * own on the file, a POSIX one, when QEMU tells it to begin. That one conflicts
+ * with ours, even though both are one process's. So ours becomes a POSIX lock,
+ * by way of two shared ones, and nobody who writes gets one in between. It
+ * survives the execution of swtpm, whose own it then is. */
+static int
+qemuTPMVolumeFileConvertLock(void *opaque)
+{
+    int fd = GPOINTER_TO_INT(opaque);
+    struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    size_t i;
+
+    if (virOFDLockAcquireShared(fd) < 0 ||
+        fcntl(fd, F_SETLK, &fl) < 0 ||
+        virOFDLockRelease(fd) < 0) {
+        virReportSystemError(errno, "%s",
+                             _("cannot hand over the lock of a TPM volume to swtpm"));
+        return -1;
+    }
+
+    /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
+     * takes the lock itself. */
+    fl.l_type = F_WRLCK;
+    for (i = 0; fcntl(fd, F_SETLK, &fl) < 0 && i < 5; i++)
+        g_usleep(10 * 1000);
+
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeFileGive(qemuTPMVolume *volume,
+                      const virQEMUDriverConfig *cfg,
+                      bool privileged,
+                      virCommand *cmd)
+{
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+
+    if (qemuTPMVolumeFileIsElsewhere(volume)) {
+        VIR_FORCE_CLOSE(volume->fd);
+        return 0;
+    }
+
+    if (privileged &&
+        qemuTPMVolumeFileSetOwner(volume->fd, src->path, cfg) < 0)
+        return -1;
+
+    if (volume->handsOver)
+        virCommandSetPreExecHook(cmd, qemuTPMVolumeFileConvertLock,
+                                 GINT_TO_POINTER(volume->fd));
+
+    qemuTPMVolumeAddFD(cmd, &volume->fd);
+    return 0;
+}
+
+
+/* A file that cannot be opened is no reason to keep a TPM from being saved, that swtpm
+ * still has. */
+static int
+qemuTPMVolumeFileReserve(const virStorageSource *src)
+{
+    const virStorageSourcePoolDef *names = src->srcpool;
+    VIR_AUTOCLOSE fd = virStorageVolTPMOpenUnlocked(src->path, names->pool, names->volume);
+
+    if (fd >= 0)
+        return virStorageVolTPMReserve(fd, names->pool, names->volume);
+
+    VIR_WARN("cannot reserve space: %s", virGetLastErrorMessage());
+    virResetLastError();
+    return 0;
+}
+
+
+static bool
+qemuTPMVolumeFileMayRestore(const virStorageSource *src,
+                            int *fd)
+{
+    return virOFDLockOpen(src->path, 0, fd) == 0;
+}
+
+
+const qemuTPMVolumeOps qemuTPMVolumeFileOps = {
+    .open = qemuTPMVolumeFileOpen,
+    .check = qemuTPMVolumeFileCheck,
+    .makeRoom = qemuTPMVolumeFileMakeRoom,
+    .give = qemuTPMVolumeFileGive,
+    .reserve = qemuTPMVolumeFileReserve,
+    .mayRestore = qemuTPMVolumeFileMayRestore,
+};

@@ -1,0 +1,239 @@
+/*
+ * qemu_tpm_volumepriv.h: what the parts of qemu_tpm_volume share
+ *
+ * A volume is looked up (qemu_tpm_volume_resolve.c), locked and handed to swtpm
+ * (qemu_tpm_volume.c; qemu_tpm_volume_file.c for a volume that is a file), and its
+ * identity is locked (qemu_tpm_identity.c). If swtpm or QEMU then fails,
+ * qemu_tpm_volume_error.c tells why.
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#ifndef LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
+# error "qemu_tpm_volumepriv.h may only be included by qemu_tpm_volume*.c or test suites"
+#endif /* LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW */
+
+#pragma once
+
+#include "qemu_tpm_volume.h"
+#include "virtpmstate.h"
+
+typedef struct _qemuTPMVolumeOps qemuTPMVolumeOps;
+
+/* A volume that this process has locked in order to start swtpm on it. */
+typedef struct _qemuTPMVolume qemuTPMVolume;
+struct _qemuTPMVolume {
+    const qemuTPMVolumeOps *ops;
+    virDomainTPMDef *tpm; /* the TPM that is on the volume */
+    int fd;               /* the volume's file, with its lock unless another host has it */
+    int identityfd;       /* the lock on the TPM's identity; -1 if that is not known */
+    bool encrypted;       /* whether swtpm needs the passphrase */
+    bool incoming;        /* the state comes in a migration stream */
+    bool handsOver;       /* swtpm takes its own lock, which it can hand over to another host */
+};
+
+/* What is done with a volume of one kind while a domain starts, in this order, while it
+ * runs, and when it has stopped. A container such as LUKS is a further kind: its open()
+ * exports the state, and sets where swtpm finds it. */
+struct _qemuTPMVolumeOps {
+    /**
+     * open:
+     * @volume: a volume that has been looked up
+     * @cfg: configuration of the driver
+     *
+     * Opens the volume and takes its lock, unless another host hands it over later.
+     *
+     * Returns 0 on success, -1 with an error reported.
+     */
+    int (*open)(qemuTPMVolume *volume,
+                const virQEMUDriverConfig *cfg);
+
+    /**
+     * check:
+     * @volume: an open volume
+     * @state: set to what is on it
+     *
+     * Makes sure that the volume holds what swtpm may be run on, and sets
+     * volume->encrypted. Nothing is changed.
+     *
+     * Returns 0 on success, -1 with an error reported.
+     */
+    int (*check)(qemuTPMVolume *volume,
+                 virTPMState *state);
+
+    /**
+     * makeRoom:
+     * @volume: a volume that was checked
+     *
+     * Reserves what swtpm may write, as a full file system must not destroy the TPM
+     * of a running guest.
+     *
+     * Returns 0 on success, -1 with an error reported.
+     */
+    int (*makeRoom)(qemuTPMVolume *volume);
+
+    /**
+     * give:
+     * @volume: a volume that was checked
+     * @cfg: configuration of the driver
+     * @privileged: whether swtpm runs as another user than this process
+     * @cmd: swtpm's command line
+     *
+     * Lets swtpm access the state, and hands the lock over: swtpm then holds it for as
+     * long as it lives.
+     *
+     * Returns 0 on success, -1 with an error reported.
+     */
+    int (*give)(qemuTPMVolume *volume,
+                const virQEMUDriverConfig *cfg,
+                bool privileged,
+                virCommand *cmd);
+
+    /**
+     * reserve:
+     * @src: the volume of a running domain
+     *
+     * Reserves what swtpm writes when QEMU reads the TPM, to save or migrate it.
+     *
+     * Returns 0 on success, -1 with an error reported.
+     */
+    int (*reserve)(const virStorageSource *src);
+
+    /**
+     * mayRestore:
+     * @src: a volume whose swtpm has ended, or did not start
+     * @fd: -1; set to a descriptor with the lock on the volume, if there is one: to
+     *      be closed when the label is restored
+     *
+     * Returns whether nobody uses the volume, nor may begin to meanwhile.
+     */
+    bool (*mayRestore)(const virStorageSource *src,
+                       int *fd);
+};
+
+/* A volume that is a file, whose bytes are the state. */
+extern const qemuTPMVolumeOps qemuTPMVolumeFileOps;
+
+/**
+ * qemuTPMVolumeGetOps:
+ * @src: a volume, its format and encryption known
+ *
+ * Returns what is done with volumes of its kind; NULL with an error reported if that
+ * is not supported.
+ */
+const qemuTPMVolumeOps *qemuTPMVolumeGetOps(const virStorageSource *src)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeNew:
+ * @tpm: a TPM on a volume that has been looked up
+ * @incoming: whether the state comes in a migration stream
+ *
+ * Returns the volume, which is not open yet; NULL with an error reported.
+ */
+qemuTPMVolume *qemuTPMVolumeNew(virDomainTPMDef *tpm,
+                                bool incoming)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeFree:
+ * @volume: a volume, or NULL
+ *
+ * Gives up the locks that were not handed over, and frees it.
+ */
+void qemuTPMVolumeFree(qemuTPMVolume *volume);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
+
+/**
+ * qemuTPMVolumeOpen:
+ * @driver: QEMU driver
+ * @vm: domain that is about to start
+ * @tpm: its TPM on a volume
+ * @incoming: whether the domain comes from another host
+ *
+ * Takes the locks on the volume and on its identity, makes sure that the volume
+ * holds what swtpm may be run on, and sets the TPM's version. A volume that the other
+ * host still uses, on a shared file system, is not locked: its swtpm hands over a
+ * lock of its own.
+ *
+ * Returns the volume, or NULL with an error reported. Its locks are gone when it is
+ * freed, unless they were handed over to swtpm.
+ */
+qemuTPMVolume *qemuTPMVolumeOpen(virQEMUDriver *driver,
+                                 virDomainObj *vm,
+                                 virDomainTPMDef *tpm,
+                                 bool incoming)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeGive:
+ * @driver: QEMU driver
+ * @volume: an open volume
+ * @cmd: command line of swtpm
+ *
+ * Tells swtpm where the volume is, gives it the passphrase if it is encrypted,
+ * lets the account that it runs as access the volume, and hands the locks over.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMVolumeGive(virQEMUDriver *driver,
+                      qemuTPMVolume *volume,
+                      virCommand *cmd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeAddFD:
+ * @cmd: command line of swtpm
+ * @fd: a descriptor that swtpm inherits, or -1; set to -1
+ */
+void qemuTPMVolumeAddFD(virCommand *cmd,
+                        int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
+ * qemuTPMVolumeSetVersion:
+ * @emulator: emulated TPM on a volume
+ * @version: the version of the TPM that is on it; DEFAULT if that is not known
+ *
+ * Sets the version of a TPM whose definition is silent about it.
+ *
+ * Returns 0 on success, -1 with an error reported if the definition requires another.
+ */
+int qemuTPMVolumeSetVersion(virDomainTPMEmulatorDef *emulator,
+                            virDomainTPMVersion version)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeVerify:
+ * @emulator: emulated TPM on a volume whose lock is held
+ *
+ * Makes sure that the storage driver still describes the volume as it did when it was
+ * looked up.
+ *
+ * Returns 0 on success, -1 with an error reported.
+ */
+int qemuTPMVolumeVerify(const virDomainTPMEmulatorDef *emulator)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumeMarkLog:
+ * @tpm: a TPM whose swtpm is about to start
+ *
+ * Remembers where in swtpm's log this start begins.
+ */
+void qemuTPMVolumeMarkLog(virDomainTPMDef *tpm)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * qemuTPMVolumeReportEncrypted:
+ * @vm: domain that is about to start
+ * @src: volume of its TPM
+ *
+ * Reports that the TPM that is to be put on the volume is encrypted, and the volume
+ * is not.
+ */
+void qemuTPMVolumeReportEncrypted(virDomainObj *vm,
+                                  const virStorageSourcePoolDef *src)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
