@@ -318,9 +318,6 @@ IMPORT_ENCRYPTED = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "TPM state in '%1$s' is encrypted, but TPM volume '%2$s' has no secret",
     "give it the secret of the state in <encryption format='vtpm'>")
-CONVERSION_FAILED = Message(
-    "VIR_ERR_INTERNAL_ERROR",
-    "swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'")
 IMPORT_WITH_OTHER_BANKS = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "active PCR banks of TPM volume '%1$s' cannot differ from those of the imported TPM")
@@ -379,6 +376,28 @@ DESCRIPTION_OF_OTHERS = Message(
     "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
 CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
 
+# src/storage/storage_tpm_helper.c
+
+CONVERSION_FAILED = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'")
+SWTPM_TIMEOUT = Message(
+    "VIR_ERR_OPERATION_TIMEOUT",
+    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
+SWTPM_REFUSED = Message("VIR_ERR_OPERATION_FAILED", "swtpm did not execute %1$s")
+HELPER_TIMEOUT = Message(
+    "VIR_ERR_OPERATION_TIMEOUT",
+    "%1$s did not finish with TPM volume '%2$s' of pool '%3$s' within %4$u seconds")
+HELPER_ENDED = Message(
+    "VIR_ERR_OPERATION_ABORTED",
+    "%1$s was ended by signal %2$d while it opened TPM volume '%3$s' of pool '%4$s'")
+HELPER_FAILED = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "%1$s could not open TPM volume '%2$s' of pool '%3$s', exit status %4$d: %5$s")
+HELPER_RETURNED_OTHER = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "%1$s returned an invalid description of TPM volume '%2$s' of pool '%3$s'")
+
 # src/storage/storage_tpm_pool.c
 
 DIRECTORY_IS_SHARED = Message(
@@ -416,18 +435,6 @@ CANNOT_OPEN_CREATED = Message("VIR_ERR_SYSTEM_ERROR", "cannot open '%1$s', which
 SETUP_CREATED_OTHER = Message(
     "VIR_ERR_INTERNAL_ERROR",
     "swtpm_setup did not create the requested TPM for volume '%1$s'")
-
-# src/storage/storage_tpm_swtpm.c
-
-CANNOT_CREATE_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot create sockets for swtpm")
-CANNOT_SET_UP_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot set up sockets for swtpm")
-CANNOT_CREATE_FOR_STATE = Message(
-    "VIR_ERR_SYSTEM_ERROR",
-    "cannot create '%1$s' for the state of TPM volume '%2$s' of pool '%3$s'")
-SWTPM_TIMEOUT = Message(
-    "VIR_ERR_OPERATION_TIMEOUT",
-    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
-SWTPM_REFUSED = Message("VIR_ERR_OPERATION_FAILED", "swtpm did not execute %1$s")
 
 # src/storage/storage_tpm_transfer.c
 
@@ -476,6 +483,19 @@ OTHER_TPM_THAN_DESCRIBED = Message(
     "VIR_ERR_OPERATION_INVALID",
     "TPM volume '%1$s' of pool '%2$s' holds another TPM than described, whose endorsement key %3$s has "
     "fingerprint %4$s, expected %5$s")
+
+# src/storage/tpmhelper.c
+
+CANNOT_WRITE_TOLD = Message("VIR_ERR_SYSTEM_ERROR", "cannot write what a TPM has told")
+CANNOT_WRITE_STATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot write the state of a TPM")
+
+# src/storage/tpmhelper_swtpm.c
+
+CANNOT_CREATE_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot create sockets for swtpm")
+CANNOT_SET_UP_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot set up sockets for swtpm")
+CANNOT_CREATE_FOR_STATE = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot create '%1$s' for the state of a TPM")
 
 # src/util/virtpmsecret.c
 
