@@ -2,6 +2,9 @@
  * storagetpmcopytest.c: make a TPM volume from another volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Copies, conversions and imports are made by libvirt_tpmhelper, which runs a fake
+ * swtpm or, where there is one, the real one.
  */
 
 #include <config.h>

@@ -2,6 +2,8 @@
  * testutilstpmhelper.h: shared code of the tests that open TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A fake swtpm and its answers, secrets, and a run directory.
  */
 
 #pragma once

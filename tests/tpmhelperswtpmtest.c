@@ -2,6 +2,9 @@
  * tpmhelperswtpmtest.c: how libvirt_tpmhelper talks to swtpm
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A fake swtpm gives all answers that there can be on the control channel: what is
+ * wrong must not be taken, and what does not come must not be waited for.
  */
 
 #include <config.h>

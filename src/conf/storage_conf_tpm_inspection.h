@@ -2,6 +2,8 @@
  * storage_conf_tpm_inspection.h: <inspection> of a TPM volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a TPM has told when its volume was opened, as it stands in the volume's XML.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * storage_tpm_certificate.h: certificates of endorsement keys (EK)
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Learns the key that a certificate is for. Used where a TPM is made, and by
+ * libvirt_tpmhelper.
  */
 
 #pragma once

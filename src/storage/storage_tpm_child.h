@@ -2,6 +2,9 @@
  * storage_tpm_child.h: run a program as the user of swtpm
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * For programs that may hang, crash or be taken over by what they read: as whom they
+ * are run, for how long, and what becomes of what they print.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * storage_tpm_helper.h: have libvirt_tpmhelper open TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Whatever opens a TPM for the storage driver goes through these functions: none of
+ * it is done in the process of the daemon.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * storage_tpm_helperpriv.h: functions of storage_tpm_helper.c exposed for tests
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The helper's command line is built, and its output parsed, apart from running it,
+ * so that tests can do both.
  */
 
 #ifndef LIBVIRT_STORAGE_TPM_HELPERPRIV_H_ALLOW

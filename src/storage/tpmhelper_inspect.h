@@ -2,6 +2,9 @@
  * tpmhelper_inspect.h: ask a TPM 2.0 what it is
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What libvirt_tpmhelper learns of a TPM when it has opened it: all of that is told by
+ * the TPM, and shown to users.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * tpmhelper_key.h: public keys that a TPM has told
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The TPM tells a key as numbers; a description has its algorithm, size and
+ * fingerprint.
  */
 
 #pragma once

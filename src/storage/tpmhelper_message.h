@@ -2,6 +2,9 @@
  * tpmhelper_message.h: commands and responses of a TPM 2.0
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Puts commands of the TPM 2.0 Library together, and takes responses apart, which may
+ * be anything.
  */
 
 #pragma once

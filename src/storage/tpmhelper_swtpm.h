@@ -2,6 +2,9 @@
  * tpmhelper_swtpm.h: run swtpm on a copy of a TPM's state
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The only place where libvirt opens the state of a TPM: in memory, in a process of
+ * its own, which is talked to by sockets.
  */
 
 #pragma once

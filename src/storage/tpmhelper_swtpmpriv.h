@@ -2,6 +2,9 @@
  * tpmhelper_swtpmpriv.h: functions of tpmhelper_swtpm.c exposed for tests
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The command line of swtpm is built without running it, so that it can be compared
+ * with what is expected.
  */
 
 #ifndef LIBVIRT_TPMHELPER_SWTPMPRIV_H_ALLOW
