@@ -18,6 +18,7 @@
 #include "testutilsstoragetpm.h"
 
 #include "datatypes.h"
+#include "storage/storage_tpm_certificate.h"
 #include "storage/storage_tpm_endorsement.h"
 #include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_setup.h"
@@ -27,6 +28,7 @@
 #include "storage/storage_tpm_store.h"
 #include "storage/storage_tpm_sweep.h"
 #include "storage/storage_tpm_temp.h"
+#include "storage/tpmhelper_key.h"
 #include "storage_vol_tpm.h"
 #include "virfile.h"
 #include "virofdlock.h"
@@ -2300,7 +2302,7 @@ testAddCert(virStorageVolTPMDef *tpm,
 {
     g_autoptr(virStorageTPMBytes) der = testCertificate(fixture);
 
-    return virStorageTPMEndorsementAddCert(tpm, key, der->data, der->len);
+    return virStorageTPMCertificateAdd(tpm, key, der->data, der->len);
 }
 
 
@@ -2309,7 +2311,7 @@ testAddRSA(virStorageVolTPMDef *tpm)
 {
     g_autoptr(GByteArray) modulus = testHex(testModulus);
 
-    return virStorageTPMEndorsementAddRSA(tpm, modulus->data, modulus->len, 65537);
+    return virTPMHelperKeyAddRSA(tpm, modulus->data, modulus->len, 65537);
 }
 
 
@@ -2318,7 +2320,7 @@ testAddECC(virStorageVolTPMDef *tpm)
 {
     g_autoptr(GByteArray) point = testHex(testPoint);
 
-    return virStorageTPMEndorsementAddECC(tpm, 4, point->data, 48, point->data + 48, 48);
+    return virTPMHelperKeyAddECC(tpm, 4, point->data, 48, point->data + 48, 48);
 }
 
 
@@ -2417,16 +2419,16 @@ testKeysNot(const void *opaque G_GNUC_UNUSED)
         g_autofree uint8_t *cut = g_new0(uint8_t, len + 1);
 
         memcpy(cut, der->data, len);
-        if (virStorageTPMEndorsementAddCert(tpm, "rsa2048", cut, len) == 0)
+        if (virStorageTPMCertificateAdd(tpm, "rsa2048", cut, len) == 0)
             return -1;
     }
 
-    if (virStorageTPMEndorsementAddCert(tpm, "rsa2048", zeros, sizeof(zeros)) == 0 ||
-        virStorageTPMEndorsementAddRSA(tpm, zeros, 0, 65537) == 0 ||
-        virStorageTPMEndorsementAddECC(tpm, 0, point->data, 48, point->data + 48, 48) == 0 ||
-        virStorageTPMEndorsementAddECC(tpm, 6, point->data, 48, point->data + 48, 48) == 0 ||
-        virStorageTPMEndorsementAddECC(tpm, 4, point->data, 0, point->data + 48, 0) == 0 ||
-        virStorageTPMEndorsementAddECC(tpm, 3, point->data, 48, point->data + 48, 48) == 0)
+    if (virStorageTPMCertificateAdd(tpm, "rsa2048", zeros, sizeof(zeros)) == 0 ||
+        virTPMHelperKeyAddRSA(tpm, zeros, 0, 65537) == 0 ||
+        virTPMHelperKeyAddECC(tpm, 0, point->data, 48, point->data + 48, 48) == 0 ||
+        virTPMHelperKeyAddECC(tpm, 6, point->data, 48, point->data + 48, 48) == 0 ||
+        virTPMHelperKeyAddECC(tpm, 4, point->data, 0, point->data + 48, 0) == 0 ||
+        virTPMHelperKeyAddECC(tpm, 3, point->data, 48, point->data + 48, 48) == 0)
         return -1;
 
     return testExpectKeys(tpm, "");

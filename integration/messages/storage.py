@@ -4,38 +4,6 @@ from expected import Message
 
 # src/storage/storage_backend_tpm.c
 
-POOL_PATH_CHARACTER = Message(
-    "VIR_ERR_CONFIG_UNSUPPORTED",
-    "path '%1$s' of tpm pool '%2$s' cannot contain a comma, backslash or control character")
-CANNOT_STAT_POOL = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat directory '%1$s' of tpm pool '%2$s'")
-POOL_DIRECTORY_MISSING = Message(
-    "VIR_ERR_OPERATION_INVALID",
-    "directory '%1$s' of tpm pool '%2$s' does not exist",
-    "create it with pool-build")
-POOL_DIRECTORY_WRITABLE = Message(
-    "VIR_ERR_OPERATION_INVALID",
-    "directory '%1$s' of tpm pool '%2$s' has mode 0%3$o, which lets other users replace TPM volumes",
-    "remove their write permission with chmod")
-NO_VOLUME_OF_PATH = Message("VIR_ERR_NO_STORAGE_VOL", "no storage vol with matching path '%1$s'")
-PATH_NOT_REGULAR = Message("VIR_ERR_OPERATION_INVALID", "volume '%1$s' is not a regular file")
-NO_PERMISSION_TO_REFRESH = Message(
-    "VIR_ERR_SYSTEM_ERROR",
-    "no permission to read and write '%1$s' of TPM volume '%2$s'",
-    "check its owner, mode and security label, and the access of root to a network file system")
-CANNOT_OPEN_VOLUME_PATH = Message("VIR_ERR_SYSTEM_ERROR", "cannot open volume '%1$s'")
-NOT_FOUND_IN_OTHER_DIRECTORY = Message(
-    "VIR_ERR_NO_STORAGE_VOL",
-    "TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is not the one that held its volumes",
-    "check that the file system is mounted")
-NOT_FOUND_IN_EMPTY_DIRECTORY = Message(
-    "VIR_ERR_NO_STORAGE_VOL",
-    "TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is empty",
-    "check that the file system is mounted")
-NOT_FOUND = Message(
-    "VIR_ERR_NO_STORAGE_VOL",
-    "TPM volume '%1$s' not found in pool '%2$s'",
-    "create it with vol-create")
-CANNOT_STAT_DIRECTORY = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat directory '%1$s'")
 QCOW_ENCRYPTION = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "encryption format 'qcow' of TPM volume '%1$s' is not secure, and not supported",
@@ -83,10 +51,6 @@ PATH_EXISTS = Message("VIR_ERR_OPERATION_INVALID", "volume target path '%1$s' al
 POOL_NOT_ACTIVE = Message("VIR_ERR_OPERATION_INVALID", "storage pool '%1$s' is not active")
 NO_VOLUME_OF_NAME = Message("VIR_ERR_NO_STORAGE_VOL", "no storage vol with matching name '%1$s'")
 BEING_CREATED = Message("VIR_ERR_RESOURCE_BUSY", "TPM volume '%1$s' of pool '%2$s' is being created")
-CANNOT_STAT = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat '%1$s'")
-WIPED_WITH_ZEROS_ONLY = Message(
-    "VIR_ERR_OPERATION_FAILED",
-    "old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s")
 WIPE_BY_TRIM = Message(
     "VIR_ERR_ARGUMENT_UNSUPPORTED",
     "wipe algorithm 'trim' is not supported for TPM volume '%1$s', which is a file")
@@ -96,15 +60,24 @@ WIPE_WITHOUT_SCRUB = Message(
     "install it, or use the algorithm 'zero'")
 RESIZE = Message("VIR_ERR_OPERATION_UNSUPPORTED", "capacity of TPM volume '%1$s' cannot be changed")
 
+# src/storage/storage_tpm_bytes.c
+
+CANNOT_READ = Message("VIR_ERR_SYSTEM_ERROR", "cannot read '%1$s'")
+TOO_LARGE = Message("VIR_ERR_OPERATION_INVALID", "'%1$s' has %2$lld bytes, but TPM state has at most %3$llu")
+NO_MEMORY_FOR_STATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot allocate memory for the state of a TPM")
+
+# src/storage/storage_tpm_child.c
+
+NO_SWTPM_USER = Message(
+    "VIR_ERR_OPERATION_UNSUPPORTED",
+    "user '%1$s', who owns swtpm's local CA, not found",
+    "install swtpm's tools")
+
 # src/storage/storage_tpm_copy.c
 
 COPY_REPLACED = Message(
     "VIR_ERR_OPERATION_FAILED",
     "TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied",
-    "try again")
-BEING_REPLACED = Message(
-    "VIR_ERR_RESOURCE_BUSY",
-    "TPM volume '%1$s' of pool '%2$s' is being replaced by an upload",
     "try again")
 IMPORT_NOT_A_FILE = Message(
     "VIR_ERR_OPERATION_INVALID",
@@ -121,9 +94,6 @@ IMPORT_ENCRYPTED = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "TPM state in '%1$s' is encrypted, but TPM volume '%2$s' has no secret",
     "give it the secret of the state in <encryption format='vtpm'>")
-CONVERSION_FAILED = Message(
-    "VIR_ERR_INTERNAL_ERROR",
-    "swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'")
 IMPORT_WITH_OTHER_BANKS = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "active PCR banks of TPM volume '%1$s' cannot differ from those of the imported TPM")
@@ -137,50 +107,65 @@ COPY_WITH_OTHER_PROFILE = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "profile of TPM volume '%1$s' cannot differ from that of '%2$s'")
 
-# src/storage/storage_tpm_files.c
+# src/storage/storage_tpm_describe.c
 
-CANNOT_READ = Message("VIR_ERR_SYSTEM_ERROR", "cannot read '%1$s'")
-TOO_LARGE = Message("VIR_ERR_OPERATION_INVALID", "'%1$s' has %2$lld bytes, but TPM state has at most %3$llu")
-NO_MEMORY_FOR_STATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot allocate memory for the state of a TPM")
-CANNOT_OPEN_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' of pool '%2$s'")
-NO_WHOLE_COPY = Message(
-    "VIR_ERR_RESOURCE_BUSY",
-    "TPM volume '%1$s' of pool '%2$s' is in use, and no consistent copy could be read within 5 seconds",
-    "suspend the guest and try again")
-CANNOT_CHOWN = Message("VIR_ERR_SYSTEM_ERROR", "cannot change the owner of '%1$s'")
-CANNOT_CHMOD = Message("VIR_ERR_SYSTEM_ERROR", "cannot change the mode of '%1$s'")
-CANNOT_CREATE_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot create file '%1$s'")
-CANNOT_LOCK_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot lock file '%1$s'")
-CANNOT_LOCK_NEW_FILE = Message(
-    "VIR_ERR_OPERATION_FAILED",
-    "cannot lock a new file for TPM volume '%1$s' in directory '%2$s'",
-    "check that locks work on its file system")
-CANNOT_WRITE = Message("VIR_ERR_SYSTEM_ERROR", "cannot write %1$zu bytes to '%2$s'")
-CONTENT_IS_NO_STATE = Message("VIR_ERR_INTERNAL_ERROR", "content for '%1$s' is not TPM state")
-CANNOT_ALLOCATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot allocate %1$zu bytes for '%2$s'")
-CONTENT_IS_NOT_WHOLE = Message(
-    "VIR_ERR_OPERATION_INVALID",
-    "content for '%1$s' is '%2$s' and not complete TPM state")
-VOLUME_EXISTS = Message("VIR_ERR_STORAGE_VOL_EXIST", "'%1$s'")
-CANNOT_RENAME = Message("VIR_ERR_SYSTEM_ERROR", "cannot rename '%1$s' to '%2$s'")
-CANNOT_SET_ASIDE = Message("VIR_ERR_SYSTEM_ERROR", "cannot give '%1$s' a temporary name")
-OLD_CONTENT_LEFT = Message(
+NO_VOLUME_OF_PATH = Message("VIR_ERR_NO_STORAGE_VOL", "no storage vol with matching path '%1$s'")
+PATH_NOT_REGULAR = Message("VIR_ERR_OPERATION_INVALID", "volume '%1$s' is not a regular file")
+NO_PERMISSION_TO_REFRESH = Message(
     "VIR_ERR_SYSTEM_ERROR",
-    "cannot overwrite the old content of TPM volume '%1$s' of pool '%2$s', which is left in '%3$s'")
-DESCRIPTION_TOO_LARGE = Message(
+    "no permission to read and write '%1$s' of TPM volume '%2$s'",
+    "check its owner, mode and security label, and the access of root to a network file system")
+CANNOT_OPEN_VOLUME_PATH = Message("VIR_ERR_SYSTEM_ERROR", "cannot open volume '%1$s'")
+
+# src/storage/storage_tpm_dir.c
+
+POOL_PATH_CHARACTER = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
-    "description of TPM volume '%1$s' has %2$zu bytes, but at most %3$d are supported")
-MALFORMED_CAPACITY = Message("VIR_ERR_XML_ERROR", "malformed capacity element")
-VOLUME_DEFINITION = Message(None, "(storage_volume_definition)")
-MISSING_VOLUME_NAME = Message("VIR_ERR_XML_ERROR", "missing volume name element")
-CANNOT_READ_DESCRIPTION = Message(
-    "VIR_ERR_SYSTEM_ERROR",
-    "cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'")
-DESCRIPTION_OF_OTHERS = Message(
+    "path '%1$s' of tpm pool '%2$s' cannot contain a comma, backslash or control character")
+CANNOT_STAT_POOL = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat directory '%1$s' of tpm pool '%2$s'")
+POOL_DIRECTORY_MISSING = Message(
     "VIR_ERR_OPERATION_INVALID",
-    "description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o",
-    "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
-CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
+    "directory '%1$s' of tpm pool '%2$s' does not exist",
+    "create it with pool-build")
+POOL_DIRECTORY_WRITABLE = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "directory '%1$s' of tpm pool '%2$s' has mode 0%3$o, which lets other users replace TPM volumes",
+    "remove their write permission with chmod")
+NOT_FOUND_IN_OTHER_DIRECTORY = Message(
+    "VIR_ERR_NO_STORAGE_VOL",
+    "TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is not the one that held its volumes",
+    "check that the file system is mounted")
+NOT_FOUND_IN_EMPTY_DIRECTORY = Message(
+    "VIR_ERR_NO_STORAGE_VOL",
+    "TPM volume '%1$s' not found in pool '%2$s', whose directory '%3$s' is empty",
+    "check that the file system is mounted")
+NOT_FOUND = Message(
+    "VIR_ERR_NO_STORAGE_VOL",
+    "TPM volume '%1$s' not found in pool '%2$s'",
+    "create it with vol-create")
+CANNOT_STAT_DIRECTORY = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat directory '%1$s'")
+
+# src/storage/storage_tpm_helper.c
+
+CONVERSION_FAILED = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'")
+SWTPM_TIMEOUT = Message(
+    "VIR_ERR_OPERATION_TIMEOUT",
+    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
+SWTPM_REFUSED = Message("VIR_ERR_OPERATION_FAILED", "swtpm did not execute %1$s")
+HELPER_TIMEOUT = Message(
+    "VIR_ERR_OPERATION_TIMEOUT",
+    "%1$s did not finish with TPM volume '%2$s' of pool '%3$s' within %4$u seconds")
+HELPER_ENDED = Message(
+    "VIR_ERR_OPERATION_ABORTED",
+    "%1$s was ended by signal %2$d while it opened TPM volume '%3$s' of pool '%4$s'")
+HELPER_FAILED = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "%1$s could not open TPM volume '%2$s' of pool '%3$s', exit status %4$d: %5$s")
+HELPER_RETURNED_OTHER = Message(
+    "VIR_ERR_INTERNAL_ERROR",
+    "%1$s returned an invalid description of TPM volume '%2$s' of pool '%3$s'")
 
 # src/storage/storage_tpm_pool.c
 
@@ -199,12 +184,16 @@ STATE_OF_OTHER_POOL_IN_USE_ELSEWHERE = Message(
     "VIR_ERR_RESOURCE_BUSY",
     "cannot write to volume '%1$s' of pool '%2$s', which holds TPM state that is in use")
 
+# src/storage/storage_tpm_refresh.c
+
+CONDITION_VARIABLE = Message("VIR_ERR_SYSTEM_ERROR", "cannot initialize condition variable")
+
+# src/storage/storage_tpm_scratch.c
+
+CANNOT_CHOWN = Message("VIR_ERR_SYSTEM_ERROR", "cannot change the owner of '%1$s'")
+
 # src/storage/storage_tpm_setup.c
 
-NO_SWTPM_USER = Message(
-    "VIR_ERR_OPERATION_UNSUPPORTED",
-    "user '%1$s', who owns swtpm's local CA, not found",
-    "install swtpm's tools")
 SETUP_WITHOUT_VERSION = Message(
     "VIR_ERR_OPERATION_UNSUPPORTED",
     "swtpm_setup of this host does not support version %1$s of TPM volume '%2$s'")
@@ -220,21 +209,63 @@ SETUP_CREATED_OTHER = Message(
     "VIR_ERR_INTERNAL_ERROR",
     "swtpm_setup did not create the requested TPM for volume '%1$s'")
 
-# src/storage/storage_tpm_swtpm.c
+# src/storage/storage_tpm_sidecar.c
 
-CANNOT_CREATE_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot create sockets for swtpm")
-CANNOT_SET_UP_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot set up sockets for swtpm")
-CANNOT_CREATE_FOR_STATE = Message(
+BEING_REPLACED = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is being replaced by an upload",
+    "try again")
+CANNOT_RENAME = Message("VIR_ERR_SYSTEM_ERROR", "cannot rename '%1$s' to '%2$s'")
+DESCRIPTION_TOO_LARGE = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "description of TPM volume '%1$s' has %2$zu bytes, but at most %3$d are supported")
+MALFORMED_CAPACITY = Message("VIR_ERR_XML_ERROR", "malformed capacity element")
+VOLUME_DEFINITION = Message(None, "(storage_volume_definition)")
+MISSING_VOLUME_NAME = Message("VIR_ERR_XML_ERROR", "missing volume name element")
+CANNOT_READ_DESCRIPTION = Message(
     "VIR_ERR_SYSTEM_ERROR",
-    "cannot create '%1$s' for the state of TPM volume '%2$s' of pool '%3$s'")
-SWTPM_TIMEOUT = Message(
-    "VIR_ERR_OPERATION_TIMEOUT",
-    "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
-SWTPM_REFUSED = Message("VIR_ERR_OPERATION_FAILED", "swtpm did not execute %1$s")
+    "cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'")
+DESCRIPTION_OF_OTHERS = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o",
+    "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
+CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
+
+# src/storage/storage_tpm_store.c
+
+CANNOT_STAT = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat '%1$s'")
+WIPED_WITH_ZEROS_ONLY = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s")
+CANNOT_OPEN_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' of pool '%2$s'")
+NO_WHOLE_COPY = Message(
+    "VIR_ERR_RESOURCE_BUSY",
+    "TPM volume '%1$s' of pool '%2$s' is in use, and no consistent copy could be read within 5 seconds",
+    "suspend the guest and try again")
+
+# src/storage/storage_tpm_temp.c
+
+CANNOT_CHMOD = Message("VIR_ERR_SYSTEM_ERROR", "cannot change the mode of '%1$s'")
+CANNOT_CREATE_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot create file '%1$s'")
+CANNOT_LOCK_FILE = Message("VIR_ERR_SYSTEM_ERROR", "cannot lock file '%1$s'")
+CANNOT_LOCK_NEW_FILE = Message(
+    "VIR_ERR_OPERATION_FAILED",
+    "cannot lock a new file for TPM volume '%1$s' in directory '%2$s'",
+    "check that locks work on its file system")
+CANNOT_WRITE = Message("VIR_ERR_SYSTEM_ERROR", "cannot write %1$zu bytes to '%2$s'")
+CONTENT_IS_NO_STATE = Message("VIR_ERR_INTERNAL_ERROR", "content for '%1$s' is not TPM state")
+CANNOT_ALLOCATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot allocate %1$zu bytes for '%2$s'")
+CONTENT_IS_NOT_WHOLE = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "content for '%1$s' is '%2$s' and not complete TPM state")
+VOLUME_EXISTS = Message("VIR_ERR_STORAGE_VOL_EXIST", "'%1$s'")
+CANNOT_SET_ASIDE = Message("VIR_ERR_SYSTEM_ERROR", "cannot give '%1$s' a temporary name")
+OLD_CONTENT_LEFT = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot overwrite the old content of TPM volume '%1$s' of pool '%2$s', which is left in '%3$s'")
 
 # src/storage/storage_tpm_transfer.c
 
-CONDITION_VARIABLE = Message("VIR_ERR_SYSTEM_ERROR", "cannot initialize condition variable")
 UPLOAD_BLANK = Message(
     "VIR_ERR_OPERATION_INVALID",
     "cannot upload blank content to TPM volume '%1$s' of pool '%2$s'",
@@ -279,3 +310,16 @@ OTHER_TPM_THAN_DESCRIBED = Message(
     "VIR_ERR_OPERATION_INVALID",
     "TPM volume '%1$s' of pool '%2$s' holds another TPM than described, whose endorsement key %3$s has "
     "fingerprint %4$s, expected %5$s")
+
+# src/storage/tpmhelper.c
+
+CANNOT_WRITE_TOLD = Message("VIR_ERR_SYSTEM_ERROR", "cannot write what a TPM has told")
+CANNOT_WRITE_STATE = Message("VIR_ERR_SYSTEM_ERROR", "cannot write the state of a TPM")
+
+# src/storage/tpmhelper_swtpm.c
+
+CANNOT_CREATE_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot create sockets for swtpm")
+CANNOT_SET_UP_SOCKETS = Message("VIR_ERR_SYSTEM_ERROR", "cannot set up sockets for swtpm")
+CANNOT_CREATE_FOR_STATE = Message(
+    "VIR_ERR_SYSTEM_ERROR",
+    "cannot create '%1$s' for the state of a TPM")

@@ -236,17 +236,6 @@ virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 
 
 static void
-virStorageVolTPMInspectionFree(virStorageVolTPMInspection *inspection)
-{
-    if (!inspection)
-        return;
-
-    virBitmapFree(inspection->activePcrBanks);
-    g_free(inspection);
-}
-
-
-static void
 virStorageVolTPMSourceFree(virStorageVolTPMSource *source)
 {
     if (!source)
@@ -471,6 +460,29 @@ virStorageVolTPMDefParseXML(xmlNodePtr node)
 }
 
 
+virStorageVolTPMDef *
+virStorageVolTPMDefParseInspected(const char *xml)
+{
+    g_autoptr(xmlDoc) doc = virXMLParse(NULL, xml, "(tpm)", "tpm", NULL, NULL, false);
+    g_autoptr(virStorageVolTPMDef) def = NULL;
+    xmlNodePtr root;
+    xmlNodePtr node;
+
+    if (!doc)
+        return NULL;
+    root = xmlDocGetRootElement(doc);
+
+    if (!(def = virStorageVolTPMDefParseXML(root)))
+        return NULL;
+
+    if ((node = virXMLNodeGetSubelement(root, "inspection")) &&
+        !(def->inspection = virStorageVolTPMInspectionParse(node)))
+        return NULL;
+
+    return g_steal_pointer(&def);
+}
+
+
 static int
 virStorageVolTPMDefRefuse(const virStoragePoolDef *pool,
                           xmlNodePtr node,
@@ -527,9 +539,9 @@ virStorageVolTPMDefParse(const virStoragePoolDef *pool,
 }
 
 
-static void
-virStorageVolTPMDefFormatPcrBanks(virBuffer *buf,
-                                  virBitmap *banks)
+void
+virStorageVolTPMPcrBanksFormat(virBuffer *buf,
+                               virBitmap *banks)
 {
     g_auto(virBuffer) banksBuf = VIR_BUFFER_INIT_CHILD(buf);
     ssize_t bank = -1;
@@ -582,27 +594,6 @@ virStorageVolTPMDefFormatEndorsement(virBuffer *buf,
 }
 
 
-static void
-virStorageVolTPMDefFormatInspection(virBuffer *buf,
-                                    const virStorageVolTPMInspection *inspection)
-{
-    g_auto(virBuffer) attrBuf = VIR_BUFFER_INITIALIZER;
-    g_auto(virBuffer) childBuf = VIR_BUFFER_INIT_CHILD(buf);
-
-    if (!inspection)
-        return;
-
-    virBufferAsprintf(&attrBuf, " verified='%s'", inspection->verified ? "yes" : "no");
-    virStorageVolTPMDefFormatPcrBanks(&childBuf, inspection->activePcrBanks);
-    if (inspection->limit > 0)
-        virBufferAsprintf(&childBuf, "<lockout active='%s' tries='%u' limit='%u'/>\n",
-                          inspection->locked ? "yes" : "no",
-                          inspection->tries, inspection->limit);
-
-    virXMLFormatElement(buf, "inspection", &attrBuf, &childBuf);
-}
-
-
 void
 virStorageVolTPMDefFormat(virBuffer *buf,
                           const virStorageVolTPMDef *def)
@@ -630,11 +621,11 @@ virStorageVolTPMDefFormat(virBuffer *buf,
         virBufferAsprintf(&childBuf, "<uuid>%s</uuid>\n",
                           virUUIDFormat(def->uuid, uuid));
     }
-    virStorageVolTPMDefFormatPcrBanks(&childBuf, def->activePcrBanks);
+    virStorageVolTPMPcrBanksFormat(&childBuf, def->activePcrBanks);
     virStorageVolTPMDefFormatProfile(&childBuf, def);
     for (i = 0; i < def->nendorsements; i++)
         virStorageVolTPMDefFormatEndorsement(&childBuf, &def->endorsements[i]);
-    virStorageVolTPMDefFormatInspection(&childBuf, def->inspection);
+    virStorageVolTPMInspectionFormat(&childBuf, def->inspection);
 
     virXMLFormatElement(buf, "tpm", &attrBuf, &childBuf);
 }

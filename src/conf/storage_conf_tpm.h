@@ -9,6 +9,7 @@
 #include "internal.h"
 #include "domain_conf.h"
 #include "storage_conf.h"
+#include "storage_conf_tpm_inspection.h"
 #include "virtpmstate.h"
 
 /* Capacity of a volume whose definition has none, and the largest, in bytes. */
@@ -99,16 +100,6 @@ struct _virStorageVolTPMSource {
     char *pool;
     virStorageVolTPMDef *tpm;
     virStorageEncryption *encryption; /* NULL for none */
-};
-
-/* What a TPM tells of itself when it is opened. */
-typedef struct _virStorageVolTPMInspection virStorageVolTPMInspection;
-struct _virStorageVolTPMInspection {
-    bool verified;              /* it has the endorsement keys that its volume names */
-    virBitmap *activePcrBanks;  /* of virDomainTPMPcrBank; NULL if it does not tell */
-    bool locked;                /* it refuses passwords, until some time has passed */
-    unsigned int tries;         /* of wrong passwords */
-    unsigned int limit;         /* of these; 0 if it does not tell */
 };
 
 struct _virStorageVolTPMDef {
@@ -286,6 +277,26 @@ int virStorageVolTPMDefParse(const virStoragePoolDef *pool,
                              virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMDefParseInspected:
+ * @xml: <tpm>, as virStorageVolTPMDefFormat() formats it
+ *
+ * Parses also <inspection>, which is ignored in a volume's XML.
+ *
+ * Returns what is said of the TPM, or NULL with an error reported.
+ */
+virStorageVolTPMDef *virStorageVolTPMDefParseInspected(const char *xml)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMPcrBanksFormat:
+ * @buf: output
+ * @banks: of virDomainTPMPcrBank, or NULL for no output
+ */
+void virStorageVolTPMPcrBanksFormat(virBuffer *buf,
+                                    virBitmap *banks)
+    ATTRIBUTE_NONNULL(1);
 
 /**
  * virStorageVolTPMDefFormat:

@@ -12,10 +12,9 @@
 #include "storage_conf_tpm.h"
 #include "storage_tpm_bytes.h"
 #include "storage_tpm_copy.h"
-#include "storage_tpm_inspect.h"
+#include "storage_tpm_helper.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_store.h"
-#include "storage_tpm_swtpm.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
 #include "viralloc.h"
@@ -161,93 +160,6 @@ virStorageTPMCopyImport(const virStorageVolDef *vol,
 }
 
 
-/* A swtpm that was told to write must have written: one that is started on
- * nothing makes a new TPM. */
-static int
-virStorageTPMCopyCheckConverted(const virStorageTPMSwtpmSpec *to,
-                                const virStorageTPMBytes *bytes)
-{
-    virTPMState state;
-
-    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
-
-    if (state.kind == VIR_TPM_STATE_LINEAR && state.encrypted == !!to->secret)
-        return 0;
-
-    virReportError(VIR_ERR_INTERNAL_ERROR,
-                   _("swtpm did not convert the state for TPM volume '%1$s' of pool '%2$s'"),
-                   to->vol, to->pool);
-    return -1;
-}
-
-
-/* Starts a swtpm on what is permanent of a state: volatile state that was left in it
- * may be of an earlier boot, or not whole, and swtpm would refuse it all. */
-static virStorageTPMSwtpm *
-virStorageTPMCopyOpen(const virStorageTPMSwtpmSpec *spec,
-                      const virStorageTPMBytes *bytes)
-{
-    g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
-
-    if (!(linear->data = virTPMStateToLinear(bytes->data, bytes->len, &linear->len))) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("TPM volume '%1$s' of pool '%2$s' does not hold permanent TPM state"),
-                       spec->vol, spec->pool);
-        return NULL;
-    }
-
-    return virStorageTPMSwtpmNew(spec, linear);
-}
-
-
-/* The state under another secret, or none. It is in clear only in memory. */
-static virStorageTPMBytes *
-virStorageTPMCopyConvert(const virStorageTPMSwtpmSpec *from,
-                         const virStorageTPMSwtpmSpec *to,
-                         const virStorageTPMBytes *bytes)
-{
-    g_autoptr(virStorageTPMSwtpm) source = NULL;
-    g_autoptr(virStorageTPMSwtpm) target = NULL;
-    g_autoptr(virStorageTPMBytes) blob = NULL;
-    g_autoptr(virStorageTPMBytes) converted = NULL;
-
-    if (!(source = virStorageTPMCopyOpen(from, bytes)) ||
-        virStorageTPMSwtpmInit(source) < 0 ||
-        !(blob = virStorageTPMSwtpmGetPermanent(source)))
-        return NULL;
-
-    if (!(target = virStorageTPMSwtpmNew(to, NULL)) ||
-        virStorageTPMSwtpmSetPermanent(target, blob) < 0 ||
-        virStorageTPMSwtpmInit(target) < 0 ||
-        !(converted = virStorageTPMSwtpmFinish(target)) ||
-        virStorageTPMCopyCheckConverted(to, converted) < 0)
-        return NULL;
-
-    return g_steal_pointer(&converted);
-}
-
-
-int
-virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
-                         const virStorageTPMBytes *bytes,
-                         virStorageVolTPMDef *found,
-                         virStorageTPMBytes **clear)
-{
-    g_autoptr(virStorageTPMSwtpm) swtpm = virStorageTPMCopyOpen(spec, bytes);
-
-    if (!swtpm || virStorageTPMSwtpmInit(swtpm) < 0)
-        return -1;
-
-    if (spec->version == VIR_DOMAIN_TPM_VERSION_2_0)
-        return virStorageTPMInspect(swtpm, found);
-
-    if (clear && !(*clear = virStorageTPMSwtpmGetPermanent(swtpm)))
-        return -1;
-
-    return 0;
-}
-
-
 /* A copy is described as its source is. */
 static void
 virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
@@ -357,7 +269,7 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
 static virStorageTPMBytes *
 virStorageTPMCopyReadSource(virStorageVolDef *vol,
                             const virStorageVolDef *origvol,
-                            virStorageTPMSwtpmSpec *from)
+                            virStorageTPMHelperSpec *from)
 {
     const virStorageVolTPMSource *source = vol->tpm->source;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
@@ -397,8 +309,8 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
 {
     g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
     g_autoptr(virStorageTPMBytes) bytes = NULL;
-    virStorageTPMSwtpmSpec from = { .pool = pool->name, .vol = vol->name };
-    virStorageTPMSwtpmSpec to = { .pool = pool->name, .vol = vol->name };
+    virStorageTPMHelperSpec from = { .pool = pool->name, .vol = vol->name };
+    virStorageTPMHelperSpec to = { .pool = pool->name, .vol = vol->name };
 
     if (!(bytes = virStorageTPMCopyReadSource(vol, origvol, &from)))
         return NULL;
@@ -412,7 +324,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     if (!virStorageVolTPMSecretIsSame(from.secret, to.secret)) {
         g_autoptr(virStorageTPMBytes) source = g_steal_pointer(&bytes);
 
-        if (!(bytes = virStorageTPMCopyConvert(&from, &to, source)))
+        if (!(bytes = virStorageTPMHelperConvert(&from, &to, source)))
             return NULL;
     } else {
         /* it is the source's bytes that are opened */
@@ -420,7 +332,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
         to.vol = from.vol;
     }
 
-    if (virStorageTPMCopyInspect(&to, bytes, found, NULL) < 0 ||
+    if (virStorageTPMHelperInspect(&to, bytes, found) < 0 ||
         virStorageTPMVerifyEndorsements(vol->tpm, found, from.pool, from.vol, NULL) < 0 ||
         virStorageTPMCopyLearn(vol, found) < 0)
         return NULL;

@@ -7,7 +7,6 @@
 #pragma once
 
 #include "storage_tpm_bytes.h"
-#include "storage_tpm_swtpm.h"
 
 /**
  * virStorageTPMCopy:
@@ -31,27 +30,6 @@
 virStorageTPMBytes *virStorageTPMCopy(const virStoragePoolDef *pool,
                                       virStorageVolDef *vol,
                                       const virStorageVolDef *origvol)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
-    G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virStorageTPMCopyInspect:
- * @spec: which TPM it is
- * @bytes: its state, a linear file that virTPMStateProbeBytes() has recognised
- * @found: learns the TPM's endorsement keys, with their certificates, and its
- *         active PCR banks; nothing if the TPM is of version 1.2
- * @clear: unless NULL set to the permanent state in clear if the TPM is of
- *         version 1.2, which holds its certificates
- *
- * Opens the state with its secret, in memory, and asks what TPM it is.
- *
- * Returns 0 on success, -1 with an error reported; VIR_ERR_AUTH_FAILED if it
- * cannot be decrypted.
- */
-int virStorageTPMCopyInspect(const virStorageTPMSwtpmSpec *spec,
-                             const virStorageTPMBytes *bytes,
-                             virStorageVolTPMDef *found,
-                             virStorageTPMBytes **clear)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 

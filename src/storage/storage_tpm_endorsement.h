@@ -1,5 +1,5 @@
 /*
- * storage_tpm_endorsement.h: endorsement keys (EK) of TPMs and their certificates
+ * storage_tpm_endorsement.h: endorsement keys (EK) of TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -9,24 +9,17 @@
 #include "storage_conf_tpm.h"
 
 /**
- * virStorageTPMEndorsementAddCert:
- * @tpm: learns the certificate
- * @key: algorithm and size of the key, "rsa2048"
- * @der: a DER certificate of @len bytes
+ * virStorageTPMEndorsementGet:
+ * @tpm: the description of a TPM
+ * @key: algorithm and size of a key, "rsa2048"
  *
- * Adds an EK with the certificate, or the certificate to the EK that @tpm
- * has for @key: then it must be a certificate for that very EK. EKs are kept in
- * the order of their keys.
+ * EKs are kept in the order of their keys.
  *
- * Returns 0 on success, -1 without an error reported if it is no certificate or
- * one for another key than @tpm has.
+ * Returns the EK of @tpm for @key, which is added if it has none.
  */
-int virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
-                                    const char *key,
-                                    const void *der,
-                                    size_t len)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
-    G_GNUC_WARN_UNUSED_RESULT;
+virStorageVolTPMEndorsement *virStorageTPMEndorsementGet(virStorageVolTPMDef *tpm,
+                                                         const char *key)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**
  * virStorageTPMEndorsementMove:
@@ -36,43 +29,6 @@ int virStorageTPMEndorsementAddCert(virStorageVolTPMDef *tpm,
 void virStorageTPMEndorsementMove(virStorageVolTPMDef *tpm,
                                   virStorageVolTPMDef *from)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
-
-/**
- * virStorageTPMEndorsementAddRSA:
- * @tpm: learns the key
- * @modulus: the modulus of @len bytes, big-endian
- * @exponent: the public exponent
- *
- * Adds an EK, in place of one that @tpm has for such a key. It keeps the certificate
- * of that one only if it is for the same key.
- *
- * Returns 0 on success, -1 without an error reported if it is no RSA key.
- */
-int virStorageTPMEndorsementAddRSA(virStorageVolTPMDef *tpm,
-                                   const uint8_t *modulus,
-                                   size_t len,
-                                   uint32_t exponent)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virStorageTPMEndorsementAddECC:
- * @tpm: learns the key
- * @curve: a TPM_ECC_CURVE of the TCG Algorithm Registry
- * @x, @y: coordinates of @xlen and @ylen bytes, big-endian
- *
- * As virStorageTPMEndorsementAddRSA().
- *
- * Returns 0 on success, -1 without an error reported if it is no key on a
- * curve that is known.
- */
-int virStorageTPMEndorsementAddECC(virStorageVolTPMDef *tpm,
-                                   uint16_t curve,
-                                   const uint8_t *x,
-                                   size_t xlen,
-                                   const uint8_t *y,
-                                   size_t ylen)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(5)
-    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMEndorsementMatchState:

@@ -7,13 +7,12 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_bytes.h"
-#include "storage_tpm_endorsement.h"
+#include "storage_tpm_certificate.h"
+#include "storage_tpm_child.h"
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
 #include "viralloc.h"
@@ -26,7 +25,6 @@
 #include "virtpm.h"
 #include "virtpmsecret.h"
 #include "virtpmstate.h"
-#include "virutil.h"
 #include "viruuid.h"
 #define LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW
 #include "storage_tpm_setuppriv.h"
@@ -40,31 +38,6 @@ VIR_LOG_INIT("storage.storage_tpm_setup");
 /* For how many seconds swtpm_setup may run. It takes less than one, but waits for
  * the local CA, which may have its key in a device or on a network. */
 unsigned int virStorageTPMSetupTimeout = 120;
-
-/* Interval at which a child is checked, in microseconds. */
-#define VIR_STORAGE_TPM_SETUP_PAUSE (2 * 1000)
-
-
-int
-virStorageTPMSetupUser(uid_t *uid,
-                       gid_t *gid)
-{
-    *uid = -1;
-    *gid = -1;
-
-    if (geteuid() != 0)
-        return 0;
-
-    if (virGetUserID(SWTPM_USER, uid) < 0 ||
-        virGetGroupID(SWTPM_GROUP, gid) < 0) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("user '%1$s', who owns swtpm's local CA, not found: install swtpm's tools"),
-                       SWTPM_USER);
-        return -1;
-    }
-
-    return 0;
-}
 
 
 static int
@@ -167,82 +140,6 @@ virStorageTPMSetupFormatErrors(const char *errors,
 }
 
 
-/* What a tool has written to memory. */
-static char *
-virStorageTPMSetupReadOutput(int fd)
-{
-    g_autoptr(virStorageTPMBytes) said = virStorageTPMBytesRead(fd, "swtpm_setup");
-
-    if (!said)
-        return NULL;
-
-    return said->len > 0 ? g_strndup((const char *)said->data, said->len) : g_strdup("");
-}
-
-
-/* In the child: it and what it runs can be ended together. */
-static int
-virStorageTPMSetupMakeGroup(void *opaque G_GNUC_UNUSED)
-{
-    return setpgid(0, 0);
-}
-
-
-int
-virStorageTPMSetupWaitChild(pid_t pid,
-                            unsigned int seconds)
-{
-    gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
-
-    do {
-        siginfo_t info = { 0 };
-
-        if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
-            return 0;
-
-        if (info.si_pid == pid)
-            return info.si_code == CLD_EXITED && info.si_status == 0;
-
-        g_usleep(VIR_STORAGE_TPM_SETUP_PAUSE);
-    } while (g_get_monotonic_time() < end);
-
-    return -1;
-}
-
-
-/* Runs the tool. If it fails, or does not end in time, whatever it has started is
- * ended as well. */
-static int
-virStorageTPMSetupWait(virCommand *cmd,
-                       const virStorageVolDef *vol,
-                       int *status)
-{
-    pid_t pid;
-    int rc;
-
-    virCommandSetPreExecHook(cmd, virStorageTPMSetupMakeGroup, NULL);
-
-    if (virCommandRunAsync(cmd, &pid) < 0)
-        return -1;
-
-    if ((rc = virStorageTPMSetupWaitChild(pid, virStorageTPMSetupTimeout)) <= 0)
-        ignore_value(kill(-pid, SIGKILL));
-
-    if (virCommandWait(cmd, status) < 0 && rc >= 0)
-        return -1;
-
-    if (rc >= 0)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_TIMEOUT,
-                   _("swtpm_setup did not create TPM volume '%1$s' within %2$u seconds: check that swtpm's local CA can be used"),
-                   vol->name, virStorageTPMSetupTimeout);
-    return -1;
-}
-
-
-/* The tool writes to memory, not to a pipe: should this process be killed, that
- * would kill the tool when it writes next, and its swtpm would run on for ever. */
 static int
 virStorageTPMSetupRun(virCommand *cmd,
                       const virStorageVolDef *vol,
@@ -250,26 +147,21 @@ virStorageTPMSetupRun(virCommand *cmd,
                       gid_t gid,
                       char **output)
 {
-    VIR_AUTOCLOSE outfd = virStorageTPMBytesToMemory(NULL);
-    VIR_AUTOCLOSE errfd = virStorageTPMBytesToMemory(NULL);
     g_autofree char *errors = NULL;
     g_autofree char *words = NULL;
     int status;
+    int rc;
 
-    if (outfd < 0 || errfd < 0)
+    if ((rc = virStorageTPMChildRun(cmd, uid, gid, virStorageTPMSetupTimeout,
+                                    output, &errors, &status)) < 0)
         return -1;
 
-    virCommandSetUID(cmd, uid);
-    virCommandSetGID(cmd, gid);
-    virCommandClearCaps(cmd);
-    virCommandSetOutputFD(cmd, &outfd);
-    virCommandSetErrorFD(cmd, &errfd);
-    virCommandDoAsyncIO(cmd); /* which hands over the passphrase */
-
-    if (virStorageTPMSetupWait(cmd, vol, &status) < 0 ||
-        !(*output = virStorageTPMSetupReadOutput(outfd)) ||
-        !(errors = virStorageTPMSetupReadOutput(errfd)))
+    if (rc == 0) {
+        virReportError(VIR_ERR_OPERATION_TIMEOUT,
+                       _("swtpm_setup did not create TPM volume '%1$s' within %2$u seconds: check that swtpm's local CA can be used"),
+                       vol->name, virStorageTPMSetupTimeout);
         return -1;
+    }
 
     if (status == 0)
         return 0;
@@ -347,7 +239,7 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
 
     if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 ||
         (len = virFileReadLimFD(fd, VIR_STORAGE_TPM_CERT_MAX, &der)) < 0 ||
-        virStorageTPMEndorsementAddCert(tpm, key, der, len) < 0)
+        virStorageTPMCertificateAdd(tpm, key, der, len) < 0)
         VIR_WARN("cannot read the EK certificate '%s' that swtpm_setup has made", path);
 }
 
@@ -416,7 +308,7 @@ virStorageTPMManufacture(const char *rundir,
 
     if (!swtpm_setup ||
         virStorageTPMSetupCheckVersion(vol) < 0 ||
-        virStorageTPMSetupUser(&uid, &gid) < 0 ||
+        virStorageTPMChildUser(&uid, &gid) < 0 ||
         !(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_SETUP,
                                             uid, gid)))
         return NULL;

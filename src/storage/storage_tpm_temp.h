@@ -8,6 +8,8 @@
 
 #include "storage_conf.h"
 #include "storage_tpm_bytes.h"
+#include "storage_vol_tpm.h"
+#include "virtpmstatelayout.h"
 
 typedef enum {
     VIR_STORAGE_TPM_CONTENT_NONE,

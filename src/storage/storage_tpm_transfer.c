@@ -11,9 +11,9 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_bytes.h"
-#include "storage_tpm_copy.h"
 #include "storage_tpm_dir.h"
 #include "storage_tpm_endorsement.h"
+#include "storage_tpm_helper.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_store.h"
 #include "storage_tpm_transfer.h"
@@ -453,7 +453,7 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
         .type = VIR_SECRET_LOOKUP_TYPE_USAGE,
         .u.usage = upload->vol->target.path,
     };
-    virStorageTPMSwtpmSpec spec = {
+    virStorageTPMHelperSpec spec = {
         .pool = upload->pool->name,
         .vol = upload->vol->name,
         .version = virStorageTPMUploadVersion(upload, state),
@@ -464,7 +464,11 @@ virStorageTPMUploadInspect(const virStorageTPMUploadData *upload,
     if (state->encrypted && !spec.secret)
         spec.secret = &bypath;
 
-    return virStorageTPMCopyInspect(&spec, bytes, found, clear);
+    if (!clear || spec.version == VIR_DOMAIN_TPM_VERSION_2_0)
+        return virStorageTPMHelperInspect(&spec, bytes, found);
+
+    /* one of version 1.2 tells nothing, but has its certificates in its state */
+    return (*clear = virStorageTPMHelperDecrypt(&spec, bytes)) ? 0 : -1;
 }
 
 

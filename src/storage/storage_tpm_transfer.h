@@ -17,7 +17,7 @@
  * @sparse: leave out holes
  *
  * Begins a download. What is sent is what the volume holds at this moment,
- * also if it is in use; see virStorageTPMStoreReadMoment().
+ * also if it is in use; see virStorageTPMStore.
  *
  * Returns 0 on success, -1 with an error reported.
  */

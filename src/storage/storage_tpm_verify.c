@@ -8,7 +8,7 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_bytes.h"
-#include "storage_tpm_copy.h"
+#include "storage_tpm_helper.h"
 #include "storage_tpm_store.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
@@ -80,21 +80,22 @@ virStorageTPMVerifyEndorsements(const virStorageVolTPMDef *described,
 
 /* Runs the TPM. Nothing can be asked of one of version 1.2, which has opened. */
 static int
-virStorageTPMVerifyRun(const virStorageTPMSwtpmSpec *spec,
+virStorageTPMVerifyRun(const virStorageTPMHelperSpec *spec,
                        const virStorageTPMBytes *bytes,
                        virStorageVolTPMDef *tpm)
 {
     g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
 
-    if (virStorageTPMCopyInspect(spec, bytes, found, NULL) < 0)
+    if (virStorageTPMHelperInspect(spec, bytes, found) < 0)
         return -1;
 
-    tpm->inspection = g_new0(virStorageVolTPMInspection, 1);
+    if (!found->inspection)
+        found->inspection = g_new0(virStorageVolTPMInspection, 1);
+    tpm->inspection = g_steal_pointer(&found->inspection);
 
     if (spec->version != VIR_DOMAIN_TPM_VERSION_2_0)
         return 0;
 
-    *tpm->inspection = *found->inspection;
     tpm->inspection->activePcrBanks = g_steal_pointer(&found->activePcrBanks);
 
     return virStorageTPMVerifyEndorsements(tpm, found, spec->pool, spec->vol,
@@ -106,7 +107,7 @@ int
 virStorageTPMVerify(const char *pool,
                     virStorageVolDef *vol)
 {
-    virStorageTPMSwtpmSpec spec = {
+    virStorageTPMHelperSpec spec = {
         .pool = pool,
         .vol = vol->name,
         .secret = virStorageVolTPMGetSecret(vol->target.encryption),

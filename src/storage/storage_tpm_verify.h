@@ -11,7 +11,7 @@
 /**
  * virStorageTPMVerifyIsSame:
  * @described: how a TPM is described
- * @found: what a TPM has told, see virStorageTPMInspect()
+ * @found: what a TPM has told, see virStorageTPMHelperInspect()
  * @differs, @from: unless NULL set to the first two endorsement keys (EKs) that differ
  *
  * Compares the EKs of the same algorithm and size.
@@ -29,7 +29,7 @@ virTristateBool virStorageTPMVerifyIsSame(const virStorageVolTPMDef *described,
 /**
  * virStorageTPMVerifyEndorsements:
  * @described: the TPM that a volume is described as
- * @found: what the volume's TPM has told, see virStorageTPMInspect()
+ * @found: what the volume's TPM has told, see virStorageTPMHelperInspect()
  * @pool: name of the pool, for error messages
  * @vol: name of the volume, for error messages
  * @verified: set to whether @found has an endorsement key (EK) of @described; may

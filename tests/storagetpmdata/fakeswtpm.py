@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 #
-# fakeswtpm.py: replaces swtpm; its answers are those of storagetpmswtpmtest
+# fakeswtpm.py: replaces swtpm; its answers are given by a test
 #
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
@@ -15,7 +15,7 @@
 #   CMD:HEX  these bytes, for command CMD of the control channel
 #
 # After the last one it does what it is told on the control channel, though it
-# tells no state, and nothing on the data channel.
+# tells no state or profile, and nothing on the data channel.
 #
 # FAKE_CUT:    each TPM2_Startup begins FAKE_DATA anew; first all is cut to one
 #              byte, then to two, and so on
@@ -36,6 +36,7 @@ import time
 INIT = 2
 GET_STATEBLOB = 12
 SET_STATEBLOB = 13
+GET_INFO = 18
 STARTUP = 0x144
 DONE = "00000000"
 FAILED = "00000101"
@@ -74,6 +75,8 @@ class Fake:
                 part = self.control.recv(left)
                 left -= len(part)
                 command += part
+        if number == GET_INFO:
+            command += self.control.recv(4)
         if "FAKE_RECORD" in os.environ:
             with open(os.environ["FAKE_RECORD"], "a", encoding="ascii") as record:
                 record.write(command.hex() + "\n")
@@ -84,7 +87,7 @@ class Fake:
             if ":" not in word or word.startswith(f"{number}:"):
                 self.words.remove(word)
                 return word.split(":")[-1]
-        return FAILED if number == GET_STATEBLOB else DONE
+        return FAILED if number in (GET_STATEBLOB, GET_INFO) else DONE
 
     def open_state(self):
         uri = sys.argv[sys.argv.index("--tpmstate") + 1]

@@ -1,19 +1,22 @@
 /*
- * storage_tpm_inspect.h: read endorsement keys, PCR banks and lockout from a TPM
+ * tpmhelper_inspect.h: ask a TPM 2.0 what it is
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What libvirt_tpmhelper learns of a TPM when it has opened it: all of that is told by
+ * the TPM, and shown to users.
  */
 
 #pragma once
 
 #include "storage_conf_tpm.h"
-#include "storage_tpm_swtpm.h"
+#include "tpmhelper_swtpm.h"
 
 /**
- * virStorageTPMInspect:
+ * virTPMHelperInspect:
  * @swtpm: a swtpm whose TPM is on, of version 2.0
- * @found: learns the TPM's EKs, with their certificates, its active PCR banks, and
- *         whether it refuses passwords
+ * @found: learns the TPM's EKs, with their certificates, its active PCR banks, whether
+ *         it refuses passwords, what its NV memory has room for, and its profile
  *
  * Starts the TPM up and asks it by TPM commands of the TPM 2.0 Library, part 3.
  * An EK is what TPM2_CreatePrimary makes of the endorsement seed with the template
@@ -25,8 +28,8 @@
  * This clears the TPM, by TPM2_Clear, because a guest may have set a password for
  * the endorsement hierarchy: @swtpm must be thrown away afterwards.
  *
- * Returns 0 on success, -1 with an error reported if swtpm does not answer.
+ * Returns 0 on success, -1 if swtpm does not answer, see virTPMHelperSwtpmGetFailure().
  */
-int virStorageTPMInspect(virStorageTPMSwtpm *swtpm,
-                         virStorageVolTPMDef *found)
+int virTPMHelperInspect(virTPMHelperSwtpm *swtpm,
+                        virStorageVolTPMDef *found)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
