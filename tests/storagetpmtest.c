@@ -20,6 +20,7 @@
 #include "datatypes.h"
 #include "storage/storage_tpm_certificate.h"
 #include "storage/storage_tpm_endorsement.h"
+#include "storage/storage_tpm_scan.h"
 #include "storage/storage_tpm_scratch.h"
 #include "storage/storage_tpm_setup.h"
 #include "storage/storage_tpm_bytes.h"
@@ -1827,7 +1828,7 @@ testSidecarAdd(virStoragePoolDef *pool,
     testStateFile(pool, "guest1", "tpm12");
 
     if ((lock = virStorageVolTPMOpen(vol->target.path, "tpmpool", "guest1")) < 0 ||
-        virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        virStorageTPMScanAddSidecar(pool, "guest1") < 0 ||
         testExpectFiles(pool, "guest1") < 0)
         return -1;
     VIR_FORCE_CLOSE(lock);
@@ -1835,7 +1836,7 @@ testSidecarAdd(virStoragePoolDef *pool,
     if (arg)
         testWindowOpen(TEST_WINDOW_BEFORE_RENAME_NEW, 0, testWindowAdd, pool, vol);
 
-    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+    if (virStorageTPMScanAddSidecar(pool, "guest1") < 0 ||
         testExpectFiles(pool, "guest1 guest1.tpm.xml") < 0 ||
         testExpectNoError() < 0)
         return -1;
@@ -1844,10 +1845,10 @@ testSidecarAdd(virStoragePoolDef *pool,
         return testWindowClose() ?
             testExpectText(pool, "guest1.tpm.xml", "<volume><name>guest1</name></volume>") : -1;
 
-    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+    if (virStorageTPMScanAddSidecar(pool, "guest1") < 0 ||
         !(first = testSidecarRead(pool, "guest1")) ||
         !first->tpm->hasuuid || first->tpm->version != VIR_DOMAIN_TPM_VERSION_1_2 ||
-        virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
+        virStorageTPMScanAddSidecar(pool, "guest1") < 0 ||
         !(second = testSidecarRead(pool, "guest1")))
         return -1;
 
@@ -1861,8 +1862,8 @@ testSidecarAddNot(virStoragePoolDef *pool,
 {
     testFile(pool, "guest1", arg);
 
-    if (virStorageTPMSidecarAdd(pool, "guest1") < 0 ||
-        virStorageTPMSidecarAdd(pool, "missing") < 0 ||
+    if (virStorageTPMScanAddSidecar(pool, "guest1") < 0 ||
+        virStorageTPMScanAddSidecar(pool, "missing") < 0 ||
         testExpectNoError() < 0)
         return -1;
 

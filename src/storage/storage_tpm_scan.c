@@ -19,10 +19,12 @@
 #include "storage_tpm_scan.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_sweep.h"
+#include "storage_tpm_temp.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virhash.h"
 #include "virlog.h"
+#include "virofdlock.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -87,6 +89,87 @@ virStorageTPMScanNoteAlone(GHashTable *alone,
 }
 
 
+/* Locks and probes a volume that may need a sidecar. Returns 1 if it holds TPM state,
+ * 0 if not or if it is in use: it is described when it no longer is; -1 with an error
+ * reported. */
+static int
+virStorageTPMScanProbe(const char *path,
+                       int *lock,
+                       virTPMState *state)
+{
+    if (virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, lock) < 0)
+        return 0;
+
+    if (virTPMStateProbe(*lock, path, state) < 0)
+        return -1;
+
+    return state->kind == VIR_TPM_STATE_LINEAR;
+}
+
+
+/* Gives a complete sidecar its name, if the volume still is what @before tells and has
+ * none. Returns 1 if so, 0 if not, -1 with an error reported. */
+static int
+virStorageTPMScanNameSidecar(virStorageTPMTemp *temp,
+                             const char *sidecar,
+                             const char *path,
+                             const virTPMState *before)
+{
+    VIR_AUTOCLOSE lock = -1;
+    virTPMState state;
+    int rc;
+
+    if ((rc = virStorageTPMScanProbe(path, &lock, &state)) <= 0)
+        return rc;
+
+    if (state.version != before->version)
+        return 0;
+
+    if (virStorageTPMTempRename(temp->path, sidecar) < 0) {
+        if (errno == EEXIST)
+            return 0;
+        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
+                             temp->path, sidecar);
+        return -1;
+    }
+
+    virStorageTPMTempKeep(temp);
+    return 1;
+}
+
+
+int
+virStorageTPMScanAddSidecar(virStoragePoolDef *pool,
+                            const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
+    g_autofree char *sidecar = virStorageTPMNameSidecarPath(pool, name);
+    g_autoptr(virStorageTPMTemp) temp = NULL;
+    g_autoptr(virStorageVolDef) def = NULL;
+    VIR_AUTOCLOSE lock = -1;
+    virTPMState state;
+    int rc;
+
+    if ((rc = virStorageTPMScanProbe(path, &lock, &state)) <= 0)
+        return rc;
+
+    /* a guest that starts meanwhile must not wait for the disk */
+    VIR_FORCE_CLOSE(lock);
+
+    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
+        !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
+        return -1;
+
+    if ((rc = virStorageTPMScanNameSidecar(temp, sidecar, path, &state)) <= 0)
+        return rc;
+
+    virStorageTPMDirSync(pool->target.path);
+    VIR_INFO("TPM volume '%s' of pool '%s' had no description, and got '%s' with a new identity",
+             name, pool->name, sidecar);
+    return 0;
+}
+
+
 /* Gives an identity to TPM state that was put into the pool by hand. A pool that
  * cannot be written to can be used. */
 static void
@@ -103,7 +186,7 @@ virStorageTPMScanAddSidecars(virStoragePoolDef *def,
     while (g_hash_table_iter_next(&iter, &name, &what) &&
            g_get_monotonic_time() < until) {
         if (GPOINTER_TO_INT(what) != VIR_STORAGE_TPM_SCAN_ALONE_VOLUME ||
-            virStorageTPMSidecarAdd(def, name) == 0)
+            virStorageTPMScanAddSidecar(def, name) == 0)
             continue;
 
         VIR_WARN("cannot give TPM volume '%s' of pool '%s' a description '%s/%s%s': %s",

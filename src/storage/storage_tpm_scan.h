@@ -21,3 +21,19 @@
 int virStorageTPMScan(virStorageTPMRefresh *refresh,
                       virStoragePoolDef *def)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMScanAddSidecar:
+ * @pool: definition of the pool
+ * @name: name of a volume
+ *
+ * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
+ * never in place of another one, so that two hosts agree. Does nothing while the
+ * volume is in use. The volume is locked while it is probed and while the sidecar is
+ * given its name, but not while that is written to the disk.
+ *
+ * Returns 0 on success, also if nothing was done; -1 with an error reported.
+ */
+int virStorageTPMScanAddSidecar(virStoragePoolDef *pool,
+                                const char *name)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;

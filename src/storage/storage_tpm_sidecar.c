@@ -115,9 +115,7 @@ virStorageTPMSidecarFormatReplacement(virStoragePoolDef *pool,
 }
 
 
-/* Writes a sidecar, as yet without its name; with how the volume is described once it
- * holds what is in @file, if @next is not NULL. */
-static virStorageTPMTemp *
+virStorageTPMTemp *
 virStorageTPMSidecarWrite(virStoragePoolDef *pool,
                           const virStorageVolDef *vol,
                           const virStorageVolDef *next,
@@ -647,85 +645,4 @@ virStorageTPMSidecarDescribe(const char *name,
     def->tpm->hasuuid = true;
 
     return g_steal_pointer(&def);
-}
-
-
-/* Locks and probes a volume that may need a sidecar. Returns 1 if it holds TPM state,
- * 0 if not or if it is in use: it is described when it no longer is; -1 with an error
- * reported. */
-static int
-virStorageTPMSidecarProbe(const char *path,
-                          int *lock,
-                          virTPMState *state)
-{
-    if (virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, lock) < 0)
-        return 0;
-
-    if (virTPMStateProbe(*lock, path, state) < 0)
-        return -1;
-
-    return state->kind == VIR_TPM_STATE_LINEAR;
-}
-
-
-/* Gives a complete sidecar its name, if the volume still is what @before tells and has
- * none. Returns 1 if so, 0 if not, -1 with an error reported. */
-static int
-virStorageTPMSidecarAddName(virStorageTPMTemp *temp,
-                            const char *sidecar,
-                            const char *path,
-                            const virTPMState *before)
-{
-    VIR_AUTOCLOSE lock = -1;
-    virTPMState state;
-    int rc;
-
-    if ((rc = virStorageTPMSidecarProbe(path, &lock, &state)) <= 0)
-        return rc;
-
-    if (state.version != before->version)
-        return 0;
-
-    if (virStorageTPMTempRename(temp->path, sidecar) < 0) {
-        if (errno == EEXIST)
-            return 0;
-        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
-                             temp->path, sidecar);
-        return -1;
-    }
-
-    virStorageTPMTempKeep(temp);
-    return 1;
-}
-
-
-int
-virStorageTPMSidecarAdd(virStoragePoolDef *pool,
-                        const char *name)
-{
-    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
-    g_autofree char *sidecar = virStorageTPMNameSidecarPath(pool, name);
-    g_autoptr(virStorageTPMTemp) temp = NULL;
-    g_autoptr(virStorageVolDef) def = NULL;
-    VIR_AUTOCLOSE lock = -1;
-    virTPMState state;
-    int rc;
-
-    if ((rc = virStorageTPMSidecarProbe(path, &lock, &state)) <= 0)
-        return rc;
-
-    /* a guest that starts meanwhile must not wait for the disk */
-    VIR_FORCE_CLOSE(lock);
-
-    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
-        !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
-        return -1;
-
-    if ((rc = virStorageTPMSidecarAddName(temp, sidecar, path, &state)) <= 0)
-        return rc;
-
-    virStorageTPMDirSync(pool->target.path);
-    VIR_INFO("TPM volume '%s' of pool '%s' had no description, and got '%s' with a new identity",
-             name, pool->name, sidecar);
-    return 0;
 }

@@ -10,6 +10,23 @@
 #include "virtpmstate.h"
 
 /**
+ * virStorageTPMSidecarWrite:
+ * @pool: definition of the pool
+ * @vol: how the volume is described
+ * @next: how it is described once it holds what is in @file, or NULL
+ * @file: what it is to be replaced with, or NULL
+ *
+ * Writes a sidecar, as yet without its name.
+ *
+ * Returns the temporary, locked, once it is on the disk; NULL with an error reported.
+ */
+virStorageTPMTemp *virStorageTPMSidecarWrite(virStoragePoolDef *pool,
+                                             const virStorageVolDef *vol,
+                                             const virStorageVolDef *next,
+                                             const virStorageTPMTemp *file)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMSidecarPlace:
  * @pool: definition of the pool
  * @vol: a volume that is about to be published
@@ -97,22 +114,6 @@ int virStorageTPMSidecarRead(virStoragePoolDef *pool,
  */
 virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
                                                const virTPMState *state)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virStorageTPMSidecarAdd:
- * @pool: definition of the pool
- * @name: name of a volume
- *
- * Gives a volume a sidecar with a new identity if it holds TPM state and has none:
- * never in place of another one, so that two hosts agree. Does nothing while the
- * volume is in use. The volume is locked while it is probed and while the sidecar is
- * given its name, but not while that is written to the disk.
- *
- * Returns 0 on success, also if nothing was done; -1 with an error reported.
- */
-int virStorageTPMSidecarAdd(virStoragePoolDef *pool,
-                            const char *name)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
