@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from pathlib import Path
 
 import messages
@@ -29,6 +30,15 @@ def sections(page):
     parts = re.split(r'<h[23]><a id="([a-z-]+)">', text)
     return {parts[i]: [html.unescape(pre) for pre in re.findall(r"<pre>\n(.*?)</pre>", parts[i + 1], re.S)]
             for i in range(1, len(parts), 2)}
+
+
+def rst_sections(page):
+    """The same of a page in reStructuredText, each under its section's title."""
+    text = (TOP / "docs" / page).read_text(encoding="utf-8")
+    parts = re.split(r"^(\S.*)\n=+\n", text, flags=re.M)
+    return {title: [textwrap.dedent(block).strip("\n") + "\n"
+                    for block in re.findall(r"^::\n\n((?:   .*\n|\n)+)", body, re.M)]
+            for title, body in zip(parts[1::2], parts[2::2])}
 
 
 def as_script(example):
@@ -83,7 +93,7 @@ def test_page_secret(host, tmp_path):
 
 def test_backup_page(host, tmp_path):
     """What is backed up as the page says is restored as it says, on a host that has lost it."""
-    page = sections("tpm-backup.html.in")
+    page = rst_sections("kbase/tpm-backup.rst")
     host.define_pool()
     secret = host.define_secret("secret", "tpm-key")
     host.create_volume("guest1", encryption="vtpm", secret=secret)
@@ -91,11 +101,11 @@ def test_backup_page(host, tmp_path):
     (tmp_path / "key.base64").write_text("c2VjcmV0")
 
     uuid = f"UUID={secret}\n"
-    run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["backup"]))
+    run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["Backup"]))
     host.virsh("vol-delete", "guest1", "--pool", "tpm")
     host.virsh("secret-undefine", secret)
 
-    printed = run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["restore"]))
+    printed = run_script(host, tmp_path, uuid + "\n".join(as_script(example) for example in page["Restore"]))
     assert "guest1: ok" in printed
     assert (host.identity("guest1"), host.endorsements("guest1")) == before
 
@@ -116,7 +126,7 @@ def test_page_is_built_and_linked():
     docs = Path(TOP, "build/subprojects/libvirt/docs")
     page = (docs / "formatstorage-tpm.html").read_text(encoding="utf-8")
     assert "TPM storage pools" in page
-    for name in ("tpm-backup.html", "tpm-protection.html"):
+    for name in ("kbase/tpm-backup.html", "kbase/tpm-protection.html"):
         assert name in page
         assert "TPM volume" in (docs / name).read_text(encoding="utf-8")
     for name in ("formatstorage.html", "storage.html", "formatdomain.html", "docs.html"):
