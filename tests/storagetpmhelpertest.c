@@ -421,8 +421,16 @@ testPrints(void)
     INVALID("prints a certificate with more", EK("rsa2048", FINGERPRINT_RSA, PEM("MIID\n&lt;x>")));
     INVALID("prints a key twice", TPM_WITH("<endorsement key='rsa2048' fingerprint='" FINGERPRINT_RSA "'/>"
                                            "<endorsement key='rsa2048' fingerprint='" FINGERPRINT_RSA "'/>"));
-    INVALID("prints a profile that is no word",
-            TPM_WITH("<inspection verified='no'><profile name='a b'/></inspection>"));
+    DO_HELPER("prints a profile of some words",
+              "print " TPM_WITH("<inspection verified='no'><profile name='my site/1'/></inspection>"),
+              false, VIR_ERR_OK, "my site/1 0; ");
+    INVALID("prints a profile that cannot be printed",
+            TPM_WITH("<inspection verified='no'><profile name='a&#9;b'/></inspection>"));
+    INVALID("prints a profile without a name",
+            TPM_WITH("<inspection verified='no'><profile name=''/></inspection>"));
+    INVALID("prints that it was verified", TPM_WITH("<inspection verified='yes'/>"));
+    INVALID("prints a document type",
+            "<!DOCTYPE tpm [<!ENTITY a 'aaaa'>]>" TPM_WITH("<inspection verified='no'/>"));
     INVALID("prints a negative number",
             TPM_WITH("<inspection verified='no'><lockout active='no' tries='-1' limit='1'/></inspection>"));
     DO_HELPER("prints without end", "print long", false, VIR_ERR_INTERNAL_ERROR,

@@ -1,4 +1,4 @@
-"""Errors in the XML of volumes and domains: src/conf."""
+"""Errors of src/conf: XML of volumes and domains, and what is wrong with a volume's file."""
 
 from expected import Message
 
@@ -58,6 +58,7 @@ VTPM_IN_OTHER_POOL = Message(
 
 # src/conf/storage_vol_tpm.c
 
+CANNOT_READ_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot read TPM volume '%1$s' of pool '%2$s'")
 CANNOT_ALLOCATE_VOLUME = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'")

@@ -1,4 +1,4 @@
-"""Errors about the state of a TPM and its passphrase: src/util."""
+"""Errors about the state of a TPM, its passphrase and locks: src/util."""
 
 from expected import Message
 

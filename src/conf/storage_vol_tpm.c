@@ -1,5 +1,5 @@
 /*
- * storage_vol_tpm.c: open the volume of a TPM
+ * storage_vol_tpm.c: open, lock and check the file of a TPM volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
@@ -362,6 +362,12 @@ virStorageVolTPMMakeRoom(int fd,
 
     if (rc == 0)
         return 0;
+
+    if (len == 0) {
+        virReportSystemError(-rc, _("cannot read TPM volume '%1$s' of pool '%2$s'"),
+                             vol, pool);
+        return -1;
+    }
 
     virReportSystemError(-rc,
                          _("cannot allocate %1$llu bytes for TPM volume '%2$s' of pool '%3$s'"),

@@ -1,5 +1,5 @@
 /*
- * storage_vol_tpm.h: open the volume of a TPM
+ * storage_vol_tpm.h: open, lock and check the file of a TPM volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

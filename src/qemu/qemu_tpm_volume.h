@@ -33,8 +33,8 @@ int qemuTPMVolumeCheckPolicy(const virDomainDef *def)
  *         or another, and with it the TPM
  *
  * Asks the storage driver for the volumes that the domain's TPMs are on, and
- * fills in what the live definition says of them: path, version, identity. A
- * TPM that is restored needs the volume with its identity.
+ * fills in what the live definition says of them: path, format, encryption, version,
+ * identity. A TPM that is restored needs the volume with its identity.
  *
  * Returns 0 on success, -1 with an error reported.
  */
@@ -50,8 +50,8 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
  * @incoming: whether the domain comes from another host
  * @logfd: descriptor of swtpm's log; set to -1 if it is taken over
  *
- * Locks the volume, makes sure that it holds what swtpm may be run on, and sets the
- * TPM's version. swtpm inherits the lock, and so holds it for as long as it lives.
+ * Locks the volume, makes sure that it holds what swtpm may be run on, allocates its
+ * blocks, gives it to swtpm's user, and sets the TPM's version. swtpm inherits the lock, and so holds it for as long as it lives.
  *
  * Returns swtpm's command line, or NULL with an error reported.
  */

@@ -4,7 +4,8 @@
  * A volume is looked up (qemu_tpm_volume_resolve.c), locked and handed to swtpm
  * (qemu_tpm_volume.c; qemu_tpm_volume_file.c for a volume that is a file), and its
  * identity is locked (qemu_tpm_identity.c). If swtpm or QEMU then fails,
- * qemu_tpm_volume_error.c tells why.
+ * qemu_tpm_volume_error.c tells why. Which domains may start and be reverted is decided in
+ * qemu_tpm_volume_snapshot.c.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -152,8 +153,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
  * @incoming: whether the domain comes from another host
  *
  * Takes the locks on the volume and on its identity, makes sure that the volume
- * holds what swtpm may be run on, and sets the TPM's version. A volume that the other
- * host still uses, on a shared file system, is not locked: its swtpm hands over a
+ * holds what swtpm may be run on, and sets the TPM's version. Asks the storage driver
+ * once more, so that it is the volume that was looked up; allocates its blocks; and
+ * remembers where swtpm's log ends. A volume that the other host still uses, on a shared file system, is not locked: its swtpm hands over a
  * lock of its own.
  *
  * Returns the volume, or NULL with an error reported. Its locks are gone when it is

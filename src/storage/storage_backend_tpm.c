@@ -7,7 +7,6 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "storage_backend_tpm.h"
 #include "storage_conf_tpm.h"

@@ -15,7 +15,7 @@
  * @origvol: the volume to copy: name and path
  *
  * Makes @vol the same TPM as @origvol. Its state is encrypted as @vol asks:
- * what differs from the source is converted by swtpm(8), in memory.
+ * what differs from the source is converted by libvirt_tpmhelper, in memory.
  *
  * A TPM volume must be as it is described. A volume of another pool must hold
  * TPM state: a linear file, also padded, or a bare blob; if it is encrypted,

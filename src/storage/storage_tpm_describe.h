@@ -29,7 +29,7 @@ virStorageVolDef *virStorageTPMDescribeNew(const virStoragePoolDef *def,
  *
  * Fills in what the file tells: size, owner, mode, format and encryption.
  *
- * Returns 0 on success, -1 otherwise, with an error reported unless @clear is NULL.
+ * Returns 0 on success, -1 otherwise; if @clear is given an error is always reported.
  */
 int virStorageTPMDescribeFile(virStorageVolDef *vol,
                               virTPMState *state,

@@ -48,7 +48,6 @@ virStorageTPMDirCopyPool(const virStoragePoolDef *pool)
 }
 
 
-/* A path that swtpm cannot be given: the comma ends its option. */
 int
 virStorageTPMDirCheckPath(const virStoragePoolDef *def)
 {

@@ -22,7 +22,8 @@ virStoragePoolDef *virStorageTPMDirCopyPool(const virStoragePoolDef *pool)
  * virStorageTPMDirCheckPath:
  * @def: definition of a pool
  *
- * Refuses a path that swtpm cannot be given: a comma ends its option.
+ * Refuses a path that swtpm cannot be given: a comma ends its option, and neither a
+ * backslash nor a control character can be quoted.
  *
  * Returns 0 if the path can be used, -1 with an error reported.
  */

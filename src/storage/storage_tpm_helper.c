@@ -104,11 +104,16 @@ virStorageTPMHelperBuildCommand(const virStorageTPMHelperRun *run,
 }
 
 
-/* Makes text of what the helper and swtpm have said, in lines. */
+/* Makes text of what the helper and swtpm have said, in lines: of the last of it, for
+ * all of it is more than an error can have. */
 static void
 virStorageTPMHelperCleanText(char *said)
 {
+    size_t len = strlen(said);
     char *c;
+
+    if (len > VIR_TPM_HELPER_TEXT_MAX)
+        memmove(said, said + len - VIR_TPM_HELPER_TEXT_MAX, VIR_TPM_HELPER_TEXT_MAX + 1);
 
     for (c = said; *c; c++) {
         if (g_ascii_iscntrl(*c) && *c != '\n')
@@ -346,7 +351,24 @@ virStorageTPMHelperIsEndorsement(const virStorageVolTPMEndorsement *endorsement)
 }
 
 
-/* Keys are in their order, each at most once, as virStorageTPMEndorsementGet() has them. */
+/* Whoever made a profile chose its name. */
+static bool
+virStorageTPMHelperIsProfile(const char *name)
+{
+    size_t len = strlen(name);
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        if (!g_ascii_isprint(name[i]))
+            return false;
+    }
+
+    return len > 0 && len < 128;
+}
+
+
+/* Keys are in their order, each at most once, as virStorageTPMEndorsementGet() has them.
+ * Whether they are those that are described is found out here, and not told. */
 static bool
 virStorageTPMHelperIsExpected(const virStorageVolTPMDef *told)
 {
@@ -359,9 +381,11 @@ virStorageTPMHelperIsExpected(const virStorageVolTPMDef *told)
             return false;
     }
 
-    return !inspection || !inspection->profile ||
-        (*inspection->profile && strlen(inspection->profile) < 128 &&
-         virStorageTPMHelperHasOnly(inspection->profile, strlen(inspection->profile), "+-.:_"));
+    if (!inspection)
+        return true;
+
+    return !inspection->verified &&
+        (!inspection->profile || virStorageTPMHelperIsProfile(inspection->profile));
 }
 
 
@@ -372,7 +396,8 @@ virStorageTPMHelperParse(const char *xml,
     g_autoptr(virStorageVolTPMDef) told = NULL;
     size_t i;
 
-    if (strlen(xml) > VIR_TPM_HELPER_TEXT_MAX ||
+    /* the helper writes no document type, whose entities could be expanded without limit */
+    if (strlen(xml) > VIR_TPM_HELPER_TEXT_MAX || strstr(xml, "<!") ||
         !(told = virStorageVolTPMDefParseInspected(xml)) ||
         !virStorageTPMHelperIsExpected(told)) {
         virResetLastError();

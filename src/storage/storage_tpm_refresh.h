@@ -49,8 +49,8 @@ int virStorageTPMRefreshAddVol(virStorageTPMRefresh *refresh,
  * virStorageTPMRefreshGetMissing:
  * @refresh: a refresh that has read all of the directory, whose pool is not locked
  *
- * Returns the names of the volumes of the pool whose file was not read, in a list that
- * ends in NULL and is to be freed with g_strfreev().
+ * Returns the names of the volumes of the pool whose file was not read, but not of those
+ * that are in use, being made, or to be skipped, in a list that ends in NULL and is to be freed with g_strfreev().
  */
 char **virStorageTPMRefreshGetMissing(virStorageTPMRefresh *refresh)
     ATTRIBUTE_NONNULL(1);

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Reads the header of each file that has the name of a volume, and nothing of the
- * sidecars: a pool of many volumes has as many of them. What nobody is making any more is
+ * sidecars: a pool of many volumes has as many of them. Abandoned temporaries are
  * removed on the way, and TPM state that was put there by hand gets an identity. No file
  * can make this fail.
  */

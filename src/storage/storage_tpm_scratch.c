@@ -6,7 +6,6 @@
 
 #include <config.h>
 
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <sys/vfs.h>
@@ -99,7 +98,7 @@ virStorageTPMScratchIsMemory(const char *rundir)
 
 
 /* Ends the processes that have the name of a directory among their arguments: swtpm_setup
- * with all that is in its group, and its swtpm. Returns whether there were any. */
+ * or libvirt_tpmhelper with all that is in its group, and its swtpm. Returns whether there were any. */
 static bool
 virStorageTPMScratchKillUsers(const char *path)
 {
@@ -130,7 +129,7 @@ virStorageTPMScratchKillUsers(const char *path)
 }
 
 
-/* What swtpm_setup makes for a daemon that is no more is of no use. It is ended before
+/* What swtpm_setup or libvirt_tpmhelper makes for a daemon that is no more is of no use. It is ended before
  * its directory is removed: it would leave files there, and its swtpm might go on. */
 static void
 virStorageTPMScratchRemoveLeftover(const char *path)

@@ -94,7 +94,8 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  * is none, or none that can be used; that is but a warning in the log. -1 with an
  * error reported if it cannot be read: then nothing is known of it. With @lock one that
  * has another owner, or that others can write to, is such an error as well, for it must
- * not be replaced: VIR_ERR_OPERATION_INVALID.
+ * not be replaced: VIR_ERR_OPERATION_INVALID. Waits for up to a second while somebody
+ * replaces the volume: VIR_ERR_RESOURCE_BUSY if that takes longer.
  */
 int virStorageTPMSidecarRead(virStoragePoolDef *pool,
                              const char *name,

@@ -6,24 +6,26 @@
  * What changes a volume is here, so that what an operation leaves behind when it is
  * interrupted is decided in one place. A directory is the only kind of store so far.
  *
- * Names. storage_tpm_name.c lists them. A name is given only to a file that is locked,
- * and only if no file has it or by whoever holds the lock of the file that has it. It is
- * taken away only under the lock of its file.
+ * Names. storage_tpm_name.c lists them. Only a locked file gets a name. It may replace a
+ * file only under that file's lock, and a name is taken away only under the lock of its
+ * file. Another kind of store is another table, chosen by virStorageTPMStoreFor().
  *
  * create    The state is written to a temporary and synced. The sidecar gets its name,
  *           and stays locked. The temporary gets the name of the volume: now there is a
- *           volume. Killed before that: a temporary, which a refresh overwrites and
- *           removes, and a sidecar without a volume, which does no harm and is replaced
- *           by the next create of that name.
+ *           volume. Killed before that: a temporary, which virStorageTPMSweep() overwrites
+ *           and removes at the next refresh, and a sidecar without a volume, which does no
+ *           harm and is replaced by the next create of that name.
  * replace   Under the lock of the volume, the new state is written to a temporary and
  *           synced, the sidecar gets the description of both, the temporary is renamed to
  *           the volume, the sidecar gets one description. Killed in between: the old
  *           volume or the new one, and a sidecar that tells which of its descriptions
- *           holds; whoever next reads it leaves that one.
- * blank     Under the lock, the volume gets a second name, as an old content. An empty
- *           temporary is renamed to the volume. The certificates go from the sidecar. The
- *           old content is overwritten, and its name removed. Killed in between: the next
- *           refresh overwrites and removes the old content.
+ *           holds; virStorageTPMSidecarRead() leaves that one.
+ * blank     Under the lock, the sidecar no longer says that the volume was made blank. The
+ *           volume gets a second name, as an old content. An empty temporary is renamed to
+ *           the volume. The certificates go from the sidecar. The old content is
+ *           overwritten, and its name removed. Killed in between: virStorageTPMSweep()
+ *           overwrites and removes the old content at the next refresh, and
+ *           virStorageTPMSweepOld() before the next wipe.
  * remove    Under the lock of the volume and of its sidecar, the volume's name goes, then
  *           that of the sidecar. Killed in between: a sidecar without a volume. To be
  *           overwritten, the volume gets a second name before, as in blank.
@@ -221,7 +223,9 @@ virStorageTPMStoreReplace(virStoragePoolDef *pool,
                           int lock,
                           const virStorageTPMBytes *bytes,
                           const virStorageVolDef *before,
-                          const virStorageVolDef *next)
+                          const virStorageVolDef *next,
+                          void (*replaced)(void *opaque),
+                          void *opaque)
 {
     g_autoptr(virStorageTPMTemp) now = NULL;
 
@@ -236,6 +240,8 @@ virStorageTPMStoreReplace(virStoragePoolDef *pool,
     }
 
     /* the volume is replaced: there is no failure any more */
+    replaced(opaque);
+
     if (next)
         virStorageTPMStoreDescribeAs(pool, vol, next);
 

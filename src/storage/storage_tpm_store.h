@@ -11,8 +11,8 @@
 
 /* What can be done with a volume, where it is stored. Nobody else opens a file of a pool
  * to change it. Every operation returns 0 on success and -1 with an error reported, unless
- * something else is said; none of them needs the pool to be locked, or may be called while
- * the event loop waits. */
+ * something else is said. None of them needs the lock of the pool, and none may be called
+ * from the event loop. */
 typedef struct _virStorageTPMStore virStorageTPMStore;
 struct _virStorageTPMStore {
     /* Opens a volume, by its path, under its lock, which lasts until the descriptor is
@@ -38,13 +38,16 @@ struct _virStorageTPMStore {
 
     /* Replaces what a volume holds with @bytes. @lock is what open() returned; @before is
      * how the volume is described, NULL if it is not, and @next how it is to be described,
-     * NULL if as before. */
+     * NULL if as before. @replaced is called with @opaque once the volume is replaced,
+     * while it is locked and so cannot be removed. */
     int (*replace)(virStoragePoolDef *pool,
                    const virStorageVolDef *vol,
                    int lock,
                    const virStorageTPMBytes *bytes,
                    const virStorageVolDef *before,
-                   const virStorageVolDef *next);
+                   const virStorageVolDef *next,
+                   void (*replaced)(void *opaque),
+                   void *opaque);
 
     /* Makes a volume blank, and overwrites what it held by a virStorageVolWipeAlgorithm. */
     int (*blank)(virStoragePoolDef *pool,

@@ -8,8 +8,6 @@
 
 #include "storage_conf.h"
 #include "storage_tpm_bytes.h"
-#include "storage_vol_tpm.h"
-#include "virtpmstatelayout.h"
 
 typedef enum {
     VIR_STORAGE_TPM_CONTENT_NONE,
@@ -129,8 +127,8 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
  * Writes another content of a volume, with its owner and mode, to a temporary that
  * virStorageTPMTempReplace() puts in the place of the volume.
  *
- * Returns the temporary, locked; once it is the volume, to be freed when the sidecar
- * fits it. NULL with an error reported.
+ * Returns the temporary, locked; once it is the volume, to be freed only after its sidecar was
+ * replaced, for it holds the lock. NULL with an error reported.
  */
 virStorageTPMTemp *virStorageTPMTempWriteNew(const virStoragePoolDef *pool,
                                              const virStorageVolDef *vol,

@@ -20,7 +20,6 @@
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
 #include "viralloc.h"
-#include "virbitmap.h"
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
@@ -92,6 +91,7 @@ struct _virStorageTPMUploadData {
     int lock;                    /* the volume, locked */
     virTPMState old;             /* what is in it */
     virStorageVolDef *sidecar;   /* how it is described; NULL if it is not */
+    virStorageVolDef *fresh;     /* how it is to be described; NULL if as before */
 };
 
 
@@ -140,6 +140,7 @@ virStorageTPMUploadDataFree(virStorageTPMUploadData *upload)
     virStorageTPMBytesFree(upload->clear);
     VIR_FORCE_CLOSE(upload->lock);
     virStorageVolDefFree(upload->sidecar);
+    virStorageVolDefFree(upload->fresh);
     g_free(upload);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMUploadData, virStorageTPMUploadDataFree);
@@ -555,11 +556,10 @@ virStorageTPMUploadDescribe(virStorageTPMUploadData *upload,
 }
 
 
-/* Decides whether the volume keeps its identity: sets @fresh to a new description
- * if it needs one. */
+/* Decides whether the volume keeps its identity: makes a new description if it needs
+ * one. */
 static int
-virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
-                                 virStorageVolDef **fresh)
+virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload)
 {
     const virStorageVolTPMDef *described = upload->sidecar ? upload->sidecar->tpm : NULL;
     virTristateBool same = VIR_TRISTATE_BOOL_ABSENT;
@@ -577,39 +577,36 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload,
         return -1;
     }
 
-    *fresh = virStorageTPMUploadDescribe(upload, described && described->hasuuid &&
-                                         same != VIR_TRISTATE_BOOL_NO);
-    return *fresh ? 0 : -1;
+    upload->fresh = virStorageTPMUploadDescribe(upload, described && described->hasuuid &&
+                                                same != VIR_TRISTATE_BOOL_NO);
+    return upload->fresh ? 0 : -1;
 }
 
 
-static int
-virStorageTPMUploadPublish(virStorageTPMUploadData *upload,
-                           const virStorageVolDef *fresh)
+/* The volume is what was uploaded. */
+static void
+virStorageTPMUploadReplaced(void *opaque)
 {
-    if (virStorageTPMStoreFor(upload->vol)->replace(upload->pool, upload->vol, upload->lock,
-                                                    upload->bytes, upload->sidecar, fresh) < 0)
-        return -1;
+    const virStorageTPMUploadData *upload = opaque;
+    const virStorageVolDef *now = upload->fresh ? upload->fresh : upload->sidecar;
 
-    virStorageTPMUploadTell(upload->vol->target.path,
-                            fresh ? fresh->tpm->uuid : upload->sidecar->tpm->uuid);
-    return 0;
+    virStorageTPMUploadTell(upload->vol->target.path, now->tpm->uuid);
 }
 
 
 static int
 virStorageTPMUploadReplace(virStorageTPMUploadData *upload)
 {
-    g_autoptr(virStorageVolDef) fresh = NULL;
-
     if (virStorageTPMUploadLock(upload) < 0 ||
         virStorageTPMUploadCheckEncryption(upload) < 0 ||
         virStorageTPMUploadOpen(upload) < 0 ||
-        virStorageTPMUploadCheckIdentity(upload, &fresh) < 0 ||
-        virStorageTPMUploadPublish(upload, fresh) < 0)
+        virStorageTPMUploadCheckIdentity(upload) < 0)
         return -1;
 
-    return 0;
+    return virStorageTPMStoreFor(upload->vol)->replace(upload->pool, upload->vol, upload->lock,
+                                                       upload->bytes, upload->sidecar,
+                                                       upload->fresh,
+                                                       virStorageTPMUploadReplaced, upload);
 }
 
 

@@ -20,6 +20,7 @@
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virjson.h"
+#include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -279,8 +280,10 @@ virTPMHelperInspectProfile(virTPMHelperSwtpm *swtpm,
         return 0;
     }
 
+    /* what is no plain text cannot stand in XML */
     if (!(profile = virJSONValueObjectGetObject(json, "ActiveProfile")) ||
-        !(name = virJSONValueObjectGetString(profile, "Name")))
+        !(name = virJSONValueObjectGetString(profile, "Name")) ||
+        !*name || !virStringIsPrintable(name))
         return 0;
 
     inspection->profile = g_strdup(name);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The only place where libvirt opens the state of a TPM: in memory, in a process of
+ * The only place where the storage driver has the state of a TPM opened: in memory, in a process of
  * its own, which is talked to by sockets.
  */
 

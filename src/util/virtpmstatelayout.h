@@ -53,7 +53,8 @@ int virTPMStateAllocate(int fd,
 /**
  * virTPMStateMakeRoom:
  * @fd: descriptor of a file, open for reading and writing, which nobody else uses
- * @len: set to the length in bytes that the file needs
+ * @len: set to the length in bytes that the file needs; left alone if the file cannot
+ *       be read
  *
  * Gives the permanent state in a file a section of VIR_TPM_STATE_ROOM bytes
  * and has the file's blocks allocated, so that swtpm can write all of it whatever
