@@ -423,7 +423,7 @@ testPrints(void)
                                            "<endorsement key='rsa2048' fingerprint='" FINGERPRINT_RSA "'/>"));
     DO_HELPER("prints a profile of some words",
               "print " TPM_WITH("<inspection verified='no'><profile name='my site/1'/></inspection>"),
-              false, VIR_ERR_OK, "my site/1 0; ");
+              false, VIR_ERR_OK, "; my site/1 0; ");
     INVALID("prints a profile that cannot be printed",
             TPM_WITH("<inspection verified='no'><profile name='a&#9;b'/></inspection>"));
     INVALID("prints a profile without a name",

@@ -53,36 +53,6 @@ virIdentityRestoreHelper(virIdentity **identptr)
 }
 
 
-int
-testExpectError(int code,
-                const char *part)
-{
-    g_autofree char *message = g_strdup(virGetLastErrorMessage());
-    int actual = virGetLastErrorCode();
-
-    virResetLastError();
-
-    if (actual == code && strstr(message, part))
-        return 0;
-
-    VIR_TEST_VERBOSE("expected error %d with '%s', got %d: %s",
-                     code, part, actual, message);
-    return -1;
-}
-
-
-int
-testExpectNoError(void)
-{
-    if (virGetLastErrorCode() == VIR_ERR_OK)
-        return 0;
-
-    VIR_TEST_VERBOSE("unexpected error: %s", virGetLastErrorMessage());
-    virResetLastError();
-    return -1;
-}
-
-
 char *
 testFixture(const char *file)
 {
@@ -153,6 +123,22 @@ testExpectBytes(const virStorageTPMBytes *bytes,
                      bytes ? bytes->len : 0, len, virGetLastErrorMessage());
     virResetLastError();
     return -1;
+}
+
+
+int
+testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
+                      const char *key,
+                      const char *fingerprint)
+{
+    g_autofree char *pem = g_strdup_printf("%s/storagetpmdata/ek-%s.pem",
+                                           abs_srcdir, key);
+
+    if (virTestCompareToString(key, endorsement->key) < 0 ||
+        virTestCompareToString(fingerprint, endorsement->fingerprint) < 0)
+        return -1;
+
+    return virTestCompareToFile(endorsement->certificate, pem);
 }
 
 

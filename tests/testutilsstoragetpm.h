@@ -11,6 +11,8 @@
 
 #include "storage/storage_tpm_bytes.h"
 #include "storage_conf.h"
+#include "storage_conf_tpm.h"
+#include "testutilserror.h"
 #include "vircommand.h"
 
 /* No fixture, and nothing that the tests have written, is larger. */
@@ -29,26 +31,6 @@
     "sha256:2e1b630818794d2b606d7a42c2d24ba6c5102c8f56b13fd34ba0c07990c113b1"
 #define FINGERPRINT_TPM2_EC \
     "sha256:64cac7d5e03014ad34346c537e13e889b78e3716f07d06bf832d0f69b984acd7"
-
-/**
- * testExpectError:
- * @code: the error's code, virErrorNumber
- * @part: a part of its message
- *
- * Takes the last error: the next test begins without one.
- *
- * Returns 0 if it is the expected one, -1 otherwise.
- */
-int testExpectError(int code,
-                    const char *part)
-    ATTRIBUTE_NONNULL(2);
-
-/**
- * testExpectNoError:
- *
- * Returns 0 if there is none, -1 otherwise; then takes it.
- */
-int testExpectNoError(void);
 
 /**
  * testFixture:
@@ -99,6 +81,19 @@ void testWrite(const char *path,
 int testExpectBytes(const virStorageTPMBytes *bytes,
                     const void *data,
                     size_t len);
+
+/**
+ * testExpectEndorsement:
+ * @endorsement: what is there
+ * @key: the expected key; its certificate is storagetpmdata/ek-KEY.pem
+ * @fingerprint: the one of the key
+ *
+ * Returns 0 if it is this key with its certificate, -1 otherwise.
+ */
+int testExpectEndorsement(const virStorageVolTPMEndorsement *endorsement,
+                          const char *key,
+                          const char *fingerprint)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3);
 
 /**
  * testExpectPassphrase:
