@@ -13,14 +13,11 @@
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
-#include "virlog.h"
 #include "virstring.h"
 #include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("conf.storage_conf_tpm");
 
 VIR_ENUM_IMPL(virStorageVolTPMIdentity,
               VIR_STORAGE_VOL_TPM_IDENTITY_LAST,

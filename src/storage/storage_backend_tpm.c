@@ -27,15 +27,12 @@
 #include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
-#include "virlog.h"
 #include "virtpmstate.h"
 #include "virthread.h"
 #include "virtpmstatelayout.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_backend_tpm");
 
 
 static int

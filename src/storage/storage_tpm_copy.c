@@ -12,6 +12,7 @@
 #include "storage_conf_tpm.h"
 #include "storage_tpm_bytes.h"
 #include "storage_tpm_copy.h"
+#include "storage_tpm_endorsement.h"
 #include "storage_tpm_helper.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_store.h"
@@ -172,9 +173,7 @@ virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
         tpm->hasuuid = true;
     }
 
-    tpm->endorsements = g_steal_pointer(&copy->endorsements);
-    tpm->nendorsements = copy->nendorsements;
-    copy->nendorsements = 0;
+    virStorageTPMEndorsementMove(tpm, copy);
 }
 
 
@@ -185,11 +184,8 @@ virStorageTPMCopyLearn(virStorageVolDef *vol,
 {
     virStorageVolTPMDef *tpm = vol->tpm;
 
-    if (tpm->nendorsements == 0) {
-        tpm->endorsements = g_steal_pointer(&found->endorsements);
-        tpm->nendorsements = found->nendorsements;
-        found->nendorsements = 0;
-    }
+    if (tpm->nendorsements == 0)
+        virStorageTPMEndorsementMove(tpm, found);
 
     if (!tpm->activePcrBanks) {
         tpm->activePcrBanks = g_steal_pointer(&found->activePcrBanks);

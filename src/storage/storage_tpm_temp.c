@@ -272,16 +272,18 @@ virStorageTPMTempReportExists(const char *path)
 }
 
 
-int
-virStorageTPMTempPublish(virStorageTPMTemp *temp,
-                         const char *path)
+/* Gives a temporary its final name by @giveName, rename() or virStorageTPMTempRename(). */
+static int
+virStorageTPMTempName(virStorageTPMTemp *temp,
+                      const char *path,
+                      int (*giveName)(const char *from, const char *to))
 {
     g_autofree char *dir = g_path_get_dirname(path);
 
     if (virStorageTPMTempCheck(temp, path) < 0)
         return -1;
 
-    if (virStorageTPMTempRename(temp->path, path) < 0) {
+    if (giveName(temp->path, path) < 0) {
         if (errno == EEXIST)
             virStorageTPMTempReportExists(path);
         else
@@ -297,23 +299,18 @@ virStorageTPMTempPublish(virStorageTPMTemp *temp,
 
 
 int
+virStorageTPMTempPublish(virStorageTPMTemp *temp,
+                         const char *path)
+{
+    return virStorageTPMTempName(temp, path, virStorageTPMTempRename);
+}
+
+
+int
 virStorageTPMTempReplace(virStorageTPMTemp *temp,
                          const char *path)
 {
-    g_autofree char *dir = g_path_get_dirname(path);
-
-    if (virStorageTPMTempCheck(temp, path) < 0)
-        return -1;
-
-    if (rename(temp->path, path) < 0) {
-        virReportSystemError(errno, _("cannot rename '%1$s' to '%2$s'"),
-                             temp->path, path);
-        return -1;
-    }
-
-    virStorageTPMTempKeep(temp);
-    virStorageTPMDirSync(dir);
-    return 0;
+    return virStorageTPMTempName(temp, path, rename);
 }
 
 

@@ -23,15 +23,12 @@
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
-#include "virlog.h"
 #include "virofdlock.h"
 #include "virthread.h"
 #include "virtpmstate.h"
 #include "virtpmstatelayout.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_tpm_transfer");
 
 
 int
