@@ -300,81 +300,6 @@ virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
 }
 
 
-static int
-virStorageTPMSidecarParseCapacity(xmlNodePtr root,
-                                  virStorageVolDef *def)
-{
-    xmlNodePtr node = virXMLNodeGetSubelement(root, "capacity");
-    g_autofree char *capacity = NULL;
-
-    if (!node)
-        return 0;
-
-    /* always in bytes */
-    capacity = virXMLNodeContentString(node);
-    if (capacity && virStrToLong_ullp(capacity, NULL, 10, &def->target.capacity) == 0)
-        return 0;
-
-    virReportError(VIR_ERR_XML_ERROR, "%s", _("malformed capacity element"));
-    return -1;
-}
-
-
-static int
-virStorageTPMSidecarParseTarget(xmlNodePtr root,
-                                virStorageVolDef *def)
-{
-    xmlNodePtr target = virXMLNodeGetSubelement(root, "target");
-    g_autoptr(xmlXPathContext) ctxt = NULL;
-    unsigned int format = VIR_STORAGE_FILE_RAW;
-    xmlNodePtr node;
-
-    if (!target)
-        return 0;
-
-    if ((node = virXMLNodeGetSubelement(target, "format")) &&
-        virXMLPropEnum(node, "type", virStorageFileFormatTypeFromString,
-                       VIR_XML_PROP_REQUIRED, &format) < 0)
-        return -1;
-    def->target.format = format;
-
-    if (!(node = virXMLNodeGetSubelement(target, "encryption")))
-        return 0;
-
-    if (!(ctxt = xmlXPathNewContext(root->doc)) ||
-        !(def->target.encryption = virStorageEncryptionParseNode(node, ctxt)))
-        return -1;
-
-    return 0;
-}
-
-
-/* virStorageVolDefParse() would look for much that a sidecar never has, each
- * time that a volume is looked at. */
-static virStorageVolDef *
-virStorageTPMSidecarParse(const virStoragePoolDef *pool,
-                          xmlNodePtr root)
-{
-    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
-    xmlNodePtr node;
-
-    if (!(node = virXMLNodeGetSubelement(root, "name"))) {
-        virReportError(VIR_ERR_XML_ERROR, "%s", _("missing volume name element"));
-        return NULL;
-    }
-
-    def->type = VIR_STORAGE_VOL_FILE;
-
-    if (!(def->name = virXMLNodeContentString(node)) ||
-        virStorageTPMSidecarParseCapacity(root, def) < 0 ||
-        virStorageTPMSidecarParseTarget(root, def) < 0 ||
-        virStorageVolTPMDefParse(pool, root, def) < 0)
-        return NULL;
-
-    return g_steal_pointer(&def);
-}
-
-
 /* Whether a volume holds the bytes of which a sidecar has the digest. Returns -1 with
  * an error reported if they cannot be read. */
 static int
@@ -464,7 +389,7 @@ virStorageTPMSidecarReportUnread(int err,
 /* As virStorageTPMSidecarRead(), but a sidecar that has two descriptions keeps both.
  * Returns a virStorageTPMSidecarDescriptions, or -1 with an error reported. */
 static int
-virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
+virStorageTPMSidecarReadOnce(virStoragePoolDef *pool,
                              const char *name,
                              bool writer,
                              virStorageVolDef **def)
@@ -473,7 +398,7 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
     g_autofree char *volpath = g_strdup_printf("%s/%s", pool->target.path, name);
     g_autofree char *xml = virStorageTPMSidecarLoad(pool, path);
     g_autoptr(xmlDoc) doc = NULL;
-    xmlNodePtr volume;
+    g_autoptr(xmlXPathContext) ctxt = NULL;
     int rc = 0;
 
     g_clear_pointer(def, virStorageVolDefFree);
@@ -489,12 +414,12 @@ virStorageTPMSidecarReadOnce(const virStoragePoolDef *pool,
         return 0;
     }
 
-    doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"), "volume", NULL, NULL, false);
+    doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"), "volume", &ctxt, NULL, false);
 
-    if (doc && (rc = virStorageTPMSidecarChoose(xmlDocGetRootElement(doc), volpath, &volume)) < 0)
+    if (doc && (rc = virStorageTPMSidecarChoose(ctxt->node, volpath, &ctxt->node)) < 0)
         return -1;
 
-    if (!doc || !(*def = virStorageTPMSidecarParse(pool, volume))) {
+    if (!doc || !(*def = virStorageVolDefParseXML(pool, ctxt, 0))) {
         VIR_WARN("description '%s' of TPM volume '%s' of pool '%s' is corrupt: %s",
                  path, name, pool->name, virGetLastErrorMessage());
         virResetLastError();
