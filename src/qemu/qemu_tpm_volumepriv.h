@@ -35,8 +35,8 @@ struct _qemuTPMVolume {
 };
 
 /* What is done with a volume of one kind while a domain starts, in this order, while it
- * runs, and when it has stopped. A container such as LUKS is a further kind: its open()
- * exports the state, and sets where swtpm finds it. */
+ * runs, and when it has stopped. A container such as LUKS is a further kind: its
+ * openAndLock() exports the state, and sets where swtpm finds it. */
 struct _qemuTPMVolumeOps {
     /**
      * openAndLock:
