@@ -233,8 +233,8 @@ testStart(const testVolume *test,
     if (virFileWriteStr(program, "#!/bin/sh\nexec sleep 60\n", 0700) < 0)
         return -1;
 
-    if (!(volume = qemuTPMVolumeOpen(&driver, vm, tpm, test->incoming)) ||
-        qemuTPMVolumeGive(&driver, volume, cmd) < 0 ||
+    if (!(volume = qemuTPMVolumeOpenAndLock(&driver, vm, tpm, test->incoming)) ||
+        qemuTPMVolumeHandToSwtpm(&driver, volume, cmd) < 0 ||
         !(actual = virCommandToString(cmd, false)))
         return -1;
 
@@ -263,7 +263,7 @@ testRefusal(const testVolume *test,
 {
     g_autoptr(qemuTPMVolume) volume = NULL;
 
-    if ((volume = qemuTPMVolumeOpen(&driver, vm, vm->def->tpms[0], test->incoming))) {
+    if ((volume = qemuTPMVolumeOpenAndLock(&driver, vm, vm->def->tpms[0], test->incoming))) {
         fprintf(stderr, "there was no error\n");
         return -1;
     }
@@ -338,11 +338,11 @@ testLabel(const void *opaque G_GNUC_UNUSED)
         testWriteVolume("tpm2", path) == 0 &&
         qemuTPMVolumePrepareMigration(&driver, vm, false) == 0 &&
         (other = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0 &&
-        !qemuTPMVolumeMayRestoreLabel(vm->def, &fd)) {
+        !qemuTPMVolumeLockUnused(vm->def, &fd)) {
         VIR_FORCE_CLOSE(fd);
         VIR_FORCE_CLOSE(other);
 
-        if (qemuTPMVolumeMayRestoreLabel(vm->def, &fd) &&
+        if (qemuTPMVolumeLockUnused(vm->def, &fd) &&
             virStorageVolTPMOpen(path, "tpm", "guest1") < 0)
             ret = 0;
     }

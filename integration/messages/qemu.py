@@ -110,6 +110,14 @@ LOCK_NOT_TAKEN_OVER = Message(
     "use a swtpm with the capability 'tpmstate-opt-lock'")
 CANNOT_HAND_OVER_LOCK = Message("VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of a TPM volume to swtpm")
 
+# src/qemu/qemu_tpm_volume_policy.c
+
+VOLUME_REQUIRED = Message(
+    "VIR_ERR_CONFIG_UNSUPPORTED",
+    "TPM of domain '%1$s' is not on a storage volume, which 'swtpm_require_volume' in qemu.conf requires",
+    "create a volume with vol-create and name it in the domain, or adopt the existing state with "
+    "'virt-tpm-volume adopt'")
+
 # src/qemu/qemu_tpm_volume_resolve.c
 
 POOL_NOT_FOUND = Message("VIR_ERR_NO_STORAGE_POOL", "storage pool '%1$s' of TPM volume '%2$s' not found")
@@ -145,11 +153,6 @@ CHANGED_WHILE_STARTING = Message(
 
 # src/qemu/qemu_tpm_volume_snapshot.c
 
-VOLUME_REQUIRED = Message(
-    "VIR_ERR_CONFIG_UNSUPPORTED",
-    "TPM of domain '%1$s' is not on a storage volume, which 'swtpm_require_volume' in qemu.conf requires",
-    "create a volume with vol-create and name it in the domain, or adopt the existing state with "
-    "'virt-tpm-volume adopt'")
 NO_INTERNAL_SNAPSHOT = Message(
     "VIR_ERR_OPERATION_UNSUPPORTED",
     "internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', "

@@ -1,6 +1,9 @@
 /*
  * storage_vol_tpm.h: open, lock and check the file of a TPM volume
  *
+ * For the drivers that use volumes of tpm pools. The errors name volume and pool, and
+ * what to do.
+ *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 

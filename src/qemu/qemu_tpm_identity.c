@@ -112,8 +112,8 @@ qemuTPMIdentityRemove(const char *path)
 
 
 void
-qemuTPMIdentityRelease(virQEMUDriver *driver,
-                       const virDomainDef *def)
+qemuTPMIdentityRemoveFiles(virQEMUDriver *driver,
+                           const virDomainDef *def)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     g_autofree char *dir = qemuTPMIdentityDir(cfg);

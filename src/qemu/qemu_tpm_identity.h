@@ -25,14 +25,14 @@ int qemuTPMIdentityLock(const virDomainTPMEmulatorDef *emulator,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMIdentityRelease:
+ * qemuTPMIdentityRemoveFiles:
  * @driver: QEMU driver
  * @def: definition of a domain whose swtpm has ended
  *
  * Removes the files whose locks stood for the identities of the domain's TPMs.
  */
-void qemuTPMIdentityRelease(virQEMUDriver *driver,
-                            const virDomainDef *def)
+void qemuTPMIdentityRemoveFiles(virQEMUDriver *driver,
+                                const virDomainDef *def)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
 
 /**

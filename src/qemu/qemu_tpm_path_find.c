@@ -14,7 +14,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "datatypes.h"
 #include "qemu_tpm_path_find.h"

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "qemu_tpm_process.h"
-#include "viralloc.h"
 #include "virfile.h"
 #include "virlog.h"
 #include "virprocess.h"

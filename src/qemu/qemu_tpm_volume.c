@@ -160,10 +160,10 @@ qemuTPMVolumeCheckEncryption(virDomainObj *vm,
 
 
 qemuTPMVolume *
-qemuTPMVolumeOpen(virQEMUDriver *driver,
-                  virDomainObj *vm,
-                  virDomainTPMDef *tpm,
-                  bool incoming)
+qemuTPMVolumeOpenAndLock(virQEMUDriver *driver,
+                         virDomainObj *vm,
+                         virDomainTPMDef *tpm,
+                         bool incoming)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     const virDomainTPMEmulatorDef *emulator = &tpm->data.emulator;
@@ -171,9 +171,9 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
     virTPMState state;
 
     if (!(volume = qemuTPMVolumeNew(tpm, incoming)) ||
-        volume->ops->open(volume, cfg) < 0 ||
+        volume->ops->openAndLock(volume, cfg) < 0 ||
         qemuTPMVolumeVerify(emulator) < 0 ||
-        volume->ops->check(volume, &state) < 0 ||
+        volume->ops->checkContent(volume, &state) < 0 ||
         qemuTPMVolumeCheckEncryption(vm, volume) < 0 ||
         qemuTPMVolumeCheckSwtpm(emulator->volume->srcpool, volume->encrypted) < 0 ||
         qemuTPMVolumeCheckVersion(driver, vm, tpm, &state) < 0)
@@ -183,7 +183,7 @@ qemuTPMVolumeOpen(virQEMUDriver *driver,
         (volume->identityfd = qemuTPMIdentityLock(emulator, cfg)) < 0)
         return NULL;
 
-    if (volume->ops->makeRoom(volume) < 0)
+    if (volume->ops->allocateState(volume) < 0)
         return NULL;
 
     qemuTPMVolumeMarkLog(tpm);
@@ -221,33 +221,33 @@ qemuTPMVolumeAddFD(virCommand *cmd,
 
 
 int
-qemuTPMVolumeGive(virQEMUDriver *driver,
-                  qemuTPMVolume *volume,
-                  virCommand *cmd)
+qemuTPMVolumeHandToSwtpm(virQEMUDriver *driver,
+                         qemuTPMVolume *volume,
+                         virCommand *cmd)
 {
     g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     const virDomainTPMEmulatorDef *emulator = &volume->tpm->data.emulator;
 
-    qemuTPMCommandAddState(cmd, emulator, volume->handsOver);
+    qemuTPMCommandAddState(cmd, emulator, volume->swtpmLocks);
 
-    if (volume->handsOver)
+    if (volume->swtpmLocks)
         qemuTPMCommandAddMigration(cmd, volume->incoming);
 
     if (volume->encrypted && qemuTPMVolumeAddKeys(cmd, emulator->volume) < 0)
         return -1;
 
-    if (volume->ops->give(volume, cfg, driver->privileged, cmd) < 0)
+    if (volume->ops->handToSwtpm(volume, cfg, driver->privileged, cmd) < 0)
         return -1;
 
     qemuTPMVolumeAddFD(cmd, &volume->identityfd);
 
-    QEMU_DOMAIN_TPM_PRIVATE(volume->tpm)->swtpm.can_migrate_shared_storage = volume->handsOver;
+    QEMU_DOMAIN_TPM_PRIVATE(volume->tpm)->swtpm.can_migrate_shared_storage = volume->swtpmLocks;
     return 0;
 }
 
 
 virCommand *
-qemuTPMVolumeBuildCommand(virQEMUDriver *driver,
+qemuTPMVolumePrepareSwtpm(virQEMUDriver *driver,
                           virDomainObj *vm,
                           virDomainTPMDef *tpm,
                           bool incoming,
@@ -257,9 +257,9 @@ qemuTPMVolumeBuildCommand(virQEMUDriver *driver,
     g_autoptr(qemuTPMVolume) volume = NULL;
     g_autoptr(virCommand) cmd = NULL;
 
-    if (!(volume = qemuTPMVolumeOpen(driver, vm, tpm, incoming)) ||
+    if (!(volume = qemuTPMVolumeOpenAndLock(driver, vm, tpm, incoming)) ||
         !(cmd = qemuTPMCommandNew(tpm, cfg, logfd)) ||
-        qemuTPMVolumeGive(driver, volume, cmd) < 0)
+        qemuTPMVolumeHandToSwtpm(driver, volume, cmd) < 0)
         return NULL;
 
     return g_steal_pointer(&cmd);
@@ -301,7 +301,7 @@ qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
         return -1;
 
     /* swtpm would be killed if there were no room for what QEMU is about to ask for */
-    return (ops = qemuTPMVolumeGetOps(src)) ? ops->reserve(src) : -1;
+    return (ops = qemuTPMVolumeGetOps(src)) ? ops->reserveVolatile(src) : -1;
 }
 
 
@@ -351,8 +351,8 @@ qemuTPMVolumeParseEncryption(xmlXPathContextPtr ctxt,
 
 
 bool
-qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
-                             int *fd)
+qemuTPMVolumeLockUnused(const virDomainDef *def,
+                        int *fd)
 {
     const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
     const virStorageSource *src = tpm ? tpm->data.emulator.volume : NULL;
@@ -365,7 +365,7 @@ qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
     if (!src->path || !(ops = qemuTPMVolumeGetOps(src)))
         return false;
 
-    return ops->mayRestore(src, fd);
+    return ops->lockUnused(src, fd);
 }
 
 
@@ -377,9 +377,9 @@ qemuTPMVolumeRestoreLabels(virQEMUDriver *driver,
 {
     VIR_AUTOCLOSE fd = -1;
 
-    qemuTPMIdentityRelease(driver, vm->def);
+    qemuTPMIdentityRemoveFiles(driver, vm->def);
 
-    if (!qemuTPMVolumeMayRestoreLabel(vm->def, &fd) || qemuTPMPathIsUsed(vm->def))
+    if (!qemuTPMVolumeLockUnused(vm->def, &fd) || qemuTPMPathIsUsed(vm->def))
         state = false;
 
     return qemuSecurityRestoreTPMLabels(driver, vm, state, lockMetadataException);

@@ -12,19 +12,21 @@
 #include "qemu_conf.h"
 #include "qemu_tpm_identity.h"
 #include "snapshot_conf.h"
-#include "storage_vol_tpm.h"
 #include "vircommand.h"
 
 /**
  * qemuTPMVolumeCheckPolicy:
+ * @driver: QEMU driver
  * @def: domain that is about to start
  *
- * Makes sure that the domain has no emulated TPM but on a volume.
+ * Makes sure that the domain has no emulated TPM but on a volume, if the driver's
+ * configuration requires that.
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumeCheckPolicy(const virDomainDef *def)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+int qemuTPMVolumeCheckPolicy(virQEMUDriver *driver,
+                             const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumePrepareDomain:
@@ -43,7 +45,7 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeBuildCommand:
+ * qemuTPMVolumePrepareSwtpm:
  * @driver: QEMU driver
  * @vm: domain that is about to start
  * @tpm: its TPM on a volume
@@ -51,11 +53,13 @@ int qemuTPMVolumePrepareDomain(virDomainDef *def,
  * @logfd: descriptor of swtpm's log; set to -1 if it is taken over
  *
  * Locks the volume, makes sure that it holds what swtpm may be run on, allocates its
- * blocks, gives it to swtpm's user, and sets the TPM's version. swtpm inherits the lock, and so holds it for as long as it lives.
+ * blocks, gives it to swtpm's user, and sets the TPM's version. swtpm inherits the lock,
+ * and so holds it for as long as it lives.
  *
- * Returns swtpm's command line, or NULL with an error reported.
+ * Returns swtpm's command line, which has the locks until swtpm is started or the command
+ * is freed; NULL with an error reported.
  */
-virCommand *qemuTPMVolumeBuildCommand(virQEMUDriver *driver,
+virCommand *qemuTPMVolumePrepareSwtpm(virQEMUDriver *driver,
                                       virDomainObj *vm,
                                       virDomainTPMDef *tpm,
                                       bool incoming,
@@ -64,27 +68,21 @@ virCommand *qemuTPMVolumeBuildCommand(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(5) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeCheckOfflineSnapshot:
- * @def: definition of a domain that is off
- *
- * Checks that an internal snapshot of the domain would include its TPM volumes.
- *
- * Returns 0 if so, -1 with an error reported.
- */
-int qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * qemuTPMVolumeWarnSnapshot:
- * @def: definition of a domain
+ * qemuTPMVolumeCheckSnapshot:
+ * @vm: domain
  * @snapdef: snapshot that is about to be made of it
+ * @internal: whether the snapshot is in the domain's disks
  *
- * Logs that the snapshot leaves the domain's TPM volumes out, if it does: only
- * the guest's memory includes them.
+ * Refuses an internal snapshot of a domain that is off, which would leave out its TPM on
+ * a raw volume. Other snapshots leave it out, too, unless they include the guest's
+ * memory: that is logged.
+ *
+ * Returns 0 if the snapshot can be made, -1 with an error reported.
  */
-void qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
-                               const virDomainSnapshotDef *snapdef)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+int qemuTPMVolumeCheckSnapshot(virDomainObj *vm,
+                               const virDomainSnapshotDef *snapdef,
+                               bool internal)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumeCheckRevert:
@@ -139,7 +137,7 @@ virTristateBool qemuTPMVolumeGetEncryption(const virDomainDef *def)
  * @def: definition of a domain that comes from another host
  * @encrypted: what qemuTPMVolumeGetEncryption() returned there
  *
- * Lets qemuTPMVolumeBuildCommand() refuse a volume that cannot take the TPM.
+ * Lets qemuTPMVolumePrepareSwtpm() refuse a volume that cannot take the TPM.
  */
 void qemuTPMVolumeSetEncryption(virDomainDef *def,
                                 virTristateBool encrypted)
@@ -166,18 +164,18 @@ int qemuTPMVolumeParseEncryption(xmlXPathContextPtr ctxt,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeMayRestoreLabel:
+ * qemuTPMVolumeLockUnused:
  * @def: domain whose swtpm has ended, or did not start
  * @fd: -1; set to a descriptor with the lock on the volume, if there is one: to
  *      be closed when the label is restored
  *
- * Tells whether the label of the domain's volume can be taken away: not while
- * another guest runs on it, nor may one begin to meanwhile.
+ * Takes the lock of the domain's volume if nobody has it: the label of a volume that
+ * another guest runs on, or begins to meanwhile, must stay.
  *
- * Returns true if so, or if the domain's TPM is not on a volume.
+ * Returns true if the label can be restored, or if the domain's TPM is not on a volume.
  */
-bool qemuTPMVolumeMayRestoreLabel(const virDomainDef *def,
-                                  int *fd)
+bool qemuTPMVolumeLockUnused(const virDomainDef *def,
+                             int *fd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -23,6 +23,7 @@
 #include "virfile.h"
 #include "virlog.h"
 #include "virofdlock.h"
+#include "virtime.h"
 #include "virtpm.h"
 #define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
 #include "qemu_tpm_volumepriv.h"
@@ -30,6 +31,9 @@
 #define VIR_FROM_THIS VIR_FROM_QEMU
 
 VIR_LOG_INIT("qemu.qemu_tpm_volume_file");
+
+/* How long a lock that is on its way to swtpm is asked for, in milliseconds. */
+#define QEMU_TPM_VOLUME_FILE_LOCK_WAIT 50
 
 
 /* A lock of ours cannot be taken by another host while this one still has it.
@@ -44,10 +48,10 @@ qemuTPMVolumeFileSelectLock(qemuTPMVolume *volume,
     if (virFileIsSharedFS(src->path, cfg->sharedFilesystems) != 1)
         return 0;
 
-    volume->handsOver = virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK) &&
+    volume->swtpmLocks = virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK) &&
         virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_CMDARG_MIGRATION);
 
-    if (volume->incoming && !volume->handsOver) {
+    if (volume->incoming && !volume->swtpmLocks) {
         virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED,
                        _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but swtpm of this host cannot take its lock over from another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
                        src->srcpool->volume, src->srcpool->pool);
@@ -62,13 +66,13 @@ qemuTPMVolumeFileSelectLock(qemuTPMVolume *volume,
 static bool
 qemuTPMVolumeFileIsElsewhere(const qemuTPMVolume *volume)
 {
-    return volume->incoming && volume->handsOver;
+    return volume->incoming && volume->swtpmLocks;
 }
 
 
 static int
-qemuTPMVolumeFileOpen(qemuTPMVolume *volume,
-                      const virQEMUDriverConfig *cfg)
+qemuTPMVolumeFileOpenAndLock(qemuTPMVolume *volume,
+                             const virQEMUDriverConfig *cfg)
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
 
@@ -87,8 +91,8 @@ qemuTPMVolumeFileOpen(qemuTPMVolume *volume,
 /* What a migration brings may be put on a blank volume: swtpm makes nothing there
  * before QEMU has loaded the TPM. */
 static int
-qemuTPMVolumeFileCheck(qemuTPMVolume *volume,
-                       virTPMState *state)
+qemuTPMVolumeFileCheckContent(qemuTPMVolume *volume,
+                              virTPMState *state)
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
     const char *pool = src->srcpool->pool;
@@ -114,7 +118,7 @@ qemuTPMVolumeFileCheck(qemuTPMVolume *volume,
 
 /* What another host still uses is left alone: that has made the room. */
 static int
-qemuTPMVolumeFileMakeRoom(qemuTPMVolume *volume)
+qemuTPMVolumeFileAllocateState(qemuTPMVolume *volume)
 {
     const virStorageSourcePoolDef *src = volume->tpm->data.emulator.volume->srcpool;
 
@@ -166,7 +170,7 @@ qemuTPMVolumeFileConvertLock(void *opaque)
 {
     int fd = GPOINTER_TO_INT(opaque);
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-    size_t i;
+    virTimeBackOffVar retry;
 
     if (virOFDLockAcquireShared(fd) < 0 ||
         fcntl(fd, F_SETLK, &fl) < 0 ||
@@ -179,18 +183,23 @@ qemuTPMVolumeFileConvertLock(void *opaque)
     /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
      * takes the lock itself. */
     fl.l_type = F_WRLCK;
-    for (i = 0; fcntl(fd, F_SETLK, &fl) < 0 && i < 5; i++)
-        g_usleep(10 * 1000);
+    if (virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
+        return -1;
+
+    while (fcntl(fd, F_SETLK, &fl) < 0) {
+        if (!virTimeBackOffWait(&retry))
+            break;
+    }
 
     return 0;
 }
 
 
 static int
-qemuTPMVolumeFileGive(qemuTPMVolume *volume,
-                      const virQEMUDriverConfig *cfg,
-                      bool privileged,
-                      virCommand *cmd)
+qemuTPMVolumeFileHandToSwtpm(qemuTPMVolume *volume,
+                             const virQEMUDriverConfig *cfg,
+                             bool privileged,
+                             virCommand *cmd)
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
 
@@ -203,7 +212,7 @@ qemuTPMVolumeFileGive(qemuTPMVolume *volume,
         qemuTPMVolumeFileSetOwner(volume->fd, src->path, cfg) < 0)
         return -1;
 
-    if (volume->handsOver)
+    if (volume->swtpmLocks)
         virCommandSetPreExecHook(cmd, qemuTPMVolumeFileConvertLock,
                                  GINT_TO_POINTER(volume->fd));
 
@@ -215,7 +224,7 @@ qemuTPMVolumeFileGive(qemuTPMVolume *volume,
 /* A file that cannot be opened is no reason to keep a TPM from being saved, that swtpm
  * still has. */
 static int
-qemuTPMVolumeFileReserve(const virStorageSource *src)
+qemuTPMVolumeFileReserveVolatile(const virStorageSource *src)
 {
     const virStorageSourcePoolDef *names = src->srcpool;
     VIR_AUTOCLOSE fd = virStorageVolTPMOpenUnlocked(src->path, names->pool, names->volume);
@@ -230,7 +239,7 @@ qemuTPMVolumeFileReserve(const virStorageSource *src)
 
 
 static bool
-qemuTPMVolumeFileMayRestore(const virStorageSource *src,
+qemuTPMVolumeFileLockUnused(const virStorageSource *src,
                             int *fd)
 {
     return virOFDLockOpen(src->path, 0, fd) == 0;
@@ -238,10 +247,10 @@ qemuTPMVolumeFileMayRestore(const virStorageSource *src,
 
 
 const qemuTPMVolumeOps qemuTPMVolumeFileOps = {
-    .open = qemuTPMVolumeFileOpen,
-    .check = qemuTPMVolumeFileCheck,
-    .makeRoom = qemuTPMVolumeFileMakeRoom,
-    .give = qemuTPMVolumeFileGive,
-    .reserve = qemuTPMVolumeFileReserve,
-    .mayRestore = qemuTPMVolumeFileMayRestore,
+    .openAndLock = qemuTPMVolumeFileOpenAndLock,
+    .checkContent = qemuTPMVolumeFileCheckContent,
+    .allocateState = qemuTPMVolumeFileAllocateState,
+    .handToSwtpm = qemuTPMVolumeFileHandToSwtpm,
+    .reserveVolatile = qemuTPMVolumeFileReserveVolatile,
+    .lockUnused = qemuTPMVolumeFileLockUnused,
 };

@@ -1,10 +1,9 @@
 /*
- * qemu_tpm_volume_snapshot.c: which domains may start and be reverted with their TPMs
+ * qemu_tpm_volume_snapshot.c: snapshots of domains whose TPM is on a volume
  *
- * A policy may require that every emulated TPM is on a volume. A snapshot includes a
- * TPM that is on a volume only with the memory of the guest: others are reverted to by
- * force only, and before anything is stopped it is checked that the domain could start
- * then.
+ * A snapshot includes a TPM that is on a volume only with the memory of the guest: the
+ * log says so when another one is made, and it is reverted to by force only. Before
+ * anything is stopped for a revert it is checked that the domain could start then.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -26,42 +25,6 @@
 VIR_LOG_INIT("qemu.qemu_tpm_volume_snapshot");
 
 
-int
-qemuTPMVolumeCheckPolicy(const virDomainDef *def)
-{
-    size_t i;
-
-    for (i = 0; i < def->ntpms; i++) {
-        const virDomainTPMDef *tpm = def->tpms[i];
-
-        if (tpm->type != VIR_DOMAIN_TPM_TYPE_EMULATOR || virDomainTPMDefHasVolume(tpm))
-            continue;
-
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("TPM of domain '%1$s' is not on a storage volume, which 'swtpm_require_volume' in qemu.conf requires: create a volume with vol-create and name it in the domain, or adopt the existing state with 'virt-tpm-volume adopt'"),
-                       def->name);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-int
-qemuTPMVolumeCheckOfflineSnapshot(const virDomainDef *def)
-{
-    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
-
-    if (!tpm)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', which has format 'raw': take the snapshot while the guest is running"),
-                   tpm->data.emulator.volume->srcpool->volume, tpm->data.emulator.volume->srcpool->pool);
-    return -1;
-}
-
-
 /* Whether a snapshot holds the guest's memory, and with it the TPM. */
 static bool
 qemuTPMVolumeSnapshotHasMemory(const virDomainSnapshotDef *snapdef)
@@ -71,18 +34,29 @@ qemuTPMVolumeSnapshotHasMemory(const virDomainSnapshotDef *snapdef)
 }
 
 
-void
-qemuTPMVolumeWarnSnapshot(const virDomainDef *def,
-                          const virDomainSnapshotDef *snapdef)
+int
+qemuTPMVolumeCheckSnapshot(virDomainObj *vm,
+                           const virDomainSnapshotDef *snapdef,
+                           bool internal)
 {
-    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
+    const virStorageSourcePoolDef *src = tpm ? tpm->data.emulator.volume->srcpool : NULL;
 
-    if (!tpm || qemuTPMVolumeSnapshotHasMemory(snapdef))
-        return;
+    if (!src)
+        return 0;
 
-    VIR_WARN("snapshot '%s' of domain '%s' does not include the TPM on volume '%s' of pool '%s'",
-             snapdef->parent.name, def->name, tpm->data.emulator.volume->srcpool->volume,
-             tpm->data.emulator.volume->srcpool->pool);
+    if (internal && !virDomainObjIsActive(vm)) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("internal snapshots of a guest that is shut off are not supported for TPM volume '%1$s' of pool '%2$s', which has format 'raw': take the snapshot while the guest is running"),
+                       src->volume, src->pool);
+        return -1;
+    }
+
+    if (!qemuTPMVolumeSnapshotHasMemory(snapdef))
+        VIR_WARN("snapshot '%s' of domain '%s' does not include the TPM on volume '%s' of pool '%s'",
+                 snapdef->parent.name, vm->def->name, src->volume, src->pool);
+
+    return 0;
 }
 
 
@@ -118,8 +92,8 @@ qemuTPMVolumeCheckLocks(virDomainObj *vm,
     virTPMState state;
 
     if (!qemuTPMVolumeIsUsedBy(vm, emulator, false) &&
-        (volume->ops->open(volume, cfg) < 0 ||
-         volume->ops->check(volume, &state) < 0))
+        (volume->ops->openAndLock(volume, cfg) < 0 ||
+         volume->ops->checkContent(volume, &state) < 0))
         return -1;
 
     if (emulator->identity && !qemuTPMVolumeIsUsedBy(vm, emulator, true) &&
@@ -156,11 +130,10 @@ qemuTPMVolumeCheckStart(virDomainObj *vm,
                         bool boots)
 {
     virQEMUDriver *driver = QEMU_DOMAIN_PRIVATE(vm)->driver;
-    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
     g_autoptr(virDomainDef) copy = NULL;
     size_t i;
 
-    if (cfg->swtpmRequireVolume && qemuTPMVolumeCheckPolicy(def) < 0)
+    if (qemuTPMVolumeCheckPolicy(driver, def) < 0)
         return -1;
 
     if (!virDomainTPMVolumeFind(def))

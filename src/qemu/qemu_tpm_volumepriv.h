@@ -4,7 +4,8 @@
  * A volume is looked up (qemu_tpm_volume_resolve.c), locked and handed to swtpm
  * (qemu_tpm_volume.c; qemu_tpm_volume_file.c for a volume that is a file), and its
  * identity is locked (qemu_tpm_identity.c). If swtpm or QEMU then fails,
- * qemu_tpm_volume_error.c tells why. Which domains may start and be reverted is decided in
+ * qemu_tpm_volume_error.c tells why. Whether a domain may start without a volume is decided
+ * in qemu_tpm_volume_policy.c, which snapshots are made and reverted to in
  * qemu_tpm_volume_snapshot.c.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
@@ -30,15 +31,15 @@ struct _qemuTPMVolume {
     int identityfd;       /* the lock on the TPM's identity; -1 if that is not known */
     bool encrypted;       /* whether swtpm needs the passphrase */
     bool incoming;        /* the state comes in a migration stream */
-    bool handsOver;       /* swtpm takes its own lock, which it can hand over to another host */
+    bool swtpmLocks;      /* swtpm takes its own lock, which it can hand over to another host */
 };
 
 /* What is done with a volume of one kind while a domain starts, in this order, while it
- * runs, and when it has stopped. A container such as LUKS is a further kind: its open()
- * exports the state, and sets where swtpm finds it. */
+ * runs, and when it has stopped. A container such as LUKS is a further kind: its
+ * openAndLock() exports the state, and sets where swtpm finds it. */
 struct _qemuTPMVolumeOps {
     /**
-     * open:
+     * openAndLock:
      * @volume: a volume that has been looked up
      * @cfg: configuration of the driver
      *
@@ -46,11 +47,11 @@ struct _qemuTPMVolumeOps {
      *
      * Returns 0 on success, -1 with an error reported.
      */
-    int (*open)(qemuTPMVolume *volume,
-                const virQEMUDriverConfig *cfg);
+    int (*openAndLock)(qemuTPMVolume *volume,
+                       const virQEMUDriverConfig *cfg);
 
     /**
-     * check:
+     * checkContent:
      * @volume: an open volume
      * @state: set to what is on it
      *
@@ -59,11 +60,11 @@ struct _qemuTPMVolumeOps {
      *
      * Returns 0 on success, -1 with an error reported.
      */
-    int (*check)(qemuTPMVolume *volume,
-                 virTPMState *state);
+    int (*checkContent)(qemuTPMVolume *volume,
+                        virTPMState *state);
 
     /**
-     * makeRoom:
+     * allocateState:
      * @volume: a volume that was checked
      *
      * Reserves what swtpm may write, as a full file system must not destroy the TPM
@@ -71,44 +72,46 @@ struct _qemuTPMVolumeOps {
      *
      * Returns 0 on success, -1 with an error reported.
      */
-    int (*makeRoom)(qemuTPMVolume *volume);
+    int (*allocateState)(qemuTPMVolume *volume);
 
     /**
-     * give:
+     * handToSwtpm:
      * @volume: a volume that was checked
      * @cfg: configuration of the driver
      * @privileged: whether swtpm runs as another user than this process
      * @cmd: swtpm's command line
      *
-     * Lets swtpm access the state, and hands the lock over: swtpm then holds it for as
-     * long as it lives.
+     * Lets swtpm access the state, and lets it inherit the lock: swtpm then holds it
+     * for as long as it lives.
      *
      * Returns 0 on success, -1 with an error reported.
      */
-    int (*give)(qemuTPMVolume *volume,
-                const virQEMUDriverConfig *cfg,
-                bool privileged,
-                virCommand *cmd);
+    int (*handToSwtpm)(qemuTPMVolume *volume,
+                       const virQEMUDriverConfig *cfg,
+                       bool privileged,
+                       virCommand *cmd);
 
     /**
-     * reserve:
+     * reserveVolatile:
      * @src: the volume of a running domain
      *
      * Reserves what swtpm writes when QEMU reads the TPM, to save or migrate it.
      *
      * Returns 0 on success, -1 with an error reported.
      */
-    int (*reserve)(const virStorageSource *src);
+    int (*reserveVolatile)(const virStorageSource *src);
 
     /**
-     * mayRestore:
+     * lockUnused:
      * @src: a volume whose swtpm has ended, or did not start
-     * @fd: -1; set to a descriptor with the lock on the volume, if there is one: to
-     *      be closed when the label is restored
+     * @fd: -1; set to a descriptor with the lock on the volume, if there is one
      *
-     * Returns whether nobody uses the volume, nor may begin to meanwhile.
+     * Takes the lock if nobody has it, so that the label of the volume can be restored
+     * before another guest starts on it.
+     *
+     * Returns true if nobody uses the volume, nor can until @fd is closed.
      */
-    bool (*mayRestore)(const virStorageSource *src,
+    bool (*lockUnused)(const virStorageSource *src,
                        int *fd);
 };
 
@@ -146,7 +149,7 @@ void qemuTPMVolumeFree(qemuTPMVolume *volume);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
 
 /**
- * qemuTPMVolumeOpen:
+ * qemuTPMVolumeOpenAndLock:
  * @driver: QEMU driver
  * @vm: domain that is about to start
  * @tpm: its TPM on a volume
@@ -155,21 +158,21 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(qemuTPMVolume, qemuTPMVolumeFree);
  * Takes the locks on the volume and on its identity, makes sure that the volume
  * holds what swtpm may be run on, and sets the TPM's version. Asks the storage driver
  * once more, so that it is the volume that was looked up; allocates its blocks; and
- * remembers where swtpm's log ends. A volume that the other host still uses, on a shared file system, is not locked: its swtpm hands over a
- * lock of its own.
+ * remembers where swtpm's log ends. A volume on a shared file system that the other
+ * host still uses is not locked: its swtpm hands over a lock of its own.
  *
  * Returns the volume, or NULL with an error reported. Its locks are gone when it is
  * freed, unless they were handed over to swtpm.
  */
-qemuTPMVolume *qemuTPMVolumeOpen(virQEMUDriver *driver,
-                                 virDomainObj *vm,
-                                 virDomainTPMDef *tpm,
-                                 bool incoming)
+qemuTPMVolume *qemuTPMVolumeOpenAndLock(virQEMUDriver *driver,
+                                        virDomainObj *vm,
+                                        virDomainTPMDef *tpm,
+                                        bool incoming)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumeGive:
+ * qemuTPMVolumeHandToSwtpm:
  * @driver: QEMU driver
  * @volume: an open volume
  * @cmd: command line of swtpm
@@ -179,9 +182,9 @@ qemuTPMVolume *qemuTPMVolumeOpen(virQEMUDriver *driver,
  *
  * Returns 0 on success, -1 with an error reported.
  */
-int qemuTPMVolumeGive(virQEMUDriver *driver,
-                      qemuTPMVolume *volume,
-                      virCommand *cmd)
+int qemuTPMVolumeHandToSwtpm(virQEMUDriver *driver,
+                             qemuTPMVolume *volume,
+                             virCommand *cmd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 
