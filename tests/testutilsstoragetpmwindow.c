@@ -14,13 +14,12 @@
 
 #include "storage/storage_tpm_sidecar.h"
 
-#ifdef F_OFD_SETLK
 
 testWindowState testWindow;
 
 
 static void
-testWindowPass(testWindowKind kind)
+testWindowRunOnce(testWindowKind kind)
 {
     int saved = errno;
 
@@ -74,7 +73,7 @@ fcntl(int fd,
     va_end(args);
 
     if (cmd == F_OFD_SETLK)
-        testWindowPass(TEST_WINDOW_BEFORE_LOCK);
+        testWindowRunOnce(TEST_WINDOW_BEFORE_LOCK);
 
     return syscall(SYS_fcntl, fd, cmd, arg);
 }
@@ -87,7 +86,7 @@ renameat2(int fromdir,
           const char *to,
           unsigned int flags)
 {
-    testWindowPass(TEST_WINDOW_BEFORE_RENAME_NEW);
+    testWindowRunOnce(TEST_WINDOW_BEFORE_RENAME_NEW);
     return syscall(SYS_renameat2, fromdir, from, todir, to, flags);
 }
 
@@ -97,7 +96,7 @@ unlink(const char *path)
 {
     int rc = syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 
-    testWindowPass(TEST_WINDOW_AFTER_UNLINK);
+    testWindowRunOnce(TEST_WINDOW_AFTER_UNLINK);
     return rc;
 }
 
@@ -107,5 +106,3 @@ testWindowPlace(void)
 {
     testWindow.temp = virStorageTPMSidecarPlace(testWindow.pool, testWindow.vol);
 }
-
-#endif /* F_OFD_SETLK */

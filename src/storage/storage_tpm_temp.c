@@ -315,10 +315,10 @@ virStorageTPMTempReplace(virStorageTPMTemp *temp,
 
 
 virStorageTPMTemp *
-virStorageTPMTempWriteNew(const virStoragePoolDef *pool,
-                          const virStorageVolDef *vol,
-                          int lock,
-                          const virStorageTPMBytes *bytes)
+virStorageTPMTempNewReplacement(const virStoragePoolDef *pool,
+                                const virStorageVolDef *vol,
+                                int lock,
+                                const virStorageTPMBytes *bytes)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     virStoragePerms perms = { 0 };
