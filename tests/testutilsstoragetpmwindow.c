@@ -2,6 +2,9 @@
  * testutilsstoragetpmwindow.c: what others do meanwhile to a tpm storage pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fcntl(), renameat2() and unlink() of the C library are replaced, so that something else
+ * happens to the pool right before or after them.
  */
 
 #include <config.h>

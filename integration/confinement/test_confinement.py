@@ -1,4 +1,7 @@
-"""What swtpm has access to, and the errors if it, or libvirt, has none."""
+"""What swtpm has access to, and the errors if it, or libvirt, has none.
+
+AppArmor's profile, links and other files in place of swtpm's own, and its log, from which the reason is told.
+"""
 
 import contextlib
 import errno

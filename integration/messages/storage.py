@@ -1,4 +1,7 @@
-"""Errors of the storage driver with TPM volumes: src/storage."""
+"""Errors of the storage driver with TPM volumes: src/storage.
+
+What vol-create, vol-upload and the other operations of a pool refuse, by the file of the source.
+"""
 
 from expected import Message
 

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What vol-create-from does in memory, before the store makes the volume.
+ * What vol-create-from does in memory, before the store makes the volume: the state of
+ * the source is read, converted and opened.
  */
 
 #pragma once

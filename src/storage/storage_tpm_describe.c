@@ -24,7 +24,6 @@
 #include "storage_tpm_store.h"
 #include "storage_util.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viridentity.h"

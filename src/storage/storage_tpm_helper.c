@@ -14,7 +14,6 @@
 #include <config.h>
 
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "configmake.h"
 #include "storage_tpm_bytes.h"
@@ -24,7 +23,6 @@
 #include "storage_tpm_scratch.h"
 #include "storage_vol_tpm.h"
 #include "tpmhelper.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virtpm.h"

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What pool-refresh does with the files of the directory.
+ * What pool-refresh does with the files of the directory: which of them are volumes, and
+ * which volumes get a description.
  */
 
 #pragma once

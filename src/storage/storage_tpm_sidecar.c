@@ -29,7 +29,6 @@
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_temp.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virfileopen.h"

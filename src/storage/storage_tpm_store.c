@@ -53,7 +53,6 @@
 #include "storage_tpm_temp.h"
 #include "storage_util.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"

@@ -25,7 +25,6 @@
 #include "storage_tpm_transfer.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether a volume can be opened, and holds the TPM that its description names.
+ * Whether a volume can be opened, and holds the TPM that its description names: for
+ * vol-dumpxml --inspect, and for whatever brings other state to a volume.
  */
 
 #pragma once
