@@ -1,4 +1,7 @@
-"""What a command is expected to say: messages with names in them, to be looked for in its output."""
+"""What a command is expected to say: messages with names in them, to be looked for in its output.
+
+Errors of libvirt are compared with their code, and with an errno where there is one.
+"""
 
 import dataclasses
 import functools

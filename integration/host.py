@@ -1,4 +1,7 @@
-"""Operations of the tests on a libvirt host, by the means of a user."""
+"""Operations of the tests on a libvirt host, by the means of a user.
+
+virsh, files of the pools, guests, secrets and daemons.
+"""
 
 import contextlib
 import fcntl

@@ -1,4 +1,7 @@
-"""Further hosts: a second sandbox, and daemons of an unprivileged user."""
+"""Further hosts: a second sandbox, and daemons of an unprivileged user.
+
+For migrations and shared directories, and for what an unprivileged user can do.
+"""
 
 import os
 import subprocess

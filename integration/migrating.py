@@ -1,4 +1,7 @@
-"""Guests that migrate, slowly, and what ends meanwhile."""
+"""Guests that migrate, slowly, and what ends meanwhile.
+
+What goes wrong in the middle of a migration needs one that lasts long enough.
+"""
 
 import concurrent.futures
 import contextlib

@@ -1,4 +1,7 @@
-"""Files that stand in the place of others: links, devices, sockets and what else is no regular file."""
+"""Files that stand in the place of others: links, devices, sockets and what else is no regular file.
+
+Each is a name and what makes it, so that a test can take all of them as parameters.
+"""
 
 import contextlib
 import os

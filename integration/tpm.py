@@ -1,4 +1,7 @@
-"""TPM commands as a guest sends them, for swtpm on a file of state, without a guest."""
+"""TPM commands as a guest sends them, for swtpm on a file of state, without a guest.
+
+A test makes changes to a TPM by these, and looks for them after an operation.
+"""
 
 import socket
 import struct

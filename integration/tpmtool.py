@@ -1,4 +1,7 @@
-"""Runs virt-tpm-volume, on domains that have a TPM."""
+"""Runs virt-tpm-volume, on domains that have a TPM.
+
+Domains are made with the TPM that libvirt creates itself, for adopt to find.
+"""
 
 import re
 import xml.etree.ElementTree as etree

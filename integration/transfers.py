@@ -1,4 +1,7 @@
-"""Uploads and downloads of volumes by virsh."""
+"""Uploads and downloads of volumes by virsh.
+
+The arguments of an upload, what is in a volume's file, and a blank volume for the TPM of another.
+"""
 
 import messages
 from expected import ANY

@@ -1,4 +1,7 @@
-"""A host whose TPM volumes are watched: no operation on a domain may replace or delete one."""
+"""A host whose TPM volumes are watched: no operation on a domain may replace or delete one.
+
+Volumes keep their file and their sidecar, and nothing comes or goes beside them.
+"""
 
 import contextlib
 import os

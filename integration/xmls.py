@@ -1,4 +1,7 @@
-"""The XML that the tests give to libvirt."""
+"""The XML that the tests give to libvirt.
+
+Each function has the parameters that tests vary.
+"""
 
 from textwrap import indent
 

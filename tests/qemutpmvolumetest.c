@@ -2,6 +2,9 @@
  * qemutpmvolumetest.c: how swtpm is started on a storage volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The domain that refers to a volume, and the file that is found for it: how it is locked,
+ * checked and handed to swtpm, and what is reported where that cannot be done.
  */
 
 #include <config.h>

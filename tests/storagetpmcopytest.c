@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "testutils.h"
+#include "testutilsstoragetpmpool.h"
 #include "testutilstpmhelper.h"
 
 #include "datatypes.h"
@@ -30,8 +31,6 @@
 #include "storage/storage_tpm_helperpriv.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-#ifdef F_OFD_SETLK
 
 
 /* What the code under test finds on this host. */
@@ -65,38 +64,6 @@ testExpectSameBytes(const virStorageTPMBytes *expect,
 }
 
 
-/* Some tests get a pool. */
-typedef struct _testPoolData testPoolData;
-struct _testPoolData {
-    int (*func)(virStoragePoolDef *pool);
-};
-
-
-static int
-testPoolCall(virStoragePoolDef *pool,
-             const void *opaque)
-{
-    const testPoolData *data = opaque;
-
-    return data->func(pool);
-}
-
-
-static int
-testPool(const void *opaque)
-{
-    return testInPool(testPoolCall, opaque);
-}
-
-
-# define DO_POOL(name, func) \
-    do { \
-        const testPoolData data = { func }; \
-        if (virTestRun(name, testPool, &data) < 0) \
-            ret = -1; \
-    } while (0)
-
-
 static void
 testUseFake(const testFake *fake)
 {
@@ -118,10 +85,10 @@ testUseReal(void)
 
 /* A volume of @pool; @secret is the usage of its secret, or NULL. */
 static virStorageVolDef *
-testVol(virStoragePoolDef *pool,
-        const char *name,
-        const char *secret,
-        const char *tpm)
+testCopyVol(virStoragePoolDef *pool,
+            const char *name,
+            const char *secret,
+            const char *tpm)
 {
     g_autofree char *encryption = NULL;
     g_autofree char *xml = NULL;
@@ -183,8 +150,8 @@ testSourceBytes(const char *fixture,
 }
 
 
-# define CLEAR NULL
-# define FOREIGN "foreign"
+#define CLEAR NULL
+#define FOREIGN "foreign"
 
 typedef struct _testCopyData testCopyData;
 struct _testCopyData {
@@ -278,9 +245,9 @@ testCopyIn(virStoragePoolDef *pool,
     bool foreign = STREQ_NULLABLE(data->from, FOREIGN);
     g_autoptr(virStorageTPMBytes) before = testSourceBytes(data->fixture, data->how);
     g_autoptr(virStorageTPMBytes) copy = NULL;
-    g_autoptr(virStorageVolDef) orig = testVol(pool, "one", foreign ? NULL : data->from,
-                                               data->source);
-    g_autoptr(virStorageVolDef) vol = testVol(pool, "two", data->to, data->asked);
+    g_autoptr(virStorageVolDef) orig = testCopyVol(pool, "one", foreign ? NULL : data->from,
+                                                   data->source);
+    g_autoptr(virStorageVolDef) vol = testCopyVol(pool, "two", data->to, data->asked);
 
     testWrite(orig->target.path, before);
     if (!foreign)
@@ -325,10 +292,11 @@ testCopyFake(const void *opaque)
 
 /* What is no TPM volume is looked at before it is opened for good. */
 static int
-testCopyForeignNot(virStoragePoolDef *pool)
+testCopyForeignNot(virStoragePoolDef *pool,
+                   const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageVolDef) orig = testVol(pool, "one", NULL, NULL);
-    g_autoptr(virStorageVolDef) vol = testVol(pool, "two", NULL, NULL);
+    g_autoptr(virStorageVolDef) orig = testCopyVol(pool, "one", NULL, NULL);
+    g_autoptr(virStorageVolDef) vol = testCopyVol(pool, "two", NULL, NULL);
     g_autoptr(virStorageTPMBytes) copy = NULL;
     VIR_AUTOCLOSE fd = -1;
 
@@ -363,25 +331,25 @@ testCopyForeignNot(virStoragePoolDef *pool)
 }
 
 
-# define DO_COPY_FULL(name, func, ...) \
+#define DO_COPY_FULL(name, func, ...) \
     do { \
         const testCopyData copy_ = { __VA_ARGS__ }; \
         if (virTestRun("copy: " name, func, &copy_) < 0) \
             ret = -1; \
     } while (0)
 
-# define DO_COPY(name, fixture, how, from, source, to, asked, learned, data) \
+#define DO_COPY(name, fixture, how, from, source, to, asked, learned, data) \
     DO_COPY_FULL(name, testCopyFake, fixture, TEST_SOURCE_ ## how, from, source, to, asked, \
                  learned, 0, NULL, { NULL, data, NULL, false })
 
-# define DO_COPY_NOT(name, fixture, from, source, to, asked, data, code, error) \
+#define DO_COPY_NOT(name, fixture, from, source, to, asked, data, code, error) \
     DO_COPY_FULL(name, testCopyFake, fixture, TEST_SOURCE_LINEAR, from, source, to, asked, \
                  NULL, VIR_ERR_ ## code, error, { NULL, data, NULL, false })
 
-# define UUID "<uuid>0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f</uuid>"
-# define TPM(inner) "<tpm>" inner "</tpm>"
-# define BANK(name) "<active_pcr_banks><" name "/></active_pcr_banks>"
-# define EK(fingerprint) "<endorsement key='rsa2048' fingerprint='" fingerprint "'/>"
+#define UUID "<uuid>0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f</uuid>"
+#define TPM(inner) "<tpm>" inner "</tpm>"
+#define BANK(name) "<active_pcr_banks><" name "/></active_pcr_banks>"
+#define EK(fingerprint) "<endorsement key='rsa2048' fingerprint='" fingerprint "'/>"
 
 static int
 testCopies(void)
@@ -455,12 +423,12 @@ testCopiesRefused(void)
 }
 
 
-# define DO_CONVERT_NOT(name, control, data, log, code, error) \
+#define DO_CONVERT_NOT(name, control, data, log, code, error) \
     DO_COPY_FULL(name, testCopyFake, "tpm2", TEST_SOURCE_LINEAR, CLEAR, NULL, "first", NULL, \
                  NULL, VIR_ERR_ ## code, error, \
                  { control, data, log, VIR_ERR_ ## code == VIR_ERR_OPERATION_TIMEOUT })
 
-# define STATEBLOB DONE FLAGS "00000003" "00000003" "616263"
+#define STATEBLOB DONE FLAGS "00000003" "00000003" "616263"
 
 /* The source's and the target's swtpm get the same answers. */
 static int
@@ -513,8 +481,8 @@ testConvert(virStoragePoolDef *pool,
             const char *from,
             const char *to)
 {
-    g_autoptr(virStorageVolDef) orig = testVol(pool, "one", from, TPM(UUID));
-    g_autoptr(virStorageVolDef) vol = testVol(pool, "two", to, NULL);
+    g_autoptr(virStorageVolDef) orig = testCopyVol(pool, "one", from, TPM(UUID));
+    g_autoptr(virStorageVolDef) vol = testCopyVol(pool, "two", to, NULL);
     g_autoptr(virStorageTPMBytes) copy = NULL;
     virTPMState state;
 
@@ -551,7 +519,8 @@ testConverted(virStoragePoolDef *pool)
 /* After each conversion, only the secret differs. The first one powers the TPM
  * on for the first time, which puts the PCR banks of its manufacture in force. */
 static int
-testConvertChain(virStoragePoolDef *pool)
+testConvertChain(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
 {
     g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
     g_autofree char *path = testPath(pool, "one");
@@ -579,12 +548,13 @@ testConvertChain(virStoragePoolDef *pool)
 
 
 static int
-testConvertWrong(virStoragePoolDef *pool)
+testConvertWrong(virStoragePoolDef *pool,
+                 const char *arg G_GNUC_UNUSED)
 {
     g_autoptr(virStorageTPMBytes) bytes = testState("tpm2");
     g_autofree char *path = testPath(pool, "one");
-    g_autoptr(virStorageVolDef) orig = testVol(pool, "one", "second", NULL);
-    g_autoptr(virStorageVolDef) vol = testVol(pool, "two", "second", NULL);
+    g_autoptr(virStorageVolDef) orig = testCopyVol(pool, "one", "second", NULL);
+    g_autoptr(virStorageVolDef) vol = testCopyVol(pool, "two", "second", NULL);
     g_autoptr(virStorageTPMBytes) copy = NULL;
 
     if (!testUseReal())
@@ -602,9 +572,9 @@ testConvertWrong(virStoragePoolDef *pool)
 }
 
 
-# define REAL_KEYS "rsa2048 " FINGERPRINT_TPM2_RSA "; secp384r1 " FINGERPRINT_TPM2_EC "; "
+#define REAL_KEYS "rsa2048 " FINGERPRINT_TPM2_RSA "; secp384r1 " FINGERPRINT_TPM2_EC "; "
 
-# define DO_REAL(name, fixture, how, from, to, learned) \
+#define DO_REAL(name, fixture, how, from, to, learned) \
     DO_COPY_FULL(name ", by the real swtpm", testCopyReal, fixture, TEST_SOURCE_ ## how, \
                  from, NULL, to, NULL, learned, 0, NULL, { NULL, NULL, NULL, false })
 
@@ -660,13 +630,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

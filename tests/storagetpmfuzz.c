@@ -2,6 +2,9 @@
  * storagetpmfuzz.c: read arbitrary text as the sidecar of a TPM volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Any text may stand in a sidecar: reading it twice gives the same, and what was read can
+ * be written and read again, with the same content.
  */
 
 #include <config.h>

@@ -29,10 +29,9 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
 
-# define TEST_FIRST "first's passphrase"
-# define FAKE_HELPER abs_srcdir "/storagetpmdata/fakehelper.sh"
+#define TEST_FIRST "first's passphrase"
+#define FAKE_HELPER abs_srcdir "/storagetpmdata/fakehelper.sh"
 
 
 /* What the code under test finds on this host. */
@@ -208,7 +207,7 @@ testPassphrase(const void *opaque G_GNUC_UNUSED)
 }
 
 
-# define DO_ARGS(args, command, version, from, to, dir) \
+#define DO_ARGS(args, command, version, from, to, dir) \
     do { \
         const testArgsData data = { \
             args, command, { "tpmpool", "guest1", VIR_DOMAIN_TPM_VERSION_ ## version, from }, \
@@ -320,7 +319,7 @@ testRunNot(const void *opaque G_GNUC_UNUSED)
 }
 
 
-# define DO_SWTPM(name, control, data, log, code, text) \
+#define DO_SWTPM(name, control, data, log, code, text) \
     do { \
         const testRunData run_ = { \
             NULL, { control, data, log, code == VIR_ERR_OPERATION_TIMEOUT }, code, text \
@@ -329,21 +328,21 @@ testRunNot(const void *opaque G_GNUC_UNUSED)
             ret = -1; \
     } while (0)
 
-# define DO_HELPER(name, how, hangs, code, text) \
+#define DO_HELPER(name, how, hangs, code, text) \
     do { \
         const testRunData run_ = { how, { NULL, NULL, NULL, hangs }, code, text }; \
         if (virTestRun("helper: " name, testRun, &run_) < 0) \
             ret = -1; \
     } while (0)
 
-# define INVALID(name, xml) \
+#define INVALID(name, xml) \
     DO_HELPER(name, "print " xml, false, VIR_ERR_INTERNAL_ERROR, \
               "returned an invalid description of TPM volume 'guest1' of pool 'tpmpool'")
 
-# define TPM_WITH(inner) "<tpm version='2.0'>" inner "</tpm>"
-# define EK(key, fingerprint, certificate) \
+#define TPM_WITH(inner) "<tpm version='2.0'>" inner "</tpm>"
+#define EK(key, fingerprint, certificate) \
     TPM_WITH("<endorsement key='" key "' fingerprint='" fingerprint "'>" certificate "</endorsement>")
-# define PEM(text) "-----BEGIN CERTIFICATE-----\n" text "\n-----END CERTIFICATE-----\n"
+#define PEM(text) "-----BEGIN CERTIFICATE-----\n" text "\n-----END CERTIFICATE-----\n"
 
 static int
 testRuns(void)
@@ -505,13 +504,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

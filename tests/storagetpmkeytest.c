@@ -21,8 +21,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
-
 
 /* As 'openssl x509 -modulus' shows it of ek-rsa2048.pem, and the point of
  * ek-secp384r1.pem. */
@@ -252,7 +250,7 @@ testIsOf(const void *opaque)
 }
 
 
-# define DO_IS_OF(name, is, has, cut, ...) \
+#define DO_IS_OF(name, is, has, cut, ...) \
     do { \
         const testIsOfData data = { \
             { __VA_ARGS__ }, has, cut, VIR_TRISTATE_BOOL_ ## is \
@@ -308,13 +306,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

@@ -30,10 +30,9 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
 
-# define PASSPHRASE "not a secret"
-# define CAP(name) (1U << VIR_TPM_SWTPM_SETUP_FEATURE_ ## name)
+#define PASSPHRASE "not a secret"
+#define CAP(name) (1U << VIR_TPM_SWTPM_SETUP_FEATURE_ ## name)
 
 static const unsigned char testUUID[VIR_UUID_BUFLEN] = {
     0x0a, 0x81, 0xf5, 0xb2, 0x84, 0x03, 0x7b, 0x23,
@@ -189,14 +188,14 @@ testArgs(const void *opaque)
 }
 
 
-# define DO_ARGS(args, vol, caps) \
+#define DO_ARGS(args, vol, caps) \
     do { \
         const testArgsData data = { vol, args, caps, TEST_SECRET_GOOD, 0, NULL }; \
         if (virTestRun("swtpm_setup for " args, testArgs, &data) < 0) \
             ret = -1; \
     } while (0)
 
-# define DO_ARGS_ERROR(name, vol, caps, secret, code, error) \
+#define DO_ARGS_ERROR(name, vol, caps, secret, code, error) \
     do { \
         const testArgsData data = { vol, NULL, caps, secret, code, error }; \
         if (virTestRun("no swtpm_setup, " name, testArgs, &data) < 0) \
@@ -320,7 +319,7 @@ testBanks(const void *opaque)
 }
 
 
-# define DO_BANKS(name, output, asked, learned) \
+#define DO_BANKS(name, output, asked, learned) \
     do { \
         const testBanksData data = { output, asked, learned }; \
         if (virTestRun("PCR banks " name, testBanks, &data) < 0) \
@@ -507,7 +506,7 @@ testSetupSweep(virStoragePoolDef *pool,
 }
 
 
-# define DO_SETUP(name, ...) \
+#define DO_SETUP(name, ...) \
     do { \
         const testSetupData data = { __VA_ARGS__ }; \
         if (virTestRun("manufacture " name, testSetupRun, &data) < 0) \
@@ -570,13 +569,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

@@ -26,9 +26,8 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
 
-# define SIDECAR_MAX (64 * 1024)
+#define SIDECAR_MAX (64 * 1024)
 
 
 static virStorageVolDef *
@@ -482,9 +481,9 @@ testSidecars(void)
     DO_POOL("sidecar in place of another", testSidecarReplace);
     DO_POOL("sidecar with two descriptions", testSidecarAnnounced);
     DO_POOL("sidecar added", testSidecarAdd);
-# ifdef WITH_RENAMEAT2
+#ifdef WITH_RENAMEAT2
     DO_POOL_ARG("sidecar added by another host", testSidecarAdd, "other");
-# endif
+#endif
     DO_POOL_ARG("no sidecar for a blank volume", testSidecarAddNot, "");
     DO_POOL_ARG("no sidecar for foreign content", testSidecarAddNot, "foreign");
     DO_POOL("sidecar that is too large", testSidecarTooLarge);
@@ -603,13 +602,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

@@ -29,8 +29,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
-
 
 /* fsync() of a directory fails. */
 static bool testNoSyncDir;
@@ -195,8 +193,12 @@ testSnapshotNot(virStoragePoolDef *pool,
         (bytes = virStorageTPMStoreFor(&testFileVol)->read(path, "tpmpool", "guest1")))
         return -1;
 
-    return testExpectError(VIR_ERR_SYSTEM_ERROR,
-                           "cannot open TPM volume 'guest1' of pool 'tpmpool'");
+    if (!arg)
+        return testExpectError(VIR_ERR_NO_STORAGE_VOL,
+                               "of TPM volume 'guest1' of pool 'tpmpool' not found");
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID,
+                           "of TPM volume 'guest1' of pool 'tpmpool' is not a regular file");
 }
 
 
@@ -346,7 +348,7 @@ testReplaceFile(const virStoragePoolDef *pool,
                 int lock,
                 const virStorageTPMBytes *bytes)
 {
-    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempWriteNew(pool, vol, lock, bytes);
+    g_autoptr(virStorageTPMTemp) temp = virStorageTPMTempNewReplacement(pool, vol, lock, bytes);
 
     if (!temp || virStorageTPMTempReplace(temp, vol->target.path) < 0)
         return NULL;
@@ -466,7 +468,7 @@ testNoSync(virStoragePoolDef *pool,
         (now = testReplaceFile(pool, vol, temp->fd, bytes)) &&
         testExpectState(pool, "guest1", "tpm12") == 0 &&
         testExpectFiles(pool, "guest1 guest1.tpm.xml") == 0 &&
-        virStorageTPMSidecarRemove(pool, vol) == 0 &&
+        virStorageTPMStoreUnlink(pool, vol) == 0 &&
         testExpectFiles(pool, "") == 0)
         rc = testExpectNoError();
 
@@ -640,13 +642,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

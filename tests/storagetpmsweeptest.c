@@ -20,14 +20,13 @@
 
 #include "storage/storage_tpm_bytes.h"
 #include "storage/storage_tpm_sidecar.h"
+#include "storage/storage_tpm_store.h"
 #include "storage/storage_tpm_sweep.h"
 #include "storage/storage_tpm_temp.h"
 #include "virfile.h"
 #include "virofdlock.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-#ifdef F_OFD_SETLK
 
 
 static void
@@ -225,12 +224,12 @@ testRemove(virStoragePoolDef *pool,
     testFile(pool, "guest10", "another state");
     testFile(pool, "guest10.tpm.xml", "another sidecar");
 
-    if (virStorageTPMSidecarRemove(pool, vol) < 0 ||
+    if (virStorageTPMStoreUnlink(pool, vol) < 0 ||
         testExpectFiles(pool, "guest10 guest10.tpm.xml") < 0)
         return -1;
 
     /* what is gone has no sidecar to be removed */
-    if (virStorageTPMSidecarRemove(pool, vol) == 0)
+    if (virStorageTPMStoreUnlink(pool, vol) == 0)
         return -1;
 
     return testExpectError(VIR_ERR_SYSTEM_ERROR, "cannot remove volume '");
@@ -250,7 +249,7 @@ testRemoveMeanwhile(virStoragePoolDef *pool,
 
     testWindowOpen(TEST_WINDOW_AFTER_UNLINK, 0, testWindowPlace, pool, vol);
 
-    if (virStorageTPMSidecarRemove(pool, vol) < 0 || testWindow.temp ||
+    if (virStorageTPMStoreUnlink(pool, vol) < 0 || testWindow.temp ||
         testExpectError(VIR_ERR_STORAGE_VOL_EXIST, "'guest1'") < 0 ||
         testExpectFiles(pool, "") < 0)
         return -1;
@@ -314,9 +313,9 @@ testSweeps(void)
     DO_POOL("sweep", testSweep);
     DO_POOL("sweep overwrites", testSweepOverwrites);
     DO_POOL_ARG("sweep, published before it is locked", testSweepPublished, "lock");
-# ifdef WITH_RENAMEAT2
+#ifdef WITH_RENAMEAT2
     DO_POOL_ARG("sweep, published after it was looked at", testSweepPublished, "rename");
-# endif
+#endif
     DO_POOL("sweep what was set aside", testSweepOld);
     DO_POOL("remove", testRemove);
     DO_POOL("remove while another is made", testRemoveMeanwhile);
@@ -340,13 +339,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

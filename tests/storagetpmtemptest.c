@@ -21,13 +21,11 @@
 #include "storage/storage_tpm_name.h"
 #include "storage/storage_tpm_temp.h"
 #include "storage_vol_tpm.h"
-#include "virofdlock.h"
+#include "virfileopen.h"
 #include "virstring.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-#ifdef F_OFD_SETLK
 
 
 /* What becomes of names. */
@@ -55,7 +53,7 @@ testName(const void *opaque)
 }
 
 
-# define DO_NAME(name, fault) \
+#define DO_NAME(name, fault) \
     do { \
         const testNameData data = { name, fault }; \
         if (virTestRun("name " name, testName, &data) < 0) \
@@ -306,14 +304,14 @@ testOpen(virStoragePoolDef *pool,
 
     testFile(pool, "guest1", "state");
 
-    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 || sb.st_size != 5)
+    if ((fd = virFileOpenRegular(path, O_RDONLY, &sb)) < 0 || sb.st_size != 5)
         return -1;
 
-    if (virOFDLockOpenFile(pool->target.path, O_RDONLY, &sb) >= 0 || errno != ENODEV)
+    if (virFileOpenRegular(pool->target.path, O_RDONLY, &sb) >= 0 || errno != ENODEV)
         return -1;
 
     if (symlink("guest1", link) < 0 ||
-        virOFDLockOpenFile(link, O_RDONLY, &sb) >= 0 || errno != ELOOP)
+        virFileOpenRegular(link, O_RDONLY, &sb) >= 0 || errno != ELOOP)
         return -1;
 
     return testExpectNoError();
@@ -361,13 +359,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

@@ -2,6 +2,9 @@
  * testfuzz.c: shared code of the fuzz targets
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What the targets of libFuzzer have in common: errors are not printed, as most inputs are
+ * errors, and what does not hold is a finding.
  */
 
 #include <config.h>

@@ -2,6 +2,9 @@
  * testutilserror.c: what tests expect of errors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Compares the error that the code under test has reported with the one that a test
+ * expects, and forgets it.
  */
 
 #include <config.h>

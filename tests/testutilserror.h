@@ -2,6 +2,8 @@
  * testutilserror.h: what tests expect of errors
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Tests check by these that the right error is reported, or that none is.
  */
 
 #pragma once

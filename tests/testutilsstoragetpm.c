@@ -2,6 +2,9 @@
  * testutilsstoragetpm.c: shared code of the tests of tpm storage pools
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A pool in a directory of its own, descriptions and volumes for it, and what replaces the
+ * functions that depend on the host.
  */
 
 #include <config.h>

@@ -2,6 +2,9 @@
  * testutilsstoragetpmpool.c: shared code of the tests of files in tpm storage pools
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Files in the directory of a pool: how a test makes them, and how it looks at what the
+ * code under test has made of them.
  */
 
 #include <config.h>

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Tests that get a pool of their own, and what stands in it.
+ * Tests that get a pool of their own, the files that they put into it, and what is
+ * expected to stand in it afterwards.
  */
 
 #pragma once

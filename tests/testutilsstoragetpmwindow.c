@@ -2,6 +2,9 @@
  * testutilsstoragetpmwindow.c: what others do meanwhile to a tpm storage pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fcntl(), renameat2() and unlink() of the C library are replaced, so that something else
+ * happens to the pool right before or after them.
  */
 
 #include <config.h>
@@ -14,13 +17,12 @@
 
 #include "storage/storage_tpm_sidecar.h"
 
-#ifdef F_OFD_SETLK
 
 testWindowState testWindow;
 
 
 static void
-testWindowPass(testWindowKind kind)
+testWindowRunOnce(testWindowKind kind)
 {
     int saved = errno;
 
@@ -74,7 +76,7 @@ fcntl(int fd,
     va_end(args);
 
     if (cmd == F_OFD_SETLK)
-        testWindowPass(TEST_WINDOW_BEFORE_LOCK);
+        testWindowRunOnce(TEST_WINDOW_BEFORE_LOCK);
 
     return syscall(SYS_fcntl, fd, cmd, arg);
 }
@@ -87,7 +89,7 @@ renameat2(int fromdir,
           const char *to,
           unsigned int flags)
 {
-    testWindowPass(TEST_WINDOW_BEFORE_RENAME_NEW);
+    testWindowRunOnce(TEST_WINDOW_BEFORE_RENAME_NEW);
     return syscall(SYS_renameat2, fromdir, from, todir, to, flags);
 }
 
@@ -97,7 +99,7 @@ unlink(const char *path)
 {
     int rc = syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 
-    testWindowPass(TEST_WINDOW_AFTER_UNLINK);
+    testWindowRunOnce(TEST_WINDOW_AFTER_UNLINK);
     return rc;
 }
 
@@ -107,5 +109,3 @@ testWindowPlace(void)
 {
     testWindow.temp = virStorageTPMSidecarPlace(testWindow.pool, testWindow.vol);
 }
-
-#endif /* F_OFD_SETLK */

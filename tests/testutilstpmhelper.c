@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Either swtpm is run, or a fake one, whose answers are given by the test.
+ * Either swtpm is run, or a fake one, whose answers are given by the test. Secrets come from
+ * a driver of the tests.
  */
 
 #include <config.h>

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A fake swtpm and its answers, secrets, and a run directory.
+ * A fake swtpm and its answers, secrets, and a run directory, for tests of what opens TPMs
+ * and of how libvirt_tpmhelper is run.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * testutilstpmstate.c: shared code of the tests of TPM state
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Reads the fixtures in virtpmstatedata, changes them as a test wants them, and compares
+ * what the code under test has made of them.
  */
 
 #include <config.h>

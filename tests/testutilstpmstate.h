@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The fixtures in virtpmstatedata, changes of them, and what they look like.
+ * The fixtures in virtpmstatedata, changes of them, and what they look like: state that
+ * swtpm has made, clear and encrypted, of both versions.
  */
 
 #pragma once

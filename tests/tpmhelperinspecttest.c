@@ -23,8 +23,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
-
 
 static virTPMHelperSwtpmSpec
 testSpec(const char *binary)
@@ -144,18 +142,18 @@ testInspectRandom(const void *opaque G_GNUC_UNUSED)
 }
 
 
-# define DO_INSPECT_FULL(name, data, learned) \
+#define DO_INSPECT_FULL(name, data, learned) \
     do { \
         const testInspectData inspect = { NULL, data, learned }; \
         if (virTestRun("inspect: " name, testInspect, &inspect) < 0) \
             ret = -1; \
     } while (0)
 
-# define DO_INSPECT(name, data, learned) \
+#define DO_INSPECT(name, data, learned) \
     DO_INSPECT_FULL(name, SUCCESS " " data, learned)
 
 /* What swtpm tells of the profile. */
-# define DO_PROFILE(name, control, learned) \
+#define DO_PROFILE(name, control, learned) \
     do { \
         const testInspectData inspect = { "18:" control, FAILURE, "; " learned }; \
         if (virTestRun("inspect: " name, testInspect, &inspect) < 0) \
@@ -163,19 +161,19 @@ testInspectRandom(const void *opaque G_GNUC_UNUSED)
     } while (0)
 
 /* What the first slot says, no more than what is expected of it. */
-# define DO_KEY(name, key, learned) \
+#define DO_KEY(name, key, learned) \
     DO_INSPECT("key " name, FAILURE " " START " " BARE(key), learned)
 
-# define DO_EC_KEY(name, key, learned) \
+#define DO_EC_KEY(name, key, learned) \
     DO_INSPECT("key " name, FAILURE " " START " " TO_EC " " BARE(key), learned)
 
 /* Without a certificate that counts, there is the key. */
-# define DO_CERT_NOT(name, cert) \
+#define DO_CERT_NOT(name, cert) \
     DO_INSPECT("certificate " name, FAILURE " " START " " cert " " RSA2048 " " SUCCESS, \
                "; rsa2048 " FINGERPRINT_RSA "; ")
 
 /* With one that is not for the key, it is not known what the EK is. */
-# define DO_CERT_OTHER(name, cert) \
+#define DO_CERT_OTHER(name, cert) \
     DO_INSPECT("certificate " name, FAILURE " " START " " SLOT(cert, RSA2048), "; ")
 
 static int
@@ -223,7 +221,7 @@ testInspectKeys(void)
 
 
 /* {"ActiveProfile":{"Name":"custom:x","StateFormatLevel":7,"A":"bc"}} */
-# define PROFILE "7b2241637469766550726f66696c65223a7b224e616d65223a22637573746f6d3a78222c" \
+#define PROFILE "7b2241637469766550726f66696c65223a7b224e616d65223a22637573746f6d3a78222c" \
     "225374617465466f726d61744c6576656c223a372c2241223a226263227d7d00"
 
 static int
@@ -310,23 +308,23 @@ testInspectAll(void)
 
 /* What the real swtpm tells of a TPM that its guest has used. */
 
-# define AUTH "00000009" "40000009" "0000" "00" "0000"
-# define COMMAND(size, code) "8002" size code
-# define STARTUP "8001" "0000000c" "00000144" "0000"
+#define AUTH "00000009" "40000009" "0000" "00" "0000"
+#define COMMAND(size, code) "8002" size code
+#define STARTUP "8001" "0000000c" "00000144" "0000"
 /* A guest has set passwords for the endorsement and lockout authority. */
-# define PASSWORDS STARTUP " " \
+#define PASSWORDS STARTUP " " \
     COMMAND("00000020", "00000129") "4000000b" AUTH "0003" "616263" " " \
     COMMAND("00000020", "00000129") "4000000a" AUTH "0003" "616263"
 /* It has cleared its TPM, which is not allowed any more. */
-# define CLEARED STARTUP " " \
+#define CLEARED STARTUP " " \
     COMMAND("0000001b", "00000126") "4000000c" AUTH " " \
     COMMAND("0000001c", "00000127") "4000000c" AUTH "01"
 /* It has defined an NV index with the password "a", and tried two others. */
-# define NV_DEFINE COMMAND("0000002e", "0000012a") "40000001" AUTH "0001" "61" \
+#define NV_DEFINE COMMAND("0000002e", "0000012a") "40000001" AUTH "0001" "61" \
     "000e" "01800001" "000b" "00040004" "0000" "0008"
-# define NV_GUESS COMMAND("00000024", "0000014e") "01800001" "01800001" \
+#define NV_GUESS COMMAND("00000024", "0000014e") "01800001" "01800001" \
     "0000000a" "40000009" "0000" "00" "0001" "62" "0001" "0000"
-# define GUESSED STARTUP " " NV_DEFINE " " NV_GUESS " " NV_GUESS
+#define GUESSED STARTUP " " NV_DEFINE " " NV_GUESS " " NV_GUESS
 
 typedef struct _testUsedData testUsedData;
 struct _testUsedData {
@@ -415,14 +413,14 @@ testUsed(const void *opaque)
 }
 
 
-# define DO_USED(name, commands, expect) \
+#define DO_USED(name, commands, expect) \
     do { \
         const testUsedData used_ = { commands, expect }; \
         if (virTestRun("a TPM " name ", by the real swtpm", testUsed, &used_) < 0) \
             ret = -1; \
     } while (0)
 
-# define REAL_KEYS "rsa2048 " FINGERPRINT_TPM2_RSA "; secp384r1 " FINGERPRINT_TPM2_EC "; "
+#define REAL_KEYS "rsa2048 " FINGERPRINT_TPM2_RSA "; secp384r1 " FINGERPRINT_TPM2_EC "; "
 
 static int
 testReal(void)
@@ -461,13 +459,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

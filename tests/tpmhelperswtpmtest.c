@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include "testutils.h"
+#include "testutilsstoragetpmpool.h"
 #include "testutilstpmhelper.h"
 
 #include "storage/storage_tpm_bytes.h"
@@ -24,8 +25,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-#ifdef F_OFD_SETLK
-
 
 static virTPMHelperSwtpmSpec
 testSpec(const testFake *fake)
@@ -36,38 +35,6 @@ testSpec(const testFake *fake)
 
     return spec;
 }
-
-
-/* Some tests get a pool. */
-typedef struct _testPoolData testPoolData;
-struct _testPoolData {
-    int (*func)(virStoragePoolDef *pool);
-};
-
-
-static int
-testPoolCall(virStoragePoolDef *pool,
-             const void *opaque)
-{
-    const testPoolData *data = opaque;
-
-    return data->func(pool);
-}
-
-
-static int
-testPool(const void *opaque)
-{
-    return testInPool(testPoolCall, opaque);
-}
-
-
-# define DO_POOL(name, func) \
-    do { \
-        const testPoolData data = { func }; \
-        if (virTestRun(name, testPool, &data) < 0) \
-            ret = -1; \
-    } while (0)
 
 
 /* Command lines of swtpm. */
@@ -97,7 +64,7 @@ testArgs(const void *opaque)
 }
 
 
-# define DO_ARGS(args, ...) \
+#define DO_ARGS(args, ...) \
     do { \
         const testArgsData data = { args, { "/usr/bin/swtpm", __VA_ARGS__ } }; \
         if (virTestRun("swtpm for " args, testArgs, &data) < 0) \
@@ -243,7 +210,8 @@ testControl(const void *opaque)
 
 /* What goes over the channel, byte for byte. */
 static int
-testControlSent(virStoragePoolDef *pool)
+testControlSent(virStoragePoolDef *pool,
+                const char *arg G_GNUC_UNUSED)
 {
     const testFake fake = {
         "00000000 00000000 000000000000000000000003000000026162"
@@ -355,7 +323,7 @@ testStateNot(const void *opaque G_GNUC_UNUSED)
 }
 
 
-# define DO_STEP_FULL(name, step, control, data, result, failure, command) \
+#define DO_STEP_FULL(name, step, control, data, result, failure, command) \
     do { \
         const testControlData control_ = { \
             { control, data, NULL, failure == VIR_TPM_HELPER_SWTPM_HANGS }, \
@@ -365,13 +333,13 @@ testStateNot(const void *opaque G_GNUC_UNUSED)
             ret = -1; \
     } while (0)
 
-# define DO_STEP(name, step, control, data, result) \
+#define DO_STEP(name, step, control, data, result) \
     DO_STEP_FULL(name, step, control, data, result, VIR_TPM_HELPER_SWTPM_GOOD, NULL)
 
-# define DO_STEP_FAILS(name, step, control) \
+#define DO_STEP_FAILS(name, step, control) \
     DO_STEP_FULL(name, step, control, NULL, NULL, VIR_TPM_HELPER_SWTPM_REFUSED, "CMD_")
 
-# define DO_STEP_HANGS(name, step, control, data, command) \
+#define DO_STEP_HANGS(name, step, control, data, command) \
     DO_STEP_FULL(name, step, control, data, NULL, VIR_TPM_HELPER_SWTPM_HANGS, command)
 
 static int
@@ -497,13 +465,3 @@ mymain(void)
 }
 
 VIR_TEST_MAIN(mymain)
-
-#else /* ! F_OFD_SETLK */
-
-int
-main(void)
-{
-    return EXIT_AM_SKIP;
-}
-
-#endif /* ! F_OFD_SETLK */

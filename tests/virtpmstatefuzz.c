@@ -2,6 +2,9 @@
  * virtpmstatefuzz.c: recognise TPM state in arbitrary bytes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Any bytes may stand in a volume: they are recognised as the same twice, whether they are
+ * in a file or in memory, and laying them out loses nothing.
  */
 
 #include <config.h>

@@ -1,4 +1,7 @@
-"""What swtpm has access to, and the errors if it, or libvirt, has none."""
+"""What swtpm has access to, and the errors if it, or libvirt, has none.
+
+AppArmor's profile, links and other files in place of swtpm's own, and its log, from which the reason is told.
+"""
 
 import contextlib
 import errno
@@ -414,7 +417,7 @@ def test_volume_that_root_may_not_read(tpm_host, refreshed):
         if refreshed:
             tpm_host.virsh("pool-refresh", "tpm")
         said = tpm_host.virsh_fails("start", "guest")
-        assert messages.NO_PERMISSION_TO_REFRESH(f"{POOL}/one", "one", errno=errno.EACCES) in said
+        assert messages.NO_PERMISSION(f"{POOL}/one", "one", "tpm", errno=errno.EACCES) in said
         assert tpm_host.contents(IMPLICIT) == {}
     tpm_host.virsh("pool-refresh", "tpm")
     tpm_host.run("chown", "root", path)

@@ -1,4 +1,7 @@
-"""Fixtures of the tests of domains."""
+"""Fixtures of the tests of domains.
+
+A directory for disks, hosts whose volumes are watched during each test, and a guest on one of these.
+"""
 
 import pytest
 

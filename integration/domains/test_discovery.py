@@ -1,4 +1,7 @@
-"""What a client can ask before it puts a TPM on a volume."""
+"""What a client can ask before it puts a TPM on a volume.
+
+Domain capabilities tell whether this libvirt and this swtpm can do it.
+"""
 
 import xml.etree.ElementTree as etree
 

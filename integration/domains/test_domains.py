@@ -1,4 +1,7 @@
-"""Domains whose TPM is a volume: the reference in XML, guests that run, and two guests on one volume."""
+"""Domains whose TPM is a volume: the reference in XML, guests that run, and two guests on one volume.
+
+Also the lock, which lives as long as swtpm, and what a restarted daemon finds again.
+"""
 
 import concurrent.futures
 import fcntl

@@ -1,4 +1,7 @@
-"""swtpm_require_volume in qemu.conf: only TPMs that are on volumes start."""
+"""swtpm_require_volume in qemu.conf: only TPMs that are on volumes start.
+
+It concerns starts of all kinds, and changes no definition and no guest that runs.
+"""
 
 import uuid
 

@@ -305,7 +305,7 @@ def test_symbolic_link_is_not_followed(tpm_host):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
     path.rename("/var/lib/libvirt/elsewhere")
     path.symlink_to("/var/lib/libvirt/elsewhere")
-    does_not_start(tpm_host, messages.PATH_NOT_REGULAR(f"{POOL}/one"))
+    does_not_start(tpm_host, messages.NOT_REGULAR(f"{POOL}/one", "one", "tpm"))
     os.unlink("/var/lib/libvirt/elsewhere")
 
 

@@ -1,4 +1,7 @@
-"""Guests that are saved and restored, and volumes that change between look-up and lock."""
+"""Guests that are saved and restored, and volumes that change between look-up and lock.
+
+A guest gets back the TPM that it was saved with, or none.
+"""
 
 import contextlib
 import os

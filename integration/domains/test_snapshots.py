@@ -1,4 +1,7 @@
-"""Snapshots of domains whose TPM is a volume."""
+"""Snapshots of domains whose TPM is a volume.
+
+Those with memory hold the state of the TPM as well; others are refused or leave it alone.
+"""
 
 import contextlib
 import os

@@ -1,4 +1,7 @@
-"""A file system, program or process that does not answer only delays those who need it."""
+"""A file system, program or process that does not answer only delays those who need it.
+
+A volume, the directory of a pool, another pool and a copy between two of them hang in turn.
+"""
 
 import contextlib
 import functools

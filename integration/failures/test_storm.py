@@ -1,4 +1,7 @@
-"""A daemon that is killed during an operation, and one with many clients at once."""
+"""A daemon that is killed during an operation, and one with many clients at once.
+
+Afterwards each volume is whole, as before or as it was to become, and nothing is left over.
+"""
 
 import collections
 import concurrent.futures

@@ -1,4 +1,7 @@
-"""The host of the tests of foreign files."""
+"""The host of the tests of foreign files.
+
+It has an active pool, and files outside of it that nothing may show or change.
+"""
 
 import shutil
 

@@ -1,4 +1,7 @@
-"""Errors of src/conf: XML of volumes and domains, and what is wrong with a volume's file."""
+"""Errors of src/conf: XML of volumes and domains, and what is wrong with a volume's file.
+
+They are the same for every driver that uses a volume.
+"""
 
 from expected import Message
 

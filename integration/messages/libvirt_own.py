@@ -1,4 +1,7 @@
-"""Errors that the patches add to libvirt's own files."""
+"""Errors that the patches add to libvirt's own files.
+
+What our own files report is in the tables beside this one.
+"""
 
 from expected import Message
 

@@ -1,4 +1,7 @@
-"""Errors of the QEMU driver with TPM volumes: src/qemu."""
+"""Errors of the QEMU driver with TPM volumes: src/qemu.
+
+What is wrong with a guest's volume when it starts, migrates or is restored.
+"""
 
 from expected import Message
 

@@ -1,4 +1,7 @@
-"""Errors of the storage driver with TPM volumes: src/storage."""
+"""Errors of the storage driver with TPM volumes: src/storage.
+
+What vol-create, vol-upload and the other operations of a pool refuse, by the file of the source.
+"""
 
 from expected import Message
 
@@ -106,16 +109,6 @@ COPY_WITH_OTHER_BANKS = Message(
 COPY_WITH_OTHER_PROFILE = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "profile of TPM volume '%1$s' cannot differ from that of '%2$s'")
-
-# src/storage/storage_tpm_describe.c
-
-NO_VOLUME_OF_PATH = Message("VIR_ERR_NO_STORAGE_VOL", "no storage vol with matching path '%1$s'")
-PATH_NOT_REGULAR = Message("VIR_ERR_OPERATION_INVALID", "volume '%1$s' is not a regular file")
-NO_PERMISSION_TO_REFRESH = Message(
-    "VIR_ERR_SYSTEM_ERROR",
-    "no permission to read and write '%1$s' of TPM volume '%2$s'",
-    "check its owner, mode and security label, and the access of root to a network file system")
-CANNOT_OPEN_VOLUME_PATH = Message("VIR_ERR_SYSTEM_ERROR", "cannot open volume '%1$s'")
 
 # src/storage/storage_tpm_dir.c
 
@@ -229,15 +222,14 @@ DESCRIPTION_OF_OTHERS = Message(
     "VIR_ERR_OPERATION_INVALID",
     "description '%1$s' of TPM volume '%2$s' of pool '%3$s' belongs to user %4$u and has mode 0%5$o",
     "change its owner to that of the pool's directory, and its mode so that others cannot write to it")
-CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
 
 # src/storage/storage_tpm_store.c
 
+CANNOT_REMOVE = Message("VIR_ERR_SYSTEM_ERROR", "cannot remove volume '%1$s'")
 CANNOT_STAT = Message("VIR_ERR_SYSTEM_ERROR", "cannot stat '%1$s'")
 WIPED_WITH_ZEROS_ONLY = Message(
     "VIR_ERR_OPERATION_FAILED",
     "old content of TPM volume '%1$s' of pool '%2$s' was overwritten with zeros only: %3$s")
-CANNOT_OPEN_VOLUME = Message("VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' of pool '%2$s'")
 NO_WHOLE_COPY = Message(
     "VIR_ERR_RESOURCE_BUSY",
     "TPM volume '%1$s' of pool '%2$s' is in use, and no consistent copy could be read within 5 seconds",

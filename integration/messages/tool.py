@@ -1,4 +1,7 @@
-"""What virt-tpm-volume tells."""
+"""What virt-tpm-volume tells.
+
+A part that varies has a number, as in the texts of C.
+"""
 
 from expected import TOOL, Message
 

@@ -1,4 +1,7 @@
-"""Errors about the state of a TPM, its passphrase and locks: src/util."""
+"""Errors about the state of a TPM, its passphrase and locks: src/util.
+
+There are few: most functions there return what they find, and their callers report it.
+"""
 
 from expected import Message
 

@@ -1,4 +1,7 @@
-"""Live migration of guests whose TPM is a volume."""
+"""Live migration of guests whose TPM is a volume.
+
+The target has a volume for the same TPM, or gets a blank one; both hosts keep theirs apart.
+"""
 
 import contextlib
 import errno

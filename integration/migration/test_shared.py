@@ -1,4 +1,7 @@
-"""Two hosts that share the directory of a tpm pool, with a swtpm that hands its lock over."""
+"""Two hosts that share the directory of a tpm pool, with a swtpm that hands its lock over.
+
+At each moment one of the two holds the lock, and nobody else gets it.
+"""
 
 import contextlib
 import re

@@ -1,4 +1,7 @@
-"""The commands in the documentation work as they are written there."""
+"""The commands in the documentation work as they are written there.
+
+Examples are taken from the README and the pages on XML, backups and migration, and are run.
+"""
 
 import html
 import re

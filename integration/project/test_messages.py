@@ -1,4 +1,7 @@
-"""The table of error texts agrees with the sources."""
+"""The table of error texts agrees with the sources.
+
+A text that is changed in one of them only is found, and one that breaks a rule of wording.
+"""
 
 import ast
 import collections

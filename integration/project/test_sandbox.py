@@ -1,4 +1,7 @@
-"""What the other tests rely on: the sandbox, its daemons and the guest."""
+"""What the other tests rely on: the sandbox, its daemons and the guest.
+
+If one of these fails, what the others say is of no use.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""scripts/check integration counts every test once, even if the sandbox that runs it dies."""
+"""scripts/check integration counts every test once, even if the sandbox that runs it dies.
+
+It is run on small tests that pass, fail, hang, and kill their pytest or sandbox.
+"""
 
 import os
 import shutil

@@ -1,4 +1,7 @@
-"""virt-tpm-volume adopt: TPMs that libvirt has made become volumes."""
+"""virt-tpm-volume adopt: TPMs that libvirt has made become volumes.
+
+Whatever fails or is interrupted, the old state stays, and another run completes it.
+"""
 
 import re
 import uuid

@@ -1,4 +1,7 @@
-"""virt-tpm-volume check: whether volumes open and are the TPM that is described."""
+"""virt-tpm-volume check: whether volumes open and are the TPM that is described.
+
+What is wrong, and what could not be checked, have exit codes of their own.
+"""
 
 import concurrent.futures
 import contextlib

@@ -1,4 +1,7 @@
-"""The command line of virt-tpm-volume: arguments, interrupts, and its manual."""
+"""The command line of virt-tpm-volume: arguments, interrupts, and its manual.
+
+What it prints, to whom, and with which exit code it ends.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,7 @@
-"""virt-tpm-volume list: volumes, and the domains that refer to them."""
+"""virt-tpm-volume list: volumes, and the domains that refer to them.
+
+Also those that only a snapshot or a saved image refers to.
+"""
 
 import pytest
 

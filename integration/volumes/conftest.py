@@ -1,4 +1,7 @@
-"""Fixtures of the tests of volumes."""
+"""Fixtures of the tests of volumes.
+
+What vol-create is given for a volume that is encrypted, and the secret for it.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""vol-create-from and vol-clone: copies, conversions, imports and exports."""
+"""vol-create-from and vol-clone: copies, conversions, imports and exports.
+
+The copy is the same TPM or a new one, under another secret or none, in this pool or another.
+"""
 
 import itertools
 import os

@@ -1,4 +1,7 @@
-"""vol-download, backup and restore."""
+"""vol-download, backup and restore.
+
+Also of a TPM that is in use: the copy is of one moment, or there is none.
+"""
 
 import os
 import ssl

@@ -1,4 +1,7 @@
-"""How state is opened: swtpm gets a copy in memory, by a name that is not a link."""
+"""How state is opened: swtpm gets a copy in memory, by a name that is not a link.
+
+It is done by a helper without privileges, which can be killed at any time.
+"""
 
 import pwd
 import signal

@@ -1,4 +1,7 @@
-"""vol-upload: what is taken, what is refused, and how the volume is described afterwards."""
+"""vol-upload: what is taken, what is refused, and how the volume is described afterwards.
+
+The state is opened before it is taken, and the description follows what it is.
+"""
 
 import os
 import re

@@ -2,7 +2,6 @@
 disks."""
 
 import contextlib
-import errno
 import socket
 import subprocess
 import time
@@ -421,5 +420,4 @@ def test_volume_that_is_gone(tpm_host, tmp_path):
     assert message in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
     for command in ("vol-dumpxml", "vol-info"):
         assert error("VIR_ERR_NO_STORAGE_VOL", "one") in tpm_host.virsh_fails(command, "one", "--pool", "tpm")
-    assert messages.CANNOT_OPEN_VOLUME("one", "tpm", errno=errno.ENOENT) in tpm_host.virsh_fails(
-        "vol-download", "one", tmp_path / "copy", "--pool", "tpm")
+    assert message in tpm_host.virsh_fails("vol-download", "one", tmp_path / "copy", "--pool", "tpm")

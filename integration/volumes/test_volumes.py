@@ -1,4 +1,7 @@
-"""Volumes of a tpm pool: what vol-create makes, vol-dumpxml tells and vol-delete removes."""
+"""Volumes of a tpm pool: what vol-create makes, vol-dumpxml tells and vol-delete removes.
+
+With and without encryption, of both versions, with banks, profiles and other parameters.
+"""
 
 import contextlib
 import errno

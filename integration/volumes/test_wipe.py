@@ -1,4 +1,7 @@
-"""vol-wipe, and vol-delete that overwrites."""
+"""vol-wipe, and vol-delete that overwrites.
+
+What was in the volume is gone, also after an interruption, and it takes another state.
+"""
 
 import os
 

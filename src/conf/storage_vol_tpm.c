@@ -16,6 +16,7 @@
 #include "storage_vol_tpm.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virofdlock.h"
 #include "virtpmstatelayout.h"
 
@@ -200,23 +201,19 @@ virStorageVolTPMReportSwtpm(const char *log,
 }
 
 
-static void
-virStorageVolTPMReportNotRegular(const char *path,
-                                 const char *pool,
-                                 const char *vol)
-{
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file"),
-                   path, vol, pool);
-}
-
-
-static void
+void
 virStorageVolTPMReportOpen(int err,
                            const char *path,
                            const char *pool,
                            const char *vol)
 {
+    if (virFileIsNotRegularErrno(err)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' of TPM volume '%2$s' of pool '%3$s' is not a regular file"),
+                       path, vol, pool);
+        return;
+    }
+
     switch (err) {
     case ENOENT:
     case ENOTDIR:
@@ -236,13 +233,6 @@ virStorageVolTPMReportOpen(int err,
         virReportSystemError(err,
                              _("cannot write to '%1$s' of TPM volume '%2$s' of pool '%3$s': a TPM requires a writable file system"),
                              path, vol, pool);
-        return;
-
-    case ELOOP:
-    case EISDIR:
-    case ENXIO:
-    case ENODEV:
-        virStorageVolTPMReportNotRegular(path, pool, vol);
         return;
 
     case EBUSY:
@@ -314,13 +304,39 @@ virStorageVolTPMReportLock(int err,
 }
 
 
+/* Only a regular file is a volume so far. Here, and in virStorageVolTPMOpen(), another
+ * kind of file would be let in. */
+int
+virStorageVolTPMOpenFile(const char *path,
+                         int oflags,
+                         struct stat *sb)
+{
+    return virFileOpenRegular(path, oflags, sb);
+}
+
+
+int
+virStorageVolTPMOpenToRead(const char *path,
+                           const char *pool,
+                           const char *vol)
+{
+    struct stat sb;
+    int fd = virStorageVolTPMOpenFile(path, O_RDONLY, &sb);
+
+    if (fd < 0)
+        virStorageVolTPMReportOpen(errno, path, pool, vol);
+
+    return fd;
+}
+
+
 int
 virStorageVolTPMOpenUnlocked(const char *path,
                              const char *pool,
                              const char *vol)
 {
     struct stat sb;
-    int fd = virOFDLockOpenFile(path, O_RDWR, &sb);
+    int fd = virStorageVolTPMOpenFile(path, O_RDWR, &sb);
 
     if (fd < 0)
         virStorageVolTPMReportOpen(errno, path, pool, vol);

@@ -9,6 +9,8 @@
 
 #pragma once
 
+#include <sys/stat.h>
+
 #include "internal.h"
 #include "virtpmstate.h"
 
@@ -138,6 +140,55 @@ void virStorageVolTPMReportSwtpm(const char *log,
 int virStorageVolTPMOpen(const char *path,
                          const char *pool,
                          const char *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMOpenFile:
+ * @path: the volume's file
+ * @oflags: O_RDONLY or O_RDWR
+ * @sb: filled in on success
+ *
+ * Opens a volume's file if it is of a kind that a volume may be, and takes no lock.
+ * Symbolic links are not followed.
+ *
+ * Returns the descriptor (close-on-exec), or -1 with errno set and no error reported: see
+ * virStorageVolTPMReportOpen().
+ */
+int virStorageVolTPMOpenFile(const char *path,
+                             int oflags,
+                             struct stat *sb)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMReportOpen:
+ * @err: an errno of virStorageVolTPMOpenFile()
+ * @path: the volume's file
+ * @pool: name of the storage pool
+ * @vol: name of the volume
+ *
+ * Reports why a volume's file cannot be opened, and what to do about it:
+ * VIR_ERR_NO_STORAGE_VOL if there is none, VIR_ERR_OPERATION_INVALID if it is of a kind
+ * that a volume cannot be, VIR_ERR_RESOURCE_BUSY if it is leased, else
+ * VIR_ERR_SYSTEM_ERROR.
+ */
+void virStorageVolTPMReportOpen(int err,
+                                const char *path,
+                                const char *pool,
+                                const char *vol)
+    ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4);
+
+/**
+ * virStorageVolTPMOpenToRead:
+ * @path, @pool, @vol: as for virStorageVolTPMOpen()
+ *
+ * Opens a volume's file for reading only, and takes no lock.
+ *
+ * Returns the descriptor (close-on-exec), or -1 with an error reported.
+ */
+int virStorageVolTPMOpenToRead(const char *path,
+                               const char *pool,
+                               const char *vol)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     G_GNUC_WARN_UNUSED_RESULT;
 

@@ -21,9 +21,9 @@
 #include "storage_conf.h"
 #include "storage_conf_tpm.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "viridentity.h"
 #include "virlog.h"
-#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpmstate.h"
 
@@ -280,7 +280,7 @@ qemuTPMPathIsWithin(GPtrArray *mounts,
         struct stat st;
 
         if (qemuTPMPathMayBeOn(mounts, at) &&
-            stat(at, &st) == 0 && virOFDLockIsSameFile(&st, dir))
+            stat(at, &st) == 0 && virFileIsSameInode(&st, dir))
             return true;
 
         if (STREQ(parent, at))
@@ -370,7 +370,7 @@ qemuTPMPathFindByFile(GPtrArray *mounts,
 
     if (qemuTPMPathIsWithin(mounts, path, &top, &volume)) {
         place->pool = g_strdup(pool);
-        if (stat(path, &st) < 0 || !virOFDLockIsSameFile(&st, &top))
+        if (stat(path, &st) < 0 || !virFileIsSameInode(&st, &top))
             qemuTPMPathPlaceSetVolume(place, volume);
         return;
     }
@@ -478,7 +478,7 @@ qemuTPMPathIsState(const char *canon)
         return false;
 
     /* what somebody keeps a lease on may be */
-    if ((fd = virOFDLockOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
+    if ((fd = virFileOpenNoWait(canon, O_RDONLY | O_NOFOLLOW)) < 0)
         return errno == EBUSY;
 
     if (virTPMStateProbe(fd, canon, &state) < 0) {

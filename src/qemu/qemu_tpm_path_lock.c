@@ -16,6 +16,7 @@
 #include "qemu_tpm_path_lock.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virofdlock.h"
 #include "virtpm.h"
 
@@ -29,7 +30,7 @@
 bool
 qemuTPMPathIsLocked(const char *path)
 {
-    VIR_AUTOCLOSE fd = virOFDLockOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
+    VIR_AUTOCLOSE fd = virFileOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
     struct flock lock = {
         .l_type = F_WRLCK,
         .l_whence = SEEK_SET,
@@ -94,17 +95,17 @@ qemuTPMPathLock(const virDomainTPMDef *tpm,
     int rc;
 
     if (incoming || !qemuTPMPathIsLockable(tpm) || stat(path, &st) < 0 ||
-        (*fd >= 0 && fstat(*fd, &held) == 0 && virOFDLockIsSameFile(&held, &st)))
+        (*fd >= 0 && fstat(*fd, &held) == 0 && virFileIsSameInode(&held, &st)))
         return 0;
 
     VIR_FORCE_CLOSE(*fd);
 
-    if ((*fd = virOFDLockOpenNoWait(path, O_RDWR)) < 0) {
+    if ((*fd = virFileOpenNoWait(path, O_RDWR)) < 0) {
         virReportSystemError(errno, _("cannot open TPM state '%1$s'"), path);
         return -1;
     }
 
-    rc = virOFDLockAcquireFrom(*fd, QEMU_TPM_PATH_LOCK_START, false);
+    rc = virOFDLockAcquireFrom(*fd, QEMU_TPM_PATH_LOCK_START);
     if (rc == 0 || rc == -ENOSYS)
         return 0;
 
@@ -147,13 +148,13 @@ qemuTPMPathIsUsed(const virDomainDef *def)
         if (!qemuTPMPathIsLockable(def->tpms[i]))
             continue;
 
-        if ((fd = virOFDLockOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0) {
+        if ((fd = virFileOpenNoWait(def->tpms[i]->data.emulator.source_path, O_RDWR)) < 0) {
             if (errno == EBUSY)
                 return true;
             continue;
         }
 
-        rc = virOFDLockAcquireFrom(fd, QEMU_TPM_PATH_LOCK_START, true);
+        rc = virOFDLockTest(fd, QEMU_TPM_PATH_LOCK_START);
         if (rc < 0 && rc != -ENOSYS)
             return true;
     }

@@ -140,7 +140,7 @@ virStorageBackendTPMSweepRunDir(const char *rundir)
 static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
-    g_autoptr(virStoragePoolDef) now = virStorageTPMDirCopyPool(virStoragePoolObjGetDef(pool));
+    g_autoptr(virStoragePoolDef) now = virStorageTPMDirCopyLocation(virStoragePoolObjGetDef(pool));
     g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     virStorageTPMRefresh *refresh = virStorageTPMRefreshStart(pool);
@@ -151,7 +151,7 @@ virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 
     virObjectUnlock(pool);
     virStorageBackendTPMSweepRunDir(rundir);
-    ret = virStorageTPMScan(refresh, now);
+    ret = virStorageTPMStoreForPool(now)->scan(refresh, now);
     virObjectLock(pool);
 
     if (ret == 0) {
@@ -360,7 +360,7 @@ static virStorageVolDef *
 virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
                                 virStorageVolDef *vol)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyPool(virStoragePoolObjGetDef(pool));
+    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyLocation(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) now = NULL;
     int rc;
 
@@ -382,7 +382,7 @@ static virStorageVolDef *
 virStorageBackendTPMFindVol(virStoragePoolObj *pool,
                             const char *name)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyPool(virStoragePoolObjGetDef(pool));
+    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyLocation(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) vol = virStorageTPMDescribeNew(def, name);
     virStorageTPMRefreshLookup lookup = { .pool = pool, .name = name };
     virStorageVolDef *known;
@@ -498,7 +498,7 @@ static char *
 virStorageBackendTPMInspectVol(virStoragePoolObj *pool,
                                virStorageVolDef *vol)
 {
-    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyPool(virStoragePoolObjGetDef(pool));
+    g_autoptr(virStoragePoolDef) def = virStorageTPMDirCopyLocation(virStoragePoolObjGetDef(pool));
     g_autoptr(virStorageVolDef) now = virStorageTPMDescribeNew(def, vol->name);
     int rc;
 

@@ -2,6 +2,9 @@
  * storage_tpm_bytes.h: the state of a TPM in memory
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What is read from a volume or is to be written to one, between the store and whatever
+ * looks at it.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * storage_tpm_check.h: whether a tpm pool can do what is asked for
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Limits of what is implemented and of what this host has, asked before anything is
+ * touched.
  */
 
 #pragma once

@@ -2,6 +2,10 @@
  * storage_tpm_copy.c: make TPM state from another volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The copy is the same TPM as its source: a TPM volume, or a file or block device of
+ * another pool that holds state of swtpm. Whatever differs in encryption is converted by
+ * libvirt_tpmhelper in memory, and the result is opened before it becomes a volume.
  */
 
 #include <config.h>
@@ -15,14 +19,12 @@
 #include "storage_tpm_endorsement.h"
 #include "storage_tpm_helper.h"
 #include "storage_tpm_sidecar.h"
-#include "storage_tpm_store.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"
-#include "virofdlock.h"
+#include "virfileopen.h"
 #include "virtpmstate.h"
 #include "virtpmstatelayout.h"
 
@@ -64,18 +66,11 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
                             virTPMState *state)
 {
     g_autoptr(virStorageTPMBytes) bytes = NULL;
-    bool secret = virStorageVolTPMGetSecret(source->encryption);
 
-    if (!(bytes = virStorageTPMStoreFor(origvol)->read(origvol->target.path, source->pool,
-                                                       origvol->name)) ||
-        virStorageTPMCopyCheckIdentity(source, origvol) < 0)
-        return NULL;
-
-    virTPMStateProbeBytes(bytes->data, bytes->len, state);
-
-    if (virStorageVolTPMCheckState(state, source->pool, origvol->name) < 0 ||
-        virStorageVolTPMCheckSecret(state, secret, origvol->target.path,
-                                    source->pool, origvol->name) < 0)
+    if (!(bytes = virStorageTPMVerifyRead(source->pool, origvol,
+                                          virStorageVolTPMGetSecret(source->encryption), state)) ||
+        virStorageTPMCopyCheckIdentity(source, origvol) < 0 ||
+        virStorageVolTPMCheckState(state, source->pool, origvol->name) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);
@@ -87,7 +82,7 @@ virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
 static virStorageTPMBytes *
 virStorageTPMCopyReadForeign(const char *path)
 {
-    VIR_AUTOCLOSE fd = virOFDLockOpenNoWait(path, O_RDONLY);
+    VIR_AUTOCLOSE fd = virFileOpenNoWait(path, O_RDONLY);
     struct stat sb;
 
     if (fd < 0 || fstat(fd, &sb) < 0) {

@@ -2,6 +2,9 @@
  * storage_tpm_copy.h: make TPM state from another volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What vol-create-from does in memory, before the store makes the volume: the state of
+ * the source is read, converted and opened.
  */
 
 #pragma once

@@ -23,12 +23,11 @@
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_store.h"
 #include "storage_util.h"
-#include "viralloc.h"
+#include "storage_vol_tpm.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "viridentity.h"
 #include "virlog.h"
-#include "virofdlock.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -52,8 +51,8 @@ virStorageTPMDescribeNew(const virStoragePoolDef *def,
 
 /* Fills in what the bytes tell. */
 static void
-virStorageTPMDescribeState(virStorageVolDef *vol,
-                           const virTPMState *state)
+virStorageTPMDescribeFromState(virStorageVolDef *vol,
+                               const virTPMState *state)
 {
     virStorageEncryptionFormatType encryption = VIR_STORAGE_ENCRYPTION_FORMAT_DEFAULT;
 
@@ -75,35 +74,18 @@ virStorageTPMDescribeState(virStorageVolDef *vol,
 }
 
 
-/* Reads a volume's file: size, owner and mode, and what its bytes tell. Unless
- * @clear is NULL it is set to the bytes if they are clear state. Returns 0, or -1;
- * an error is always reported if @clear is given. */
 int
-virStorageTPMDescribeFile(virStorageVolDef *vol,
-                          virTPMState *state,
-                          virStorageTPMBytes **clear)
+virStorageTPMDescribeFromFile(const virStoragePoolDef *def,
+                              virStorageVolDef *vol,
+                              virTPMState *state,
+                              virStorageTPMBytes **clear)
 {
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virOFDLockOpenFile(vol->target.path, O_RDONLY, &sb)) < 0) {
-        if (!clear)
-            return -1;
-        if (errno == ENOENT)
-            virReportError(VIR_ERR_NO_STORAGE_VOL,
-                           _("no storage vol with matching path '%1$s'"),
-                           vol->target.path);
-        else if (errno == ELOOP || errno == ENXIO || errno == ENODEV)
-            virReportError(VIR_ERR_OPERATION_INVALID,
-                           _("volume '%1$s' is not a regular file"),
-                           vol->target.path);
-        else if (errno == EACCES || errno == EPERM)
-            virReportSystemError(errno,
-                                 _("no permission to read and write '%1$s' of TPM volume '%2$s': check its owner, mode and security label, and the access of root to a network file system"),
-                                 vol->target.path, vol->name);
-        else
-            virReportSystemError(errno, _("cannot open volume '%1$s'"),
-                                 vol->target.path);
+    if ((fd = virStorageVolTPMOpenFile(vol->target.path, O_RDONLY, &sb)) < 0) {
+        if (clear)
+            virStorageVolTPMReportOpen(errno, vol->target.path, def->name, vol->name);
         return -1;
     }
 
@@ -115,14 +97,14 @@ virStorageTPMDescribeFile(virStorageVolDef *vol,
         !(*clear = virStorageTPMBytesReadSome(fd, vol->target.path, state->end)))
         return -1;
 
-    virStorageTPMDescribeState(vol, state);
+    virStorageTPMDescribeFromState(vol, state);
     return 0;
 }
 
 
 /* The secret of an encrypted volume whose sidecar is lost. */
 static virStorageEncryption *
-virStorageTPMDescribeSecret(const virStorageVolDef *vol)
+virStorageTPMDescribeFindSecret(const virStorageVolDef *vol)
 {
     g_autoptr(virConnect) conn = NULL;
     g_autoptr(virSecret) secret = NULL;
@@ -200,10 +182,10 @@ virStorageTPMDescribeCheckSidecar(virStoragePoolDef *def,
 /* Adds what the sidecar tells to what the bytes tell; where they differ, the
  * bytes are right. */
 static int
-virStorageTPMDescribeSidecar(virStoragePoolDef *def,
-                             virStorageVolDef *vol,
-                             const virTPMState *state,
-                             const virStorageTPMBytes *clear)
+virStorageTPMDescribeFromSidecar(virStoragePoolDef *def,
+                                 virStorageVolDef *vol,
+                                 const virTPMState *state,
+                                 const virStorageTPMBytes *clear)
 {
     virDomainTPMVersion version = virStorageVolTPMVersionFromState(state->version);
     g_autoptr(virStorageVolDef) sidecar = NULL;
@@ -244,7 +226,7 @@ virStorageTPMDescribeSidecar(virStoragePoolDef *def,
         virStorageVolTPMGetSecret(sidecar->target.encryption))
         enc = g_steal_pointer(&sidecar->target.encryption);
     else if (state->encrypted)
-        enc = virStorageTPMDescribeSecret(vol);
+        enc = virStorageTPMDescribeFindSecret(vol);
 
     if (!enc)
         return 0;
@@ -264,11 +246,11 @@ virStorageTPMDescribe(virStoragePoolDef *def,
     g_autoptr(virStorageTPMBytes) clear = NULL;
     virTPMState state;
 
-    if (virStorageTPMDescribeFile(vol, &state, &clear) < 0) {
+    if (virStorageTPMDescribeFromFile(def, vol, &state, &clear) < 0) {
         if (virGetLastErrorCode() == VIR_ERR_NO_STORAGE_VOL)
             virStorageTPMDirReportMissing(def, vol->name);
         return -1;
     }
 
-    return virStorageTPMDescribeSidecar(def, vol, &state, clear);
+    return virStorageTPMDescribeFromSidecar(def, vol, &state, clear);
 }

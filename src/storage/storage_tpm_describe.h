@@ -2,6 +2,9 @@
  * storage_tpm_describe.h: find out what a TPM volume is
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Whoever shows a volume or is about to use it learns from here what it is, by its file
+ * and its sidecar, without opening the TPM.
  */
 
 #pragma once
@@ -22,7 +25,8 @@ virStorageVolDef *virStorageTPMDescribeNew(const virStoragePoolDef *def,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMDescribeFile:
+ * virStorageTPMDescribeFromFile:
+ * @def: definition of the pool
  * @vol: the caller's own definition of a volume, with its path
  * @state: set to what the bytes tell
  * @clear: NULL, or to be set to the bytes if they are clear state
@@ -31,10 +35,12 @@ virStorageVolDef *virStorageTPMDescribeNew(const virStoragePoolDef *def,
  *
  * Returns 0 on success, -1 otherwise; if @clear is given an error is always reported.
  */
-int virStorageTPMDescribeFile(virStorageVolDef *vol,
-                              virTPMState *state,
-                              virStorageTPMBytes **clear)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+int virStorageTPMDescribeFromFile(const virStoragePoolDef *def,
+                                  virStorageVolDef *vol,
+                                  virTPMState *state,
+                                  virStorageTPMBytes **clear)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMDescribe:

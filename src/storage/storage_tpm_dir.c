@@ -18,11 +18,10 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_dir.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virlog.h"
-#include "virofdlock.h"
 #include "virthread.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -37,7 +36,7 @@ static virMutex virStorageTPMDirsLock = VIR_MUTEX_INITIALIZER;
 
 
 virStoragePoolDef *
-virStorageTPMDirCopyPool(const virStoragePoolDef *pool)
+virStorageTPMDirCopyLocation(const virStoragePoolDef *pool)
 {
     virStoragePoolDef *copy = g_new0(virStoragePoolDef, 1);
 
@@ -174,7 +173,7 @@ virStorageTPMDirHasChanged(const virStoragePoolDef *def)
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMDirsLock) {
         if (virStorageTPMDirs)
             before = g_hash_table_lookup(virStorageTPMDirs, def->target.path);
-        if (before && !virOFDLockIsSameFile(before, &now))
+        if (before && !virFileIsSameInode(before, &now))
             return true;
     }
 

@@ -2,6 +2,9 @@
  * storage_tpm_dir.h: the directory of a tpm pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What is asked of the directory itself: whether it may be used, which one it is, and why
+ * a volume may be missing from it.
  */
 
 #pragma once
@@ -9,13 +12,13 @@
 #include "storage_conf.h"
 
 /**
- * virStorageTPMDirCopyPool:
+ * virStorageTPMDirCopyLocation:
  * @pool: definition of a tpm pool
  *
  * Returns what has to be known of the pool while it is unlocked, and may be changed
  * or gone: its type, name and path.
  */
-virStoragePoolDef *virStorageTPMDirCopyPool(const virStoragePoolDef *pool)
+virStoragePoolDef *virStorageTPMDirCopyLocation(const virStoragePoolDef *pool)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -14,7 +14,6 @@
 #include <config.h>
 
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "configmake.h"
 #include "storage_tpm_bytes.h"
@@ -24,7 +23,6 @@
 #include "storage_tpm_scratch.h"
 #include "storage_vol_tpm.h"
 #include "tpmhelper.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virtpm.h"
@@ -125,7 +123,7 @@ virStorageTPMHelperCleanText(char *said)
 /* Takes the line of the helper's own from what was said: returns it, and leaves in
  * @said what swtpm has said. */
 static char *
-virStorageTPMHelperTakeLine(char *said)
+virStorageTPMHelperSplitOutput(char *said)
 {
     char *line;
     char *end;
@@ -182,7 +180,7 @@ virStorageTPMHelperReport(const virStorageTPMHelperRun *run,
                           char *said)
 {
     const virStorageTPMHelperSpec *spec = run->from;
-    g_autofree char *line = virStorageTPMHelperTakeLine(said);
+    g_autofree char *line = virStorageTPMHelperSplitOutput(said);
     g_autofree char *log = g_utf8_make_valid(said, -1);
     int code;
 
@@ -252,8 +250,8 @@ virStorageTPMHelperRunCommand(const virStorageTPMHelperRun *run,
 /* Runs the helper on permanent state: volatile state that was left in it may be of an
  * earlier boot, or not whole, and swtpm would refuse it all. */
 static char *
-virStorageTPMHelperRunOn(virStorageTPMHelperRun *run,
-                         const virStorageTPMBytes *bytes)
+virStorageTPMHelperRunForText(virStorageTPMHelperRun *run,
+                              const virStorageTPMBytes *bytes)
 {
     g_autofree char *helper = virFileFindResource(VIR_TPM_HELPER_PROGRAM,
                                                   abs_top_builddir "/src", LIBEXECDIR);
@@ -289,7 +287,7 @@ virStorageTPMHelperRunOn(virStorageTPMHelperRun *run,
 }
 
 
-/* As virStorageTPMHelperRunOn(), for what returns bytes. */
+/* As virStorageTPMHelperRunForText(), for what returns bytes. */
 static virStorageTPMBytes *
 virStorageTPMHelperRunForBytes(virStorageTPMHelperRun *run,
                                const virStorageTPMBytes *bytes)
@@ -298,7 +296,7 @@ virStorageTPMHelperRunForBytes(virStorageTPMHelperRun *run,
     VIR_AUTOCLOSE output = virStorageTPMBytesToMemory(NULL);
 
     if ((run->output = output) < 0 ||
-        !(printed = virStorageTPMHelperRunOn(run, bytes)))
+        !(printed = virStorageTPMHelperRunForText(run, bytes)))
         return NULL;
 
     return virStorageTPMBytesRead(output, VIR_TPM_HELPER_PROGRAM);
@@ -427,7 +425,7 @@ virStorageTPMHelperInspect(const virStorageTPMHelperSpec *spec,
     virStorageTPMHelperRun run = { .command = "inspect", .from = spec, .output = -1 };
     g_autofree char *xml = NULL;
 
-    if (!(xml = virStorageTPMHelperRunOn(&run, bytes)))
+    if (!(xml = virStorageTPMHelperRunForText(&run, bytes)))
         return -1;
 
     if (virStorageTPMHelperParse(xml, found) == 0)

@@ -2,6 +2,9 @@
  * storage_tpm_name.h: names of the files in the directory of a tpm pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Whether a file is a volume, a sidecar or a temporary is told by its name alone.
+ * storage_tpm_name.c lists the names.
  */
 
 #pragma once

@@ -14,6 +14,7 @@
 #include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virofdlock.h"
 #include "virtpmstate.h"
 
@@ -44,7 +45,7 @@ virStorageTPMPoolIsSameDir(const char *a,
         return true;
 
     return stat(a, &sta) == 0 && stat(b, &stb) == 0 &&
-        virOFDLockIsSameFile(&sta, &stb);
+        virFileIsSameInode(&sta, &stb);
 }
 
 
@@ -181,7 +182,7 @@ virStorageTPMPoolFindFile(const char *path,
         struct stat found;
 
         if (fstatat(dirfd(dir), ent->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
-            virOFDLockIsSameFile(&found, sb))
+            virFileIsSameInode(&found, sb))
             return g_strdup(ent->d_name);
     }
 
@@ -237,7 +238,7 @@ virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
     virTPMState state;
 
     if (vol->sb.st_size > VIR_TPM_STATE_MAX_SIZE ||
-        (*fd = virOFDLockOpenNoWait(vol->real, O_RDONLY | O_NOFOLLOW)) < 0)
+        (*fd = virFileOpenNoWait(vol->real, O_RDONLY | O_NOFOLLOW)) < 0)
         return false;
 
     if (virTPMStateProbe(*fd, vol->real, &state) < 0) {
@@ -257,7 +258,7 @@ virStorageTPMPoolCheckLock(const virStorageTPMPoolVol *vol,
 {
     g_autofree char *holder = NULL;
 
-    if (virOFDLockAcquireFrom(fd, 0, true) != -EAGAIN)
+    if (virOFDLockTest(fd, 0) != -EAGAIN)
         return 0;
 
     if ((holder = virOFDLockDescribeHolder(fd)))

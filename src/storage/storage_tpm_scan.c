@@ -57,7 +57,7 @@ virStorageTPMScanFile(virStorageTPMRefresh *refresh,
 
     *holdsState = false;
 
-    if (virStorageTPMDescribeFile(vol, &state, NULL) < 0) {
+    if (virStorageTPMDescribeFromFile(def, vol, &state, NULL) < 0) {
         virResetLastError();
 
         /* such as lost+found */
@@ -156,7 +156,7 @@ virStorageTPMScanAddSidecar(virStoragePoolDef *pool,
     /* a guest that starts meanwhile must not wait for the disk */
     VIR_FORCE_CLOSE(lock);
 
-    if (!(def = virStorageTPMSidecarDescribe(name, &state)) ||
+    if (!(def = virStorageTPMSidecarNew(name, &state)) ||
         !(temp = virStorageTPMSidecarWrite(pool, def, NULL, NULL)))
         return -1;
 

@@ -2,6 +2,9 @@
  * storage_tpm_scan.h: find the volumes in the directory of a tpm pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What pool-refresh does with the files of the directory: which of them are volumes, and
+ * which volumes get a description.
  */
 
 #pragma once

@@ -19,8 +19,8 @@
 #include "vircommand.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virlog.h"
-#include "virofdlock.h"
 #include "virstring.h"
 #include "virtpm.h"
 #include "virtpmsecret.h"
@@ -198,7 +198,7 @@ virStorageTPMSetupReadState(const virStorageVolDef *vol,
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0) {
+    if ((fd = virFileOpenRegular(path, O_RDONLY, &sb)) < 0) {
         virReportSystemError(errno, _("cannot open '%1$s', which swtpm_setup has created"), path);
         return NULL;
     }
@@ -237,7 +237,7 @@ virStorageTPMSetupAddEndorsement(virStorageVolTPMDef *tpm,
     key = g_strndup(name + strlen("ek-"),
                     strlen(name) - strlen("ek-") - strlen(".crt"));
 
-    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 ||
+    if ((fd = virFileOpenRegular(path, O_RDONLY, &sb)) < 0 ||
         (len = virFileReadLimFD(fd, VIR_STORAGE_TPM_CERT_MAX, &der)) < 0 ||
         virStorageTPMCertificateAdd(tpm, key, der, len) < 0)
         VIR_WARN("cannot read the EK certificate '%s' that swtpm_setup has made", path);

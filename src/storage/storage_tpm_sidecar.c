@@ -28,9 +28,10 @@
 #include "storage_tpm_name.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_temp.h"
-#include "viralloc.h"
+#include "storage_vol_tpm.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virlog.h"
 #include "virofdlock.h"
 #include "virstring.h"
@@ -161,7 +162,7 @@ virStorageTPMSidecarReplaceOrphan(virStorageTPMTemp *temp,
     struct stat sb;
     int rc = virOFDLockOpen(path, 0, &orphan);
 
-    virOFDLockRevalidateDir(path);
+    virFileRevalidateDir(path);
     if (rc == -EAGAIN || g_lstat(vol->target.path, &sb) == 0) {
         errno = EEXIST;
         return -1;
@@ -291,7 +292,7 @@ virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
     struct stat sb;
     VIR_AUTOCLOSE fd = -1;
 
-    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0 ||
+    if ((fd = virFileOpenRegular(path, O_RDONLY, &sb)) < 0 ||
         virStorageTPMSidecarCheckOwner(pool, &sb) < 0 ||
         virFileReadLimFD(fd, VIR_STORAGE_TPM_SIDECAR_MAX, &xml) < 0)
         return NULL;
@@ -303,17 +304,19 @@ virStorageTPMSidecarLoad(const virStoragePoolDef *pool,
 /* Whether a volume holds the bytes of which a sidecar has the digest. Returns -1 with
  * an error reported if they cannot be read. */
 static int
-virStorageTPMSidecarIsReplaced(const char *path,
+virStorageTPMSidecarIsReplaced(const virStoragePoolDef *pool,
+                               const char *name,
                                const char *digest)
 {
+    g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
     g_autofree char *found = NULL;
     VIR_AUTOCLOSE fd = -1;
     struct stat sb;
 
-    if ((fd = virOFDLockOpenFile(path, O_RDONLY, &sb)) < 0) {
+    if ((fd = virStorageVolTPMOpenFile(path, O_RDONLY, &sb)) < 0) {
         if (errno == ENOENT)
             return 0;
-        virReportSystemError(errno, _("cannot open '%1$s'"), path);
+        virStorageVolTPMReportOpen(errno, path, pool->name, name);
         return -1;
     }
 
@@ -322,12 +325,13 @@ virStorageTPMSidecarIsReplaced(const char *path,
 }
 
 
-/* Sets @volume to the <volume> that describes the volume. Returns which that is, a
- * virStorageTPMSidecarDescriptions, or -1 with an error reported. */
+/* Finds the <volume> that describes the volume, and sets @volume to it. Returns which that
+ * is, a virStorageTPMSidecarDescriptions, or -1 with an error reported. */
 static int
-virStorageTPMSidecarChoose(xmlNodePtr root,
-                           const char *path,
-                           xmlNodePtr *volume)
+virStorageTPMSidecarFindDescription(const virStoragePoolDef *pool,
+                                    const char *name,
+                                    xmlNodePtr root,
+                                    xmlNodePtr *volume)
 {
     xmlNodePtr node = virXMLNodeGetSubelement(root, "replacement");
     g_autofree char *digest = node ? virXMLPropString(node, "sha256") : NULL;
@@ -339,7 +343,7 @@ virStorageTPMSidecarChoose(xmlNodePtr root,
     if (!digest || !next)
         return VIR_STORAGE_TPM_SIDECAR_ONE;
 
-    if ((rc = virStorageTPMSidecarIsReplaced(path, digest)) < 0)
+    if ((rc = virStorageTPMSidecarIsReplaced(pool, name, digest)) < 0)
         return -1;
 
     if (rc == 0)
@@ -360,8 +364,7 @@ virStorageTPMSidecarIsLost(int err,
     if (err == EPERM || err == EACCES)
         return !writer;
 
-    return err == ENOENT || err == ENOTDIR || err == EISDIR || err == ELOOP ||
-        err == ENXIO || err == ENODEV || err == EOVERFLOW;
+    return err == ENOENT || err == ENOTDIR || err == EOVERFLOW || virFileIsNotRegularErrno(err);
 }
 
 
@@ -395,7 +398,6 @@ virStorageTPMSidecarReadOnce(virStoragePoolDef *pool,
                              virStorageVolDef **def)
 {
     g_autofree char *path = virStorageTPMNameSidecarPath(pool, name);
-    g_autofree char *volpath = g_strdup_printf("%s/%s", pool->target.path, name);
     g_autofree char *xml = virStorageTPMSidecarLoad(pool, path);
     g_autoptr(xmlDoc) doc = NULL;
     g_autoptr(xmlXPathContext) ctxt = NULL;
@@ -416,7 +418,7 @@ virStorageTPMSidecarReadOnce(virStoragePoolDef *pool,
 
     doc = virXMLParse(NULL, xml, _("(storage_volume_definition)"), "volume", &ctxt, NULL, false);
 
-    if (doc && (rc = virStorageTPMSidecarChoose(ctxt->node, volpath, &ctxt->node)) < 0)
+    if (doc && (rc = virStorageTPMSidecarFindDescription(pool, name, ctxt->node, &ctxt->node)) < 0)
         return -1;
 
     if (!doc || !(*def = virStorageVolDefParseXML(pool, ctxt, 0))) {
@@ -434,14 +436,14 @@ virStorageTPMSidecarReadOnce(virStoragePoolDef *pool,
 }
 
 
-/* Of two descriptions leaves that which holds, under the lock of the volume, which may be
- * the caller's. Returns 0 if that is done, or cannot be done here; 1 if somebody else has
- * the lock; -1 with an error reported. */
+/* Of two descriptions removes the one that does not hold, under the lock of the volume,
+ * which may be the caller's. Returns 0 if that is done, or cannot be done here; 1 if
+ * somebody else has the lock; -1 with an error reported. */
 static int
-virStorageTPMSidecarLeaveOne(virStoragePoolDef *pool,
-                             const char *name,
-                             int lock,
-                             virStorageVolDef **def)
+virStorageTPMSidecarRemoveStale(virStoragePoolDef *pool,
+                                const char *name,
+                                int lock,
+                                virStorageVolDef **def)
 {
     g_autofree char *path = g_strdup_printf("%s/%s", pool->target.path, name);
     VIR_AUTOCLOSE own = -1;
@@ -470,17 +472,16 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
     *def = NULL;
 
     while ((rc = virStorageTPMSidecarReadOnce(pool, name, writer, def)) > VIR_STORAGE_TPM_SIDECAR_ONE) {
-        int settled;
-
         /* it holds for as long as the volume is not replaced */
         if (!writer && rc == VIR_STORAGE_TPM_SIDECAR_FORMER)
             return 0;
 
-        if ((settled = virStorageTPMSidecarLeaveOne(pool, name, lock, def)) <= 0)
-            return settled;
+        if ((rc = virStorageTPMSidecarRemoveStale(pool, name, lock, def)) <= 0)
+            return rc;
 
-        /* Whoever replaced the volume is about to settle it. Nobody may use the volume
-         * before: once a guest writes, it no longer tells that it was replaced. */
+        /* Whoever replaced the volume is about to remove the former description. Nobody may
+         * use the volume before: once a guest writes, it no longer tells that it was
+         * replaced. */
         if (g_get_monotonic_time() > until) {
             virReportError(VIR_ERR_RESOURCE_BUSY,
                            _("TPM volume '%1$s' of pool '%2$s' is being replaced by an upload: try again"),
@@ -493,41 +494,27 @@ virStorageTPMSidecarRead(virStoragePoolDef *pool,
 }
 
 
-/* Takes the lock of a volume's sidecar, so that nobody makes a volume of that name
- * meanwhile. Returns whether the sidecar may be removed: it is locked, or none that
- * a volume could be made with. */
-static bool
+bool
 virStorageTPMSidecarLock(const char *path,
                          int *fd)
 {
     int rc = virOFDLockOpen(path, 0, fd);
 
-    if (rc < 0 && rc != -ENOENT && rc != -ENODEV && rc != -ELOOP && rc != -ENXIO && rc != -EISDIR)
+    if (rc == 0 || virFileIsNotRegularErrno(-rc))
+        return true;
+
+    if (rc != -ENOENT)
         VIR_WARN("leaving file '%s' in place: it cannot be locked: %s", path, g_strerror(-rc));
 
-    return rc == 0 || rc == -ENODEV || rc == -ELOOP || rc == -ENXIO || rc == -EISDIR;
+    return false;
 }
 
 
-int
-virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
-                           const virStorageVolDef *vol)
+void
+virStorageTPMSidecarUnlink(const char *path)
 {
-    g_autofree char *path = virStorageTPMNameSidecarPath(pool, vol->name);
-    VIR_AUTOCLOSE fd = -1;
-    bool sidecar = virStorageTPMSidecarLock(path, &fd);
-
-    if (unlink(vol->target.path) < 0) {
-        virReportSystemError(errno, _("cannot remove volume '%1$s'"),
-                             vol->target.path);
-        return -1;
-    }
-
-    if (sidecar && unlink(path) < 0)
+    if (unlink(path) < 0)
         VIR_WARN("cannot remove file '%s': %s", path, g_strerror(errno));
-
-    virStorageTPMDirSync(pool->target.path);
-    return 0;
 }
 
 
@@ -542,20 +529,18 @@ virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
     if (!virStorageTPMSidecarLock(path, &fd))
         return;
 
-    virOFDLockRevalidateDir(path);
+    virFileRevalidateDir(path);
     if (g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
         return;
 
-    if (unlink(path) < 0)
-        VIR_WARN("cannot remove file '%s': %s", path, g_strerror(errno));
-
+    virStorageTPMSidecarUnlink(path);
     virStorageTPMDirSync(pool->target.path);
 }
 
 
 virStorageVolDef *
-virStorageTPMSidecarDescribe(const char *name,
-                             const virTPMState *state)
+virStorageTPMSidecarNew(const char *name,
+                        const virTPMState *state)
 {
     g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
 

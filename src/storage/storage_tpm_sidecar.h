@@ -2,6 +2,9 @@
  * storage_tpm_sidecar.h: the description of a TPM volume, in a file beside it
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Sidecars are read, written, replaced and removed here. storage_tpm_sidecar.c tells in
+ * which order that is done with their volumes.
  */
 
 #pragma once
@@ -105,7 +108,7 @@ int virStorageTPMSidecarRead(virStoragePoolDef *pool,
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMSidecarDescribe:
+ * virStorageTPMSidecarNew:
  * @name: name of a volume
  * @state: what its bytes tell
  *
@@ -113,25 +116,33 @@ int virStorageTPMSidecarRead(virStoragePoolDef *pool,
  *
  * Returns the definition, or NULL with an error reported.
  */
-virStorageVolDef *virStorageTPMSidecarDescribe(const char *name,
-                                               const virTPMState *state)
+virStorageVolDef *virStorageTPMSidecarNew(const char *name,
+                                          const virTPMState *state)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMSidecarRemove:
- * @pool: definition of the pool
- * @vol: a volume of it, whose lock the caller holds
+ * virStorageTPMSidecarLock:
+ * @path: path of a sidecar, see virStorageTPMNameSidecarPath()
+ * @fd: -1; set to a descriptor that has the lock, if there is a sidecar
  *
- * Removes a volume and then its sidecar: a crash in between leaves a sidecar
- * without a volume, which does no harm. The sidecar is locked before, so that
- * nobody makes a volume of that name in between; one that is locked already, or
- * cannot be removed, is left, with a warning in the log.
+ * Takes the lock of a sidecar, so that nobody makes a volume of that name meanwhile.
  *
- * Returns 0 on success, -1 with an error reported and both as they were.
+ * Returns whether the sidecar may be removed: it is locked, or none that a volume could
+ * be made with. If it is in use or cannot be locked, that is a warning in the log.
  */
-int virStorageTPMSidecarRemove(const virStoragePoolDef *pool,
-                               const virStorageVolDef *vol)
+bool virStorageTPMSidecarLock(const char *path,
+                              int *fd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMSidecarUnlink:
+ * @path: path of a sidecar that virStorageTPMSidecarLock() lets be removed
+ *
+ * Removes the sidecar. Without its volume it does no harm, so that a failure is but a
+ * warning in the log.
+ */
+void virStorageTPMSidecarUnlink(const char *path)
+    ATTRIBUTE_NONNULL(1);
 
 /**
  * virStorageTPMSidecarRemoveOrphan:

@@ -8,7 +8,8 @@
  *
  * Names. storage_tpm_name.c lists them. Only a locked file gets a name. It may replace a
  * file only under that file's lock, and a name is taken away only under the lock of its
- * file. Another kind of store is another table, chosen by virStorageTPMStoreFor().
+ * file. Another kind of store is another table, chosen by virStorageTPMStoreFor()
+ * and virStorageTPMStoreForPool().
  *
  * create    The state is written to a temporary and synced. The sidecar gets its name,
  *           and stays locked. The temporary gets the name of the volume: now there is a
@@ -44,13 +45,14 @@
 #include "storage_tpm_bytes.h"
 #include "storage_tpm_describe.h"
 #include "storage_tpm_dir.h"
+#include "storage_tpm_name.h"
+#include "storage_tpm_scan.h"
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_store.h"
 #include "storage_tpm_sweep.h"
 #include "storage_tpm_temp.h"
 #include "storage_util.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -104,17 +106,13 @@ virStorageTPMStoreReadOnce(const char *path,
                            const char *vol,
                            virStorageTPMBytes **bytes)
 {
-    struct stat sb;
-    VIR_AUTOCLOSE fd = virOFDLockOpenFile(path, O_RDONLY, &sb);
+    VIR_AUTOCLOSE fd = virStorageVolTPMOpenToRead(path, pool, vol);
     int rc;
 
     *bytes = NULL;
 
-    if (fd < 0) {
-        virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
-                             vol, pool);
+    if (fd < 0)
         return -1;
-    }
 
     /* what was replaced may have been overwritten since */
     if ((rc = virOFDLockAcquireNamed(fd, path, true)) == -ESTALE)
@@ -200,9 +198,9 @@ virStorageTPMStoreAnnounce(virStoragePoolDef *pool,
 
 /* Leaves one description in the sidecar. That both are there does no harm. */
 static void
-virStorageTPMStoreDescribeAs(virStoragePoolDef *pool,
-                             const virStorageVolDef *vol,
-                             const virStorageVolDef *def)
+virStorageTPMStoreWriteDescription(virStoragePoolDef *pool,
+                                   const virStorageVolDef *vol,
+                                   const virStorageVolDef *def)
 {
     virErrorPtr err;
 
@@ -229,13 +227,13 @@ virStorageTPMStoreReplace(virStoragePoolDef *pool,
 {
     g_autoptr(virStorageTPMTemp) now = NULL;
 
-    if (!(now = virStorageTPMTempWriteNew(pool, vol, lock, bytes)) ||
+    if (!(now = virStorageTPMTempNewReplacement(pool, vol, lock, bytes)) ||
         (next && virStorageTPMStoreAnnounce(pool, before, next, now) < 0))
         return -1;
 
     if (virStorageTPMTempReplace(now, vol->target.path) < 0) {
         if (next && before)
-            virStorageTPMStoreDescribeAs(pool, vol, before);
+            virStorageTPMStoreWriteDescription(pool, vol, before);
         return -1;
     }
 
@@ -243,7 +241,7 @@ virStorageTPMStoreReplace(virStoragePoolDef *pool,
     replaced(opaque);
 
     if (next)
-        virStorageTPMStoreDescribeAs(pool, vol, next);
+        virStorageTPMStoreWriteDescription(pool, vol, next);
 
     return 0;
 }
@@ -363,13 +361,35 @@ virStorageTPMStoreBlank(virStoragePoolDef *pool,
     if (virStorageTPMSidecarRead(pool, vol->name, lock, &sidecar) < 0 ||
         virStorageTPMStoreClearManufacture(pool, sidecar) < 0 ||
         !(old = virStorageTPMTempSetAside(pool, vol, &lock)) ||
-        !(blank = virStorageTPMTempWriteNew(pool, vol, old->fd, NULL)) ||
+        !(blank = virStorageTPMTempNewReplacement(pool, vol, old->fd, NULL)) ||
         virStorageTPMTempReplace(blank, vol->target.path) < 0)
         return -1;
 
     virStorageTPMStoreDropCertificates(pool, sidecar);
 
     return virStorageTPMStoreOverwrite(pool, vol, old, algorithm);
+}
+
+
+int
+virStorageTPMStoreUnlink(const virStoragePoolDef *pool,
+                         const virStorageVolDef *vol)
+{
+    g_autofree char *path = virStorageTPMNameSidecarPath(pool, vol->name);
+    VIR_AUTOCLOSE fd = -1;
+    bool sidecar = virStorageTPMSidecarLock(path, &fd);
+
+    if (unlink(vol->target.path) < 0) {
+        virReportSystemError(errno, _("cannot remove volume '%1$s'"),
+                             vol->target.path);
+        return -1;
+    }
+
+    if (sidecar)
+        virStorageTPMSidecarUnlink(path);
+
+    virStorageTPMDirSync(pool->target.path);
+    return 0;
 }
 
 
@@ -394,17 +414,17 @@ virStorageTPMStoreRemove(const virStoragePoolDef *pool,
         return -1;
 
     if (!overwrite)
-        return virStorageTPMSidecarRemove(pool, vol);
+        return virStorageTPMStoreUnlink(pool, vol);
 
     if (!(old = virStorageTPMTempSetAside(pool, vol, &lock)) ||
-        virStorageTPMSidecarRemove(pool, vol) < 0)
+        virStorageTPMStoreUnlink(pool, vol) < 0)
         return -1;
 
     return virStorageTPMStoreOverwrite(pool, vol, old, VIR_STORAGE_VOL_WIPE_ALG_ZERO);
 }
 
 
-static const virStorageTPMStore virStorageTPMStoreDir = {
+static const virStorageTPMStore virStorageTPMStoreOfFiles = {
     .open = virStorageVolTPMOpen,
     .read = virStorageTPMStoreRead,
     .create = virStorageTPMStoreCreate,
@@ -412,11 +432,19 @@ static const virStorageTPMStore virStorageTPMStoreDir = {
     .blank = virStorageTPMStoreBlank,
     .remove = virStorageTPMStoreRemove,
     .describe = virStorageTPMDescribe,
+    .scan = virStorageTPMScan,
 };
 
 
 const virStorageTPMStore *
 virStorageTPMStoreFor(const virStorageVolDef *vol G_GNUC_UNUSED)
 {
-    return &virStorageTPMStoreDir;
+    return &virStorageTPMStoreOfFiles;
+}
+
+
+const virStorageTPMStore *
+virStorageTPMStoreForPool(const virStoragePoolDef *pool G_GNUC_UNUSED)
+{
+    return &virStorageTPMStoreOfFiles;
 }

@@ -2,12 +2,16 @@
  * storage_tpm_store.h: make, replace and remove the volumes of a tpm pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The operations that every kind of store has. storage_tpm_store.c tells how the only
+ * one so far, a directory, does them.
  */
 
 #pragma once
 
 #include "storage_conf.h"
 #include "storage_tpm_bytes.h"
+#include "storage_tpm_refresh.h"
 
 /* What can be done with a volume, where it is stored. Nobody else opens a file of a pool
  * to change it. Every operation returns 0 on success and -1 with an error reported, unless
@@ -63,6 +67,10 @@ struct _virStorageTPMStore {
     /* Fills in what a volume is now: see virStorageTPMDescribe(). */
     int (*describe)(virStoragePoolDef *pool,
                     virStorageVolDef *vol);
+
+    /* Finds the volumes of a pool: see virStorageTPMScan(). */
+    int (*scan)(virStorageTPMRefresh *refresh,
+                virStoragePoolDef *pool);
 };
 
 /**
@@ -73,3 +81,28 @@ struct _virStorageTPMStore {
  */
 const virStorageTPMStore *virStorageTPMStoreFor(const virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMStoreForPool:
+ * @pool: definition of a tpm pool
+ *
+ * Returns the operations of the store that the pool's volumes are in.
+ */
+const virStorageTPMStore *virStorageTPMStoreForPool(const virStoragePoolDef *pool)
+    ATTRIBUTE_NONNULL(1);
+
+/**
+ * virStorageTPMStoreUnlink:
+ * @pool: definition of the pool
+ * @vol: a volume of it, whose lock the caller holds
+ *
+ * Takes away the name of a volume and then that of its sidecar, for remove(): a crash in
+ * between leaves a sidecar without a volume, which does no harm. The sidecar is locked
+ * before, so that nobody makes a volume of that name in between; one that is locked
+ * already, or cannot be removed, is left, with a warning in the log.
+ *
+ * Returns 0 on success, -1 with an error reported and both as they were.
+ */
+int virStorageTPMStoreUnlink(const virStoragePoolDef *pool,
+                             const virStorageVolDef *vol)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);

@@ -17,6 +17,7 @@
 #include "storage_tpm_temp.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virlog.h"
 #include "virofdlock.h"
 #include "virtpmstate.h"
@@ -74,7 +75,7 @@ virStorageTPMSweepTemp(const char *path,
     rc = virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, &fd);
 
     /* it is being made, or gone, or no temporary */
-    if (rc == -EAGAIN || rc == -ENOENT || rc == -ELOOP || rc == -ENXIO || rc == -ENODEV)
+    if (rc == -EAGAIN || rc == -ENOENT || virFileIsNotRegularErrno(-rc))
         return 0;
 
     if (rc < 0) {

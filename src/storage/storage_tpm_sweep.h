@@ -2,6 +2,9 @@
  * storage_tpm_sweep.h: remove what an interrupted operation has left in a pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a daemon that was killed leaves in a pool goes at the next refresh, or before a
+ * wipe or removal that has to overwrite it.
  */
 
 #pragma once

@@ -18,7 +18,6 @@
 #include "storage_tpm_dir.h"
 #include "storage_tpm_name.h"
 #include "storage_tpm_temp.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -90,9 +89,9 @@ virStorageTPMTempSetPerms(virStorageTPMTemp *temp,
 /* Sets @temp to NULL, without an error, if it was taken for somebody's leftover
  * before it was locked. */
 static int
-virStorageTPMTempMake(const char *dir,
-                      const char *name,
-                      virStorageTPMTemp **temp)
+virStorageTPMTempNewOnce(const char *dir,
+                         const char *name,
+                         virStorageTPMTemp **temp)
 {
     g_autoptr(virStorageTPMTemp) made = g_new0(virStorageTPMTemp, 1);
     g_autofree char *path = NULL;
@@ -133,7 +132,7 @@ virStorageTPMTempNew(const char *dir,
     size_t i;
 
     for (i = 0; !temp && i < VIR_STORAGE_TPM_TEMP_TRIES; i++) {
-        if (virStorageTPMTempMake(dir, name, &temp) < 0)
+        if (virStorageTPMTempNewOnce(dir, name, &temp) < 0)
             return NULL;
     }
 
@@ -274,9 +273,9 @@ virStorageTPMTempReportExists(const char *path)
 
 /* Gives a temporary its final name by @giveName, rename() or virStorageTPMTempRename(). */
 static int
-virStorageTPMTempName(virStorageTPMTemp *temp,
-                      const char *path,
-                      int (*giveName)(const char *from, const char *to))
+virStorageTPMTempGiveName(virStorageTPMTemp *temp,
+                          const char *path,
+                          int (*giveName)(const char *from, const char *to))
 {
     g_autofree char *dir = g_path_get_dirname(path);
 
@@ -302,7 +301,7 @@ int
 virStorageTPMTempPublish(virStorageTPMTemp *temp,
                          const char *path)
 {
-    return virStorageTPMTempName(temp, path, virStorageTPMTempRename);
+    return virStorageTPMTempGiveName(temp, path, virStorageTPMTempRename);
 }
 
 
@@ -310,15 +309,15 @@ int
 virStorageTPMTempReplace(virStorageTPMTemp *temp,
                          const char *path)
 {
-    return virStorageTPMTempName(temp, path, rename);
+    return virStorageTPMTempGiveName(temp, path, rename);
 }
 
 
 virStorageTPMTemp *
-virStorageTPMTempWriteNew(const virStoragePoolDef *pool,
-                          const virStorageVolDef *vol,
-                          int lock,
-                          const virStorageTPMBytes *bytes)
+virStorageTPMTempNewReplacement(const virStoragePoolDef *pool,
+                                const virStorageVolDef *vol,
+                                int lock,
+                                const virStorageTPMBytes *bytes)
 {
     g_autoptr(virStorageTPMTemp) temp = NULL;
     virStoragePerms perms = { 0 };

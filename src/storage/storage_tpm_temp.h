@@ -2,6 +2,9 @@
  * storage_tpm_temp.h: files that are made beside the one that they are to become
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * How a volume or sidecar becomes visible only when it is complete, and how the old
+ * content of a volume is set aside to be overwritten.
  */
 
 #pragma once
@@ -118,7 +121,7 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virStorageTPMTempWriteNew:
+ * virStorageTPMTempNewReplacement:
  * @pool: definition of the pool
  * @vol: name and path of a volume of it
  * @lock: the volume, opened by virStorageVolTPMOpen()
@@ -130,10 +133,10 @@ int virStorageTPMTempReplace(virStorageTPMTemp *temp,
  * Returns the temporary, locked; once it is the volume, to be freed only after its sidecar was
  * replaced, for it holds the lock. NULL with an error reported.
  */
-virStorageTPMTemp *virStorageTPMTempWriteNew(const virStoragePoolDef *pool,
-                                             const virStorageVolDef *vol,
-                                             int lock,
-                                             const virStorageTPMBytes *bytes)
+virStorageTPMTemp *virStorageTPMTempNewReplacement(const virStoragePoolDef *pool,
+                                                   const virStorageVolDef *vol,
+                                                   int lock,
+                                                   const virStorageTPMBytes *bytes)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -2,6 +2,12 @@
  * storage_tpm_transfer.c: upload and download of TPM volumes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * An upload is collected in memory. When its stream has ended a worker locks the volume,
+ * has the state opened by libvirt_tpmhelper, decides whether it is the TPM that the volume
+ * is described as, and replaces the volume whole; whatever fails before leaves it as it
+ * was. Of two uploads to one volume the second to finish waits for the first. A download
+ * gives a copy of one moment, also of a volume that is in use.
  */
 
 #include <config.h>
@@ -19,7 +25,6 @@
 #include "storage_tpm_transfer.h"
 #include "storage_tpm_verify.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
@@ -41,11 +46,10 @@ virStorageTPMDownload(const char *pool,
 {
     g_autofree char *path = NULL;
     struct stat sb;
-    VIR_AUTOCLOSE fd = virOFDLockOpenFile(vol->target.path, O_RDONLY, &sb);
+    VIR_AUTOCLOSE fd = virStorageVolTPMOpenFile(vol->target.path, O_RDONLY, &sb);
 
     if (fd < 0) {
-        virReportSystemError(errno, _("cannot open TPM volume '%1$s' of pool '%2$s'"),
-                             vol->name, pool);
+        virStorageVolTPMReportOpen(errno, vol->target.path, pool, vol->name);
         return -1;
     }
 
@@ -150,7 +154,7 @@ virStorageTPMUploadDataNew(const virStoragePoolDef *pool,
 {
     virStorageTPMUploadData *upload = g_new0(virStorageTPMUploadData, 1);
 
-    upload->pool = virStorageTPMDirCopyPool(pool);
+    upload->pool = virStorageTPMDirCopyLocation(pool);
 
     upload->vol = g_new0(virStorageVolDef, 1);
     upload->vol->name = g_strdup(vol->name);
@@ -177,17 +181,14 @@ virStorageTPMUploadRememberVolume(virStorageTPMUploadData *upload,
 {
     g_autoptr(virStorageVolDef) sidecar = NULL;
     const char *path = upload->vol->target.path;
-    struct stat sb;
 
     if (virStorageTPMSidecarRead(upload->pool, upload->vol->name, lock, &sidecar) < 0)
         return -1;
 
     if (!sidecar || !sidecar->tpm || !sidecar->tpm->hasuuid) {
-        if ((upload->before = virOFDLockOpenFile(path, O_RDONLY, &sb)) >= 0)
-            return 0;
-
-        virReportSystemError(errno, _("cannot open '%1$s'"), path);
-        return -1;
+        upload->before = virStorageVolTPMOpenToRead(path, upload->pool->name,
+                                                    upload->vol->name);
+        return upload->before < 0 ? -1 : 0;
     }
 
     VIR_WITH_MUTEX_LOCK_GUARD(&virStorageTPMUploadMutex) {
@@ -229,8 +230,8 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
 /* Tells the uploads to a volume that have not ended which identity it has got from one
  * of them: it is no other volume. If @uuid is NULL it was deleted. */
 static void
-virStorageTPMUploadTell(const char *path,
-                        const unsigned char *uuid)
+virStorageTPMUploadNoteIdentity(const char *path,
+                                const unsigned char *uuid)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
     size_t i;
@@ -271,12 +272,12 @@ virStorageTPMUploadNotePool(const virStoragePoolDef *pool)
 void
 virStorageTPMUploadNoteDeleted(const char *path)
 {
-    virStorageTPMUploadTell(path, NULL);
+    virStorageTPMUploadNoteIdentity(path, NULL);
 }
 
 
 static void
-virStorageTPMUploadEnter(const char *path)
+virStorageTPMUploadLockPath(const char *path)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
 
@@ -288,7 +289,7 @@ virStorageTPMUploadEnter(const char *path)
 
 
 static void
-virStorageTPMUploadLeave(const char *path)
+virStorageTPMUploadUnlockPath(const char *path)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
 
@@ -298,7 +299,7 @@ virStorageTPMUploadLeave(const char *path)
 
 
 static bool
-virStorageTPMUploadIsEntered(const char *path)
+virStorageTPMUploadIsPathLocked(const char *path)
 {
     VIR_LOCK_GUARD lock = virLockGuardLock(&virStorageTPMUploadMutex);
 
@@ -368,7 +369,7 @@ virStorageTPMUploadConvert(virStorageTPMUploadData *upload)
 
 /* Locks the volume, and looks at what is in it and how it is described. */
 static int
-virStorageTPMUploadLock(virStorageTPMUploadData *upload)
+virStorageTPMUploadLockVolume(virStorageTPMUploadData *upload)
 {
     virStoragePoolDef *pool = upload->pool;
     virStorageVolDef *vol = upload->vol;
@@ -525,10 +526,10 @@ virStorageTPMUploadIsSame(const virStorageTPMUploadData *upload)
 /* The description of the TPM that was uploaded, with the identity of the volume if
  * that is to be kept. */
 static virStorageVolDef *
-virStorageTPMUploadDescribe(virStorageTPMUploadData *upload,
-                            bool keep)
+virStorageTPMUploadNewDescription(virStorageTPMUploadData *upload,
+                                  bool keep)
 {
-    g_autoptr(virStorageVolDef) def = virStorageTPMSidecarDescribe(upload->vol->name, &upload->state);
+    g_autoptr(virStorageVolDef) def = virStorageTPMSidecarNew(upload->vol->name, &upload->state);
     const virStorageVolDef *sidecar = upload->sidecar;
 
     if (!def)
@@ -574,8 +575,8 @@ virStorageTPMUploadCheckIdentity(virStorageTPMUploadData *upload)
         return -1;
     }
 
-    upload->fresh = virStorageTPMUploadDescribe(upload, described && described->hasuuid &&
-                                                same != VIR_TRISTATE_BOOL_NO);
+    upload->fresh = virStorageTPMUploadNewDescription(upload, described && described->hasuuid &&
+                                                      same != VIR_TRISTATE_BOOL_NO);
     return upload->fresh ? 0 : -1;
 }
 
@@ -587,14 +588,14 @@ virStorageTPMUploadReplaced(void *opaque)
     const virStorageTPMUploadData *upload = opaque;
     const virStorageVolDef *now = upload->fresh ? upload->fresh : upload->sidecar;
 
-    virStorageTPMUploadTell(upload->vol->target.path, now->tpm->uuid);
+    virStorageTPMUploadNoteIdentity(upload->vol->target.path, now->tpm->uuid);
 }
 
 
 static int
 virStorageTPMUploadReplace(virStorageTPMUploadData *upload)
 {
-    if (virStorageTPMUploadLock(upload) < 0 ||
+    if (virStorageTPMUploadLockVolume(upload) < 0 ||
         virStorageTPMUploadCheckEncryption(upload) < 0 ||
         virStorageTPMUploadOpen(upload) < 0 ||
         virStorageTPMUploadCheckIdentity(upload) < 0)
@@ -619,10 +620,10 @@ virStorageTPMUploadFinish(virStreamPtr stream G_GNUC_UNUSED,
     if (virStorageTPMUploadConvert(upload) < 0)
         return -1;
 
-    virStorageTPMUploadEnter(upload->vol->target.path);
+    virStorageTPMUploadLockPath(upload->vol->target.path);
     ret = virStorageTPMUploadReplace(upload);
     VIR_FORCE_CLOSE(upload->lock);
-    virStorageTPMUploadLeave(upload->vol->target.path);
+    virStorageTPMUploadUnlockPath(upload->vol->target.path);
 
     return ret;
 }
@@ -658,7 +659,7 @@ virStorageTPMUpload(const virStoragePoolDef *pool,
         return -1;
 
     /* a volume that is in use is better refused now than when all has come */
-    if (!virStorageTPMUploadIsEntered(vol->target.path) &&
+    if (!virStorageTPMUploadIsPathLocked(vol->target.path) &&
         (lock = virStorageTPMStoreFor(vol)->open(vol->target.path, pool->name, vol->name)) < 0)
         return -1;
 

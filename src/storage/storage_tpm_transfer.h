@@ -2,6 +2,9 @@
  * storage_tpm_transfer.h: upload and download of TPM volumes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What vol-upload and vol-download do, and what an upload that has not ended is told
+ * about its volume meanwhile.
  */
 
 #pragma once

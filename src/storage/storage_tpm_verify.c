@@ -2,6 +2,10 @@
  * storage_tpm_verify.c: compare a TPM volume with its description
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A copy of the state is opened by libvirt_tpmhelper, and the endorsement keys that the
+ * TPM has are compared with those of the description. Neither is changed by that. An
+ * encrypted state cannot be told from that of another TPM without opening it.
  */
 
 #include <config.h>
@@ -80,9 +84,9 @@ virStorageTPMVerifyEndorsements(const virStorageVolTPMDef *described,
 
 /* Runs the TPM. Nothing can be asked of one of version 1.2, which has opened. */
 static int
-virStorageTPMVerifyRun(const virStorageTPMHelperSpec *spec,
-                       const virStorageTPMBytes *bytes,
-                       virStorageVolTPMDef *tpm)
+virStorageTPMVerifyInspect(const virStorageTPMHelperSpec *spec,
+                           const virStorageTPMBytes *bytes,
+                           virStorageVolTPMDef *tpm)
 {
     g_autoptr(virStorageVolTPMDef) found = g_new0(virStorageVolTPMDef, 1);
 
@@ -103,6 +107,28 @@ virStorageTPMVerifyRun(const virStorageTPMHelperSpec *spec,
 }
 
 
+virStorageTPMBytes *
+virStorageTPMVerifyRead(const char *pool,
+                        const virStorageVolDef *vol,
+                        bool secret,
+                        virTPMState *state)
+{
+    g_autoptr(virStorageTPMBytes) bytes = NULL;
+
+    if (!(bytes = virStorageTPMStoreFor(vol)->read(vol->target.path, pool, vol->name)))
+        return NULL;
+
+    virTPMStateProbeBytes(bytes->data, bytes->len, state);
+
+    if (state->kind != VIR_TPM_STATE_BLANK &&
+        (virStorageVolTPMCheckState(state, pool, vol->name) < 0 ||
+         virStorageVolTPMCheckSecret(state, secret, vol->target.path, pool, vol->name) < 0))
+        return NULL;
+
+    return g_steal_pointer(&bytes);
+}
+
+
 int
 virStorageTPMVerify(const char *pool,
                     virStorageVolDef *vol)
@@ -115,18 +141,11 @@ virStorageTPMVerify(const char *pool,
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
 
-    if (!(bytes = virStorageTPMStoreFor(vol)->read(vol->target.path, pool, vol->name)))
+    if (!(bytes = virStorageTPMVerifyRead(pool, vol, spec.secret, &state)))
         return -1;
-
-    virTPMStateProbeBytes(bytes->data, bytes->len, &state);
 
     if (state.kind == VIR_TPM_STATE_BLANK)
         return 0;
-
-    if (virStorageVolTPMCheckState(&state, pool, vol->name) < 0 ||
-        virStorageVolTPMCheckSecret(&state, !!spec.secret, vol->target.path,
-                                    pool, vol->name) < 0)
-        return -1;
 
     if (!vol->tpm)
         vol->tpm = g_new0(virStorageVolTPMDef, 1);
@@ -135,5 +154,5 @@ virStorageTPMVerify(const char *pool,
     if (spec.version == VIR_DOMAIN_TPM_VERSION_DEFAULT)
         spec.version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
 
-    return virStorageTPMVerifyRun(&spec, bytes, vol->tpm);
+    return virStorageTPMVerifyInspect(&spec, bytes, vol->tpm);
 }

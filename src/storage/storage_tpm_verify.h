@@ -2,11 +2,16 @@
  * storage_tpm_verify.h: compare a TPM volume with its description
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Whether a volume can be opened, and holds the TPM that its description names: for
+ * vol-dumpxml --inspect, and for whatever brings other state to a volume.
  */
 
 #pragma once
 
 #include "storage_conf_tpm.h"
+#include "storage_tpm_bytes.h"
+#include "virtpmstate.h"
 
 /**
  * virStorageTPMVerifyIsSame:
@@ -47,6 +52,25 @@ int virStorageTPMVerifyEndorsements(const virStorageVolTPMDef *described,
                                     bool *verified)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
     ATTRIBUTE_NONNULL(4) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMVerifyRead:
+ * @pool: name of the pool
+ * @vol: name and path of a volume
+ * @secret: whether a secret is known for the volume
+ * @state: set to what the bytes are
+ *
+ * Reads a volume, also one that is in use, and checks that what it holds can be opened.
+ *
+ * Returns the bytes if they are whole TPM state or blank, NULL with an error reported
+ * otherwise.
+ */
+virStorageTPMBytes *virStorageTPMVerifyRead(const char *pool,
+                                            const virStorageVolDef *vol,
+                                            bool secret,
+                                            virTPMState *state)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(4)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMVerify:

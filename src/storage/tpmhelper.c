@@ -50,10 +50,10 @@ struct _virTPMHelper {
 };
 
 
-/* Tells how it ends, in the line of its own. */
+/* Prints why it ends, in the line of its own, for storage_tpm_helper.c. Returns @code. */
 static virTPMHelperExit
-virTPMHelperEnd(virTPMHelperExit code,
-                const char *line)
+virTPMHelperReport(virTPMHelperExit code,
+                   const char *line)
 {
     fprintf(stderr, "\n%s%s\n", VIR_TPM_HELPER_PREFIX, line);
     return code;
@@ -61,34 +61,34 @@ virTPMHelperEnd(virTPMHelperExit code,
 
 
 static virTPMHelperExit
-virTPMHelperEndFailed(void)
+virTPMHelperReportFailed(void)
 {
-    return virTPMHelperEnd(VIR_TPM_HELPER_EXIT_FAILED, virGetLastErrorMessage());
+    return virTPMHelperReport(VIR_TPM_HELPER_EXIT_FAILED, virGetLastErrorMessage());
 }
 
 
 /* A command of swtpm has failed, or @swtpm is NULL, as it was not even started. */
 static virTPMHelperExit
-virTPMHelperEndSwtpm(const virTPMHelperSwtpm *swtpm,
-                     bool output)
+virTPMHelperReportSwtpm(const virTPMHelperSwtpm *swtpm,
+                        bool output)
 {
     const char *command = NULL;
 
     if (!swtpm)
-        return virTPMHelperEndFailed();
+        return virTPMHelperReportFailed();
 
     switch (virTPMHelperSwtpmGetFailure(swtpm, &command)) {
     case VIR_TPM_HELPER_SWTPM_REFUSED:
-        return virTPMHelperEnd(output ? VIR_TPM_HELPER_EXIT_OUTPUT_REFUSED :
-                                        VIR_TPM_HELPER_EXIT_REFUSED, command);
+        return virTPMHelperReport(output ? VIR_TPM_HELPER_EXIT_OUTPUT_REFUSED :
+                                           VIR_TPM_HELPER_EXIT_REFUSED, command);
     case VIR_TPM_HELPER_SWTPM_HANGS:
-        return virTPMHelperEnd(output ? VIR_TPM_HELPER_EXIT_OUTPUT_TIMEOUT :
-                                        VIR_TPM_HELPER_EXIT_TIMEOUT, command);
+        return virTPMHelperReport(output ? VIR_TPM_HELPER_EXIT_OUTPUT_TIMEOUT :
+                                           VIR_TPM_HELPER_EXIT_TIMEOUT, command);
     case VIR_TPM_HELPER_SWTPM_GOOD:
         break;
     }
 
-    return virTPMHelperEndFailed();
+    return virTPMHelperReportFailed();
 }
 
 
@@ -105,7 +105,7 @@ virTPMHelperPrint(const virStorageVolTPMDef *found)
         return VIR_TPM_HELPER_EXIT_DONE;
 
     virReportSystemError(errno, "%s", _("cannot write what a TPM has told"));
-    return virTPMHelperEndFailed();
+    return virTPMHelperReportFailed();
 }
 
 
@@ -117,7 +117,7 @@ virTPMHelperWrite(const virTPMHelper *helper,
         return VIR_TPM_HELPER_EXIT_DONE;
 
     virReportSystemError(errno, "%s", _("cannot write the state of a TPM"));
-    return virTPMHelperEndFailed();
+    return virTPMHelperReportFailed();
 }
 
 
@@ -131,7 +131,7 @@ virTPMHelperInspectState(const virTPMHelper *helper,
     found->version = helper->from.tpm2 ? VIR_DOMAIN_TPM_VERSION_2_0 : VIR_DOMAIN_TPM_VERSION_1_2;
 
     if (helper->from.tpm2 && virTPMHelperInspect(swtpm, found) < 0)
-        return virTPMHelperEndSwtpm(swtpm, false);
+        return virTPMHelperReportSwtpm(swtpm, false);
 
     return virTPMHelperPrint(found);
 }
@@ -144,7 +144,7 @@ virTPMHelperDecryptState(const virTPMHelper *helper,
     g_autoptr(virStorageTPMBytes) blob = virTPMHelperSwtpmGetPermanent(swtpm);
 
     if (!blob)
-        return virTPMHelperEndSwtpm(swtpm, false);
+        return virTPMHelperReportSwtpm(swtpm, false);
 
     return virTPMHelperWrite(helper, blob);
 }
@@ -160,13 +160,13 @@ virTPMHelperConvertState(const virTPMHelper *helper,
     g_autoptr(virStorageTPMBytes) converted = NULL;
 
     if (!blob)
-        return virTPMHelperEndSwtpm(source, false);
+        return virTPMHelperReportSwtpm(source, false);
 
     if (!(target = virTPMHelperSwtpmNew(&helper->to, NULL)) ||
         virTPMHelperSwtpmSetPermanent(target, blob) < 0 ||
         virTPMHelperSwtpmInit(target) < 0 ||
         !(converted = virTPMHelperSwtpmFinish(target)))
-        return virTPMHelperEndSwtpm(target, true);
+        return virTPMHelperReportSwtpm(target, true);
 
     return virTPMHelperWrite(helper, converted);
 }
@@ -198,11 +198,11 @@ virTPMHelperRun(const virTPMHelper *helper,
     g_autoptr(virTPMHelperSwtpm) swtpm = NULL;
 
     if (!bytes)
-        return virTPMHelperEndFailed();
+        return virTPMHelperReportFailed();
 
     if (!(swtpm = virTPMHelperSwtpmNew(&helper->from, bytes)) ||
         virTPMHelperSwtpmInit(swtpm) < 0)
-        return virTPMHelperEndSwtpm(swtpm, false);
+        return virTPMHelperReportSwtpm(swtpm, false);
 
     return virTPMHelperCommands[command].func(helper, swtpm);
 }
@@ -324,7 +324,7 @@ main(int argc,
     signal(SIGPIPE, SIG_IGN);
 
     if ((command = virTPMHelperParse(&helper, argc, argv)) < 0)
-        return virTPMHelperEnd(VIR_TPM_HELPER_EXIT_USAGE, virTPMHelperUsage);
+        return virTPMHelperReport(VIR_TPM_HELPER_EXIT_USAGE, virTPMHelperUsage);
 
     key = helper.to.key;
     helper.to = helper.from;

@@ -23,14 +23,11 @@
 #include <unistd.h>
 
 #include "virfile.h"
+#include "virfileopen.h"
 #include "virofdlock.h"
 #include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_NONE
-
-/* How long a lease is waited for, and how often it is asked for, in microseconds. */
-#define VIR_OFD_LOCK_LEASE_TIME (1000 * 1000)
-#define VIR_OFD_LOCK_LEASE_WAIT (5 * 1000)
 
 /* A lock that is refused is asked for again a few times, after a pause in microseconds:
  * a process that this daemon is just starting has its descriptors, and so its locks,
@@ -52,45 +49,7 @@ typedef enum {
 } virOFDLockType;
 
 
-bool
-virOFDLockIsSameFile(const struct stat *a,
-                     const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-
 #ifndef WIN32
-
-int
-virOFDLockOpenNoWait(const char *path,
-                     int oflags)
-{
-    const gint64 until = g_get_monotonic_time() + VIR_OFD_LOCK_LEASE_TIME;
-    int fd;
-
-    oflags |= O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-
-    while ((fd = open(path, oflags, 0600)) < 0 && errno == EWOULDBLOCK) {
-        if (g_get_monotonic_time() >= until) {
-            errno = EBUSY;
-            return -1;
-        }
-
-        g_usleep(VIR_OFD_LOCK_LEASE_WAIT);
-    }
-
-    return fd;
-}
-
-
-void
-virOFDLockRevalidateDir(const char *path)
-{
-    g_autofree char *dir = g_path_get_dirname(path);
-    VIR_AUTOCLOSE fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 
 bool
 virOFDLockNameRefersTo(int fd,
@@ -102,56 +61,10 @@ virOFDLockNameRefersTo(int fd,
     return fstat(fd, &opened) == 0 &&
            lstat(path, &named) == 0 &&
            opened.st_nlink > 0 &&
-           virOFDLockIsSameFile(&opened, &named);
-}
-
-
-int
-virOFDLockOpenFile(const char *path,
-                   int oflags,
-                   struct stat *sb)
-{
-    VIR_AUTOCLOSE fd = virOFDLockOpenNoWait(path, oflags | O_NOFOLLOW);
-    int ret;
-
-    if (fd < 0 || fstat(fd, sb) < 0)
-        return -1;
-
-    if (!S_ISREG(sb->st_mode)) {
-        errno = ENODEV;
-        return -1;
-    }
-
-    ret = fd;
-    fd = -1;
-    return ret;
+           virFileIsSameInode(&opened, &named);
 }
 
 #else /* WIN32 */
-
-int
-virOFDLockOpenNoWait(const char *path G_GNUC_UNUSED,
-                     int oflags G_GNUC_UNUSED)
-{
-    errno = ENOSYS;
-    return -1;
-}
-
-
-int
-virOFDLockOpenFile(const char *path,
-                   int oflags,
-                   struct stat *sb G_GNUC_UNUSED)
-{
-    return virOFDLockOpenNoWait(path, oflags);
-}
-
-
-void
-virOFDLockRevalidateDir(const char *path G_GNUC_UNUSED)
-{
-}
-
 
 bool
 virOFDLockNameRefersTo(int fd G_GNUC_UNUSED,
@@ -163,26 +76,41 @@ virOFDLockNameRefersTo(int fd G_GNUC_UNUSED,
 #endif /* WIN32 */
 
 
-/* Without @ask sets a lock, or gives it up, from @start to the end of the file. With
- * @ask asks whether that could be done. */
-static int
-virOFDLockSet(int fd,
-              virOFDLockType type,
-              off_t start,
-              bool ask)
-{
 #ifdef F_OFD_SETLK
-    const short types[] = { F_UNLCK, F_RDLCK, F_WRLCK };
+/* Has fcntl() set or test a lock from @start to the end of the file. Returns 0 with the
+ * kind of lock that is told in @type, -errno otherwise. */
+static int
+virOFDLockControl(int fd,
+                  int cmd,
+                  short *type,
+                  off_t start)
+{
     struct flock fl = {
-        .l_type = types[type],
+        .l_type = *type,
         .l_whence = SEEK_SET,
         .l_start = start,
     };
 
-    if (fcntl(fd, ask ? F_OFD_GETLK : F_OFD_SETLK, &fl) < 0)
+    if (fcntl(fd, cmd, &fl) < 0)
         return errno == EACCES ? -EAGAIN : -errno;
 
-    return ask && fl.l_type != F_UNLCK ? -EAGAIN : 0;
+    *type = fl.l_type;
+    return 0;
+}
+#endif /* F_OFD_SETLK */
+
+
+/* Sets a lock from @start to the end of the file, or gives it up. */
+static int
+virOFDLockSet(int fd,
+              virOFDLockType type,
+              off_t start)
+{
+#ifdef F_OFD_SETLK
+    const short types[] = { F_UNLCK, F_RDLCK, F_WRLCK };
+    short set = types[type];
+
+    return virOFDLockControl(fd, F_OFD_SETLK, &set, start);
 #else /* ! F_OFD_SETLK */
     return -ENOSYS;
 #endif /* ! F_OFD_SETLK */
@@ -192,30 +120,47 @@ virOFDLockSet(int fd,
 int
 virOFDLockAcquire(int fd)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, 0, false);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, 0);
 }
 
 
 int
 virOFDLockAcquireShared(int fd)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_SHARED, 0, false);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_SHARED, 0);
 }
 
 
 int
 virOFDLockRelease(int fd)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_NONE, 0, false);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_NONE, 0);
 }
 
 
 int
 virOFDLockAcquireFrom(int fd,
-                      off_t start,
-                      bool ask)
+                      off_t start)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, start, ask);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, start);
+}
+
+
+int
+virOFDLockTest(int fd,
+               off_t start)
+{
+#ifdef F_OFD_SETLK
+    short type = F_WRLCK;
+    int rc = virOFDLockControl(fd, F_OFD_GETLK, &type, start);
+
+    if (rc < 0)
+        return rc;
+
+    return type == F_UNLCK ? 0 : -EAGAIN;
+#else /* ! F_OFD_SETLK */
+    return -ENOSYS;
+#endif /* ! F_OFD_SETLK */
 }
 
 
@@ -229,7 +174,7 @@ virOFDLockAcquireNamed(int fd,
     if (rc < 0)
         return rc;
 
-    virOFDLockRevalidateDir(path);
+    virFileRevalidateDir(path);
     return virOFDLockNameRefersTo(fd, path) ? 0 : -ESTALE;
 }
 
@@ -251,7 +196,7 @@ virOFDLockOpen(const char *path,
             g_usleep(VIR_OFD_LOCK_WAIT);
 
         VIR_FORCE_CLOSE(*fd);
-        if ((*fd = virOFDLockOpenFile(path, oflags, &sb)) < 0)
+        if ((*fd = virFileOpenRegular(path, oflags, &sb)) < 0)
             return -errno;
 
         rc = virOFDLockAcquireNamed(*fd, path, false);
@@ -345,7 +290,7 @@ virOFDLockProcessHasLock(pid_t pid,
 
         path = g_strdup_printf("/proc/%lld/fd/%s", (long long)pid, entry->d_name);
 
-        if (stat(path, &fdst) == 0 && virOFDLockIsSameFile(&fdst, st))
+        if (stat(path, &fdst) == 0 && virFileIsSameInode(&fdst, st))
             return true;
     }
 

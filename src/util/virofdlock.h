@@ -2,6 +2,9 @@
  * virofdlock.h: open file description locks
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A lock that a child inherits with a descriptor, and that lasts until the last copy of
+ * the descriptor is closed; and the name of the process that holds one.
  */
 
 #pragma once
@@ -9,60 +12,6 @@
 #include <sys/stat.h>
 
 #include "internal.h"
-
-/**
- * virOFDLockIsSameFile:
- * @a, @b: what stat() tells
- *
- * Returns whether both are about one file or directory, whatever its names are.
- */
-bool virOFDLockIsSameFile(const struct stat *a,
-                          const struct stat *b)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virOFDLockOpenNoWait:
- * @path: a file
- * @oflags: as for open(); O_NONBLOCK, O_NOCTTY and O_CLOEXEC are added
- *
- * Opens a file without waiting for the other end of a FIFO. Where it is made, it
- * gets mode 0600. While another process has a lease on the file, or a client of
- * this host's NFS server a delegation, the kernel refuses and asks for it back:
- * then it is tried again for up to a second.
- *
- * Returns the descriptor, or -1 with errno set; EBUSY if the lease was not given
- * back in that time, and never EAGAIN, by which a lock is refused.
- */
-int virOFDLockOpenNoWait(const char *path,
-                         int oflags)
-    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virOFDLockOpenFile:
- * @path: a file
- * @oflags: as for virOFDLockOpenNoWait(); O_NOFOLLOW is added
- * @sb: filled in on success
- *
- * Opens a regular file, and does not follow a symbolic link.
- *
- * Returns the descriptor, or -1 with errno set as by virOFDLockOpenNoWait(); ENODEV
- * if the file is not a regular one.
- */
-int virOFDLockOpenFile(const char *path,
-                       int oflags,
-                       struct stat *sb)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * virOFDLockRevalidateDir:
- * @path: path of a file
- *
- * Opens the file's directory once: a network file system then asks its server
- * about the names in it, where it would believe for some seconds what it knew
- * before (close-to-open consistency, see nfs(5)).
- */
-void virOFDLockRevalidateDir(const char *path)
-    ATTRIBUTE_NONNULL(1);
 
 /**
  * virOFDLockNameRefersTo:
@@ -120,7 +69,6 @@ int virOFDLockRelease(int fd)
  * virOFDLockAcquireFrom:
  * @fd: descriptor, open for writing
  * @start: offset in bytes
- * @ask: whether only to ask if the lock can be taken
  *
  * As virOFDLockAcquire(), with a lock that begins at @start: other programs may have
  * locks of their own on the bytes before it.
@@ -129,8 +77,21 @@ int virOFDLockRelease(int fd)
  * -ENOSYS if the platform has no such locks.
  */
 int virOFDLockAcquireFrom(int fd,
-                          off_t start,
-                          bool ask)
+                          off_t start)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockTest:
+ * @fd: descriptor, open for reading
+ * @start: offset in bytes
+ *
+ * Asks whether virOFDLockAcquireFrom() could take the lock right now, and takes none.
+ *
+ * Returns 0 if it could, -errno otherwise; -EAGAIN if someone else holds a lock,
+ * -ENOSYS if the platform has no such locks.
+ */
+int virOFDLockTest(int fd,
+                   off_t start)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -163,7 +124,7 @@ typedef enum {
  * @flags: bitwise-OR of virOFDLockFlags
  * @fd: -1; set to a descriptor of the file (close-on-exec)
  *
- * Opens a file for reading and writing by virOFDLockOpenFile() and takes its lock by
+ * Opens a file for reading and writing by virFileOpenRegular() and takes its lock by
  * virOFDLockAcquireNamed(). A lock that is refused is asked for again for some 40 ms.
  * If it is refused @fd is open as well, to ask for its holder.
  *

@@ -2,6 +2,9 @@
  * virtpmstate.h: recognise the state of an emulated TPM
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What some bytes are: TPM state of swtpm and whether that is whole, encrypted and of
+ * which version; blank; or something else. To be asked before swtpm is run on them.
  */
 
 #pragma once

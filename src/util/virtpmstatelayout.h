@@ -2,6 +2,9 @@
  * virtpmstatelayout.h: lay out the state of an emulated TPM in its file
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * How TPM state is written so that swtpm neither moves nor resizes it, and how its blocks
+ * are allocated so that a full file system cannot destroy it.
  */
 
 #pragma once

@@ -2,6 +2,9 @@
  * virtpmstatepriv.h: the linear file that swtpm keeps its state in
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The format of the file, and what reads and checks its header, for the two files that
+ * know it: virtpmstate.c and virtpmstatelayout.c.
  */
 
 #ifndef LIBVIRT_VIRTPMSTATEPRIV_H_ALLOW
