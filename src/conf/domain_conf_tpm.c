@@ -14,7 +14,6 @@
 
 #include "domain_conf_tpm.h"
 #include "storage_conf_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virstring.h"
 #include "viruuid.h"

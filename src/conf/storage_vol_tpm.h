@@ -2,6 +2,9 @@
  * storage_vol_tpm.h: open, lock and check the file of a TPM volume
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * For the storage driver and for the drivers of hypervisors that run a TPM on a volume: what
+ * is done to its file before and while it is used, with errors that name pool and volume.
  */
 
 #pragma once

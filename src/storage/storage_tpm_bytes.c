@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "storage_tpm_bytes.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virsecureerase.h"

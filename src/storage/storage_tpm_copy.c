@@ -29,20 +29,32 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
+void
+virStorageTPMCopySetSource(virStorageVolDef *origvol,
+                           const char *pool)
+{
+    if (!origvol->tpm)
+        origvol->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    origvol->target.srcpool = g_new0(virStorageSourcePoolDef, 1);
+    origvol->target.srcpool->pool = g_strdup(pool);
+    origvol->target.srcpool->volume = g_strdup(origvol->name);
+}
+
+
 /* The description of the source was read before its bytes: both are of one TPM unless it
  * has another identity by now. */
 static int
-virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
-                               const virStorageVolDef *origvol)
+virStorageTPMCopyCheckIdentity(const virStorageVolDef *origvol)
 {
     g_autofree char *dir = g_path_get_dirname(origvol->target.path);
     virStoragePoolDef pool = {
-        .name = source->pool,
+        .name = origvol->target.srcpool->pool,
         .type = VIR_STORAGE_POOL_TPM,
         .target.path = dir,
     };
     g_autoptr(virStorageVolDef) now = NULL;
-    const virStorageVolTPMDef *before = source->tpm;
+    const virStorageVolTPMDef *before = origvol->tpm;
 
     if (virStorageTPMSidecarRead(&pool, origvol->name, -1, &now) < 0)
         return -1;
@@ -53,29 +65,29 @@ virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
 
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied: try again"),
-                   origvol->name, source->pool);
+                   origvol->name, pool.name);
     return -1;
 }
 
 
 static virStorageTPMBytes *
-virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
-                            const virStorageVolDef *origvol,
+virStorageTPMCopyReadVolume(const virStorageVolDef *origvol,
                             virTPMState *state)
 {
+    const char *pool = origvol->target.srcpool->pool;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
-    bool secret = virStorageVolTPMGetSecret(source->encryption);
+    bool secret = virStorageVolTPMGetSecret(origvol->target.encryption);
 
-    if (!(bytes = virStorageTPMStoreFor(origvol)->read(origvol->target.path, source->pool,
+    if (!(bytes = virStorageTPMStoreFor(origvol)->read(origvol->target.path, pool,
                                                        origvol->name)) ||
-        virStorageTPMCopyCheckIdentity(source, origvol) < 0)
+        virStorageTPMCopyCheckIdentity(origvol) < 0)
         return NULL;
 
     virTPMStateProbeBytes(bytes->data, bytes->len, state);
 
-    if (virStorageVolTPMCheckState(state, source->pool, origvol->name) < 0 ||
+    if (virStorageVolTPMCheckState(state, pool, origvol->name) < 0 ||
         virStorageVolTPMCheckSecret(state, secret, origvol->target.path,
-                                    source->pool, origvol->name) < 0)
+                                    pool, origvol->name) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);
@@ -180,6 +192,7 @@ virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
 /* Adds what the TPM has told to what was known. */
 static int
 virStorageTPMCopyLearn(virStorageVolDef *vol,
+                       const virStorageVolDef *origvol,
                        virStorageVolTPMDef *found)
 {
     virStorageVolTPMDef *tpm = vol->tpm;
@@ -192,7 +205,7 @@ virStorageTPMCopyLearn(virStorageVolDef *vol,
         return 0;
     }
 
-    if (tpm->source || !found->activePcrBanks ||
+    if (origvol->target.srcpool || !found->activePcrBanks ||
         virBitmapEqual(tpm->activePcrBanks, found->activePcrBanks))
         return 0;
 
@@ -230,7 +243,7 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
                             const virStorageVolDef *origvol)
 {
     virStorageVolTPMDef *tpm = vol->tpm;
-    const virStorageVolTPMDef *source = tpm->source->tpm;
+    const virStorageVolTPMDef *source = origvol->tpm;
 
     if (virStorageTPMCopySetVersion(vol, origvol->name, source->version) < 0)
         return -1;
@@ -267,15 +280,14 @@ virStorageTPMCopyReadSource(virStorageVolDef *vol,
                             const virStorageVolDef *origvol,
                             virStorageTPMHelperSpec *from)
 {
-    const virStorageVolTPMSource *source = vol->tpm->source;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
 
-    if (source) {
-        bytes = virStorageTPMCopyReadVolume(source, origvol, &state);
-        from->pool = source->pool;
+    if (origvol->target.srcpool) {
+        bytes = virStorageTPMCopyReadVolume(origvol, &state);
+        from->pool = origvol->target.srcpool->pool;
         from->vol = origvol->name;
-        from->secret = virStorageVolTPMGetSecret(source->encryption);
+        from->secret = virStorageVolTPMGetSecret(origvol->target.encryption);
     } else {
         bytes = virStorageTPMCopyImport(vol, origvol, &state);
     }
@@ -283,12 +295,12 @@ virStorageTPMCopyReadSource(virStorageVolDef *vol,
     if (!bytes)
         return NULL;
 
-    if (!source && state.encrypted)
+    if (!origvol->target.srcpool && state.encrypted)
         from->secret = virStorageVolTPMGetSecret(vol->target.encryption);
 
     if (virStorageTPMCopySetVersion(vol, origvol->name,
                                     virStorageVolTPMVersionFromState(state.version)) < 0 ||
-        (source && virStorageTPMCopyParameters(vol, origvol) < 0))
+        (origvol->target.srcpool && virStorageTPMCopyParameters(vol, origvol) < 0))
         return NULL;
 
     vol->tpm->version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
@@ -311,8 +323,8 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     if (!(bytes = virStorageTPMCopyReadSource(vol, origvol, &from)))
         return NULL;
 
-    if (vol->tpm->source)
-        virStorageTPMCopyDescription(vol->tpm, vol->tpm->source->tpm);
+    if (origvol->target.srcpool)
+        virStorageTPMCopyDescription(vol->tpm, origvol->tpm);
 
     to.version = from.version;
     to.secret = virStorageVolTPMGetSecret(vol->target.encryption);
@@ -330,7 +342,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
 
     if (virStorageTPMHelperInspect(&to, bytes, found) < 0 ||
         virStorageTPMVerifyEndorsements(vol->tpm, found, from.pool, from.vol, NULL) < 0 ||
-        virStorageTPMCopyLearn(vol, found) < 0)
+        virStorageTPMCopyLearn(vol, origvol, found) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);

@@ -18,7 +18,6 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_tpm_dir.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"

@@ -24,7 +24,6 @@
 #include "storage_tpm_scratch.h"
 #include "storage_vol_tpm.h"
 #include "tpmhelper.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virtpm.h"
@@ -261,7 +260,6 @@ virStorageTPMHelperRunOn(virStorageTPMHelperRun *run,
     g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
     g_autoptr(virStorageTPMScratch) scratch = NULL;
     g_autoptr(virCommand) cmd = NULL;
-    const char *rundir = virStorageTPMScratchRunDir();
     VIR_AUTOCLOSE state = -1;
     uid_t uid;
     gid_t gid;
@@ -278,8 +276,8 @@ virStorageTPMHelperRunOn(virStorageTPMHelperRun *run,
         (run->state = state = virStorageTPMBytesToMemory(linear)) < 0)
         return NULL;
 
-    if (rundir &&
-        !(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_STATE, uid, gid)))
+    if (virStorageTPMScratchIsMemory() &&
+        !(scratch = virStorageTPMScratchNew(VIR_STORAGE_TPM_SCRATCH_STATE, uid, gid)))
         return NULL;
 
     if (!(cmd = virStorageTPMHelperBuildCommand(run, helper, swtpm, scratch)))

@@ -2,6 +2,8 @@
  * storage_tpm_scan.h: find the volumes in the directory of a tpm pool
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a refresh of a pool does with the files in its directory.
  */
 
 #pragma once

@@ -17,7 +17,6 @@
 #endif
 #include <unistd.h>
 
-#include "viralloc.h"
 #include "virfile.h"
 #include "virsecureerase.h"
 #include "virtpmstatelayout.h"
