@@ -349,7 +349,9 @@ virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
     g_autoptr(virStorageVolDef) now = NULL;
     int rc;
 
-    if (vol->building)
+    /* one that is being removed is in use; one that is made, but for the driver's own
+     * work, has lost its <tpm> */
+    if (vol->building && (vol->tpm || vol->in_use > 0))
         return virStorageBackendTPMCopyVol(def, vol);
 
     now = virStorageTPMDescribeNew(def, vol->name);
