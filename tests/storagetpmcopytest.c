@@ -251,7 +251,7 @@ testCopyIn(virStoragePoolDef *pool,
 
     testWrite(orig->target.path, before);
     if (!foreign)
-        virStorageVolTPMDefSetSource(vol->tpm, "tpmpool", orig);
+        virStorageTPMCopySetSource(orig, "tpmpool");
 
     copy = virStorageTPMCopy(pool, vol, orig);
 
@@ -486,7 +486,7 @@ testConvert(virStoragePoolDef *pool,
     g_autoptr(virStorageTPMBytes) copy = NULL;
     virTPMState state;
 
-    virStorageVolTPMDefSetSource(vol->tpm, "tpmpool", orig);
+    virStorageTPMCopySetSource(orig, "tpmpool");
 
     if (!(copy = virStorageTPMCopy(pool, vol, orig)) ||
         !vol->tpm->hasuuid ||
@@ -561,7 +561,7 @@ testConvertWrong(virStoragePoolDef *pool,
         return EXIT_AM_SKIP;
 
     testWrite(path, bytes);
-    virStorageVolTPMDefSetSource(vol->tpm, "tpmpool", orig);
+    virStorageTPMCopySetSource(orig, "tpmpool");
 
     if (testConvert(pool, NULL, "first") < 0 ||
         (copy = virStorageTPMCopy(pool, vol, orig)))

@@ -408,7 +408,8 @@ testSetup(virStoragePoolDef *pool,
         testSetupFill(made, data);
 
     g_setenv("TEST_SETUP", env, true);
-    bytes = virStorageTPMManufacture(pool->target.path, pool, vol);
+    virStorageTPMScratchInitialize(pool->target.path);
+    bytes = virStorageTPMManufacture(pool, vol);
     virFileDeleteTree(made);
 
     if (testExpectFiles(pool, "") < 0)
@@ -465,7 +466,8 @@ testSetupHangs(virStoragePoolDef *pool,
     g_setenv("TEST_SETUP", "hang:", true);
     g_setenv("TEST_SETUP_PIDS", pids, true);
     virStorageTPMSetupTimeout = 2;
-    bytes = virStorageTPMManufacture(pool->target.path, pool, vol);
+    virStorageTPMScratchInitialize(pool->target.path);
+    bytes = virStorageTPMManufacture(pool, vol);
     virStorageTPMSetupTimeout = timeout;
 
     if (bytes || testExpectFiles(pool, "") < 0 ||
@@ -500,7 +502,7 @@ testSetupSweep(virStoragePoolDef *pool,
     testFile(pool, "tpm-setup.abcdef/state", "state");
     testFile(pool, "tpm-state.abcdef/state", "state");
     testFile(pool, "tpmpool.guest1.secret.abcdef", "of somebody else");
-    virStorageTPMScratchSweep(pool->target.path);
+    virStorageTPMScratchInitialize(pool->target.path);
 
     return testExpectFiles(pool, "other.abcdef tpmpool.guest1.secret.abcdef");
 }

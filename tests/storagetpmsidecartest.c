@@ -18,6 +18,7 @@
 #include "testutilsstoragetpmpool.h"
 #include "testutilsstoragetpmwindow.h"
 
+#include "storage/storage_tpm_copy.h"
 #include "storage/storage_tpm_scan.h"
 #include "storage/storage_tpm_sidecar.h"
 #include "storage/storage_tpm_temp.h"
@@ -505,7 +506,7 @@ testSidecars(void)
 }
 
 
-/* What is remembered of the source of a copy. */
+/* Descriptions that are copied. */
 
 static int
 testExpectSame(const virStorageVolTPMDef *a,
@@ -533,13 +534,9 @@ testDescriptionCopy(virStoragePoolDef *pool,
 
     vol->tpm->manufacture = again->tpm->manufacture = VIR_TRISTATE_BOOL_NO;
     vol->tpm->identity = again->tpm->identity = VIR_STORAGE_VOL_TPM_IDENTITY_NEW;
-    virStorageVolTPMDefSetSource(vol->tpm, "other", again);
 
     copy = virStorageVolTPMDefCopy(vol->tpm);
     g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
-
-    if (copy->source)
-        return -1;
 
     return testExpectSame(again->tpm, copy);
 }
@@ -549,29 +546,28 @@ static int
 testDescriptionSource(virStoragePoolDef *pool,
                       const char *arg G_GNUC_UNUSED)
 {
-    g_autoptr(virStorageVolTPMDef) tpm = g_new0(virStorageVolTPMDef, 1);
     g_autoptr(virStorageVolDef) vol = testVol(pool, "sidecar-uuid");
     g_autoptr(virStorageVolDef) again = testVol(pool, "sidecar-uuid");
     g_autoptr(virStorageVolDef) bare = testVolNew(pool, "guest1");
     const virStorageEncryption *encryption;
 
-    virStorageVolTPMDefSetSource(tpm, "bare", bare);
-    if (STRNEQ(tpm->source->pool, "bare") || !tpm->source->tpm ||
-        tpm->source->tpm->nendorsements != 0 || tpm->source->encryption)
+    virStorageTPMCopySetSource(bare, "bare");
+    if (STRNEQ(bare->target.srcpool->pool, "bare") ||
+        STRNEQ(bare->target.srcpool->volume, "guest1") || !bare->tpm ||
+        bare->tpm->nendorsements != 0 || bare->target.encryption)
         return -1;
 
-    virStorageVolTPMDefSetSource(tpm, "tpmpool", vol);
-    g_clear_pointer(&vol, virStorageVolDefFree);
+    virStorageTPMCopySetSource(vol, "tpmpool");
 
-    encryption = tpm->source->encryption;
-    if (STRNEQ(tpm->source->pool, "tpmpool") ||
+    encryption = vol->target.encryption;
+    if (STRNEQ(vol->target.srcpool->pool, "tpmpool") ||
         !encryption || encryption->nsecrets != 1 ||
         memcmp(encryption->secrets[0]->seclookupdef.u.uuid,
                again->target.encryption->secrets[0]->seclookupdef.u.uuid,
                VIR_UUID_BUFLEN) != 0)
         return -1;
 
-    return testExpectSame(again->tpm, tpm->source->tpm);
+    return testExpectSame(again->tpm, vol->tpm);
 }
 
 

@@ -65,8 +65,8 @@ testUseRunDir(void)
     testRunDir = g_strdup("/dev/shm/storagetpmtest.XXXXXX");
 
     if (g_mkdtemp(testRunDir)) {
-        virStorageTPMScratchSweep(testRunDir);
-        if (virStorageTPMScratchRunDir())
+        virStorageTPMScratchInitialize(testRunDir);
+        if (virStorageTPMScratchIsMemory())
             return testRunDir;
     }
 

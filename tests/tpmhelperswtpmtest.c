@@ -259,7 +259,7 @@ testRealName(const void *opaque)
     g_autoptr(virStorageTPMBytes) state = NULL;
     g_autofree char *name = NULL;
 
-    if (!(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_STATE, -1, -1)))
+    if (!(scratch = virStorageTPMScratchNew(VIR_STORAGE_TPM_SCRATCH_STATE, -1, -1)))
         return -1;
     spec.dir = scratch;
     name = g_strdup_printf("%s/state", scratch);
@@ -285,7 +285,7 @@ testRealName(const void *opaque)
 
     if (!(swtpm = virTPMHelperSwtpmNew(&spec, &bytes)))
         return -1;
-    virStorageTPMScratchSweep(rundir);
+    virStorageTPMScratchInitialize(rundir);
     return testRunDirCount() == 0 ? 0 : -1;
 }
 

@@ -160,7 +160,7 @@ HELPER_RETURNED_OTHER = Message(
     "VIR_ERR_INTERNAL_ERROR",
     "%1$s returned an invalid description of TPM volume '%2$s' of pool '%3$s'")
 
-# src/storage/storage_tpm_pool.c
+# src/storage/storage_exclusive_dir.c
 
 DIRECTORY_IS_SHARED = Message(
     "VIR_ERR_OPERATION_FAILED",

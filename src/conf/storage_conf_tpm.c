@@ -2,6 +2,10 @@
  * storage_conf_tpm.c: XML of tpm storage pools and their volumes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Parses and formats <tpm> of a volume, refuses what cannot be meant, and fills in what a
+ * pool or volume is given if its XML does not say it. The parser of volumes calls it
+ * for every volume: in a pool of another type <tpm> is refused.
  */
 
 #include <config.h>
@@ -10,7 +14,6 @@
 
 #include "configmake.h"
 #include "storage_conf_tpm.h"
-#include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virstring.h"
@@ -191,7 +194,7 @@ virStorageVolTPMSecretIsSame(const virSecretLookupTypeDef *a,
 }
 
 
-void
+static void
 virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
 {
     g_free(endorsement->key);
@@ -232,19 +235,6 @@ virStorageVolTPMDefClearLearned(virStorageVolTPMDef *def)
 }
 
 
-static void
-virStorageVolTPMSourceFree(virStorageVolTPMSource *source)
-{
-    if (!source)
-        return;
-
-    g_free(source->pool);
-    virStorageVolTPMDefFree(source->tpm);
-    virStorageEncryptionFree(source->encryption);
-    g_free(source);
-}
-
-
 void
 virStorageVolTPMDefFree(virStorageVolTPMDef *def)
 {
@@ -252,7 +242,6 @@ virStorageVolTPMDefFree(virStorageVolTPMDef *def)
         return;
 
     virStorageVolTPMDefClearLearned(def);
-    virStorageVolTPMSourceFree(def->source);
     virStorageVolTPMInspectionFree(def->inspection);
     virBitmapFree(def->activePcrBanks);
     g_free(def->profile.source);
@@ -285,30 +274,6 @@ virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
     }
 
     return copy;
-}
-
-
-void
-virStorageVolTPMDefSetSource(virStorageVolTPMDef *def,
-                             const char *pool,
-                             const virStorageVolDef *source)
-{
-    g_clear_pointer(&def->source, virStorageVolTPMSourceFree);
-
-    def->source = g_new0(virStorageVolTPMSource, 1);
-    def->source->pool = g_strdup(pool);
-    def->source->tpm = source->tpm ? virStorageVolTPMDefCopy(source->tpm) :
-        g_new0(virStorageVolTPMDef, 1);
-    if (source->target.encryption)
-        def->source->encryption = virStorageEncryptionCopy(source->target.encryption);
-}
-
-
-void
-virStorageVolTPMDefRelease(virStorageVolDef *vol)
-{
-    if (!vol->building)
-        g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
 }
 
 

@@ -2,6 +2,10 @@
  * storage_conf_tpm.h: XML of tpm storage pools and their volumes
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * <tpm> of a volume, as a user gives it and as a volume is described, and what is different
+ * in tpm pools: their default target, and the names and formats that their volumes may
+ * have. No file is touched here.
  */
 
 #pragma once
@@ -93,15 +97,6 @@ struct _virStorageVolTPMEndorsement {
     char *certificate;  /* PEM */
 };
 
-/* The volume that vol-create-from copies, as it was described when it was asked
- * for: the volume itself is looked at by others meanwhile. */
-typedef struct _virStorageVolTPMSource virStorageVolTPMSource;
-struct _virStorageVolTPMSource {
-    char *pool;
-    virStorageVolTPMDef *tpm;
-    virStorageEncryption *encryption; /* NULL for none */
-};
-
 struct _virStorageVolTPMDef {
     virDomainTPMVersion version;  /* DEFAULT when not given */
     virTristateBool manufacture;  /* NO: make a blank volume */
@@ -120,10 +115,6 @@ struct _virStorageVolTPMDef {
     virStorageVolTPMEndorsement *endorsements;
 
     virStorageVolTPMInspection *inspection; /* NULL unless it was opened */
-
-    /* While the volume is made; not in XML. */
-    virStorageVolTPMSource *source; /* NULL unless it is a copy of a TPM volume */
-    bool unpublished;               /* no file of its name is this volume */
 };
 
 /**
@@ -188,43 +179,12 @@ void virStorageVolTPMDefFree(virStorageVolTPMDef *def);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVolTPMDef, virStorageVolTPMDefFree);
 
 /**
- * virStorageVolTPMEndorsementClear:
- * @endorsement: its strings are freed
- */
-void virStorageVolTPMEndorsementClear(virStorageVolTPMEndorsement *endorsement)
-    ATTRIBUTE_NONNULL(1);
-
-/**
- * virStorageVolTPMDefSetSource:
- * @def: what is said of the TPM of a volume that is to be made
- * @pool: name of the pool of @source
- * @source: the volume that is to be copied
- *
- * Remembers how @source is described.
- */
-void virStorageVolTPMDefSetSource(virStorageVolTPMDef *def,
-                                  const char *pool,
-                                  const virStorageVolDef *source)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3);
-
-/**
  * virStorageVolTPMDefCopy:
  * @def: what a volume says of its TPM
  *
  * Returns a copy of all that stands in XML.
  */
 virStorageVolTPMDef *virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
-    ATTRIBUTE_NONNULL(1);
-
-/**
- * virStorageVolTPMDefRelease:
- * @vol: a volume in a pool of any type
- *
- * Gives up what was read from the volume's sidecar: a pool of many volumes
- * does not keep that in memory. Does nothing while the volume is made, which
- * goes by it.
- */
-void virStorageVolTPMDefRelease(virStorageVolDef *vol)
     ATTRIBUTE_NONNULL(1);
 
 /**

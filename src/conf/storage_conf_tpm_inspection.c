@@ -11,7 +11,6 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_conf_tpm_inspection.h"
-#include "viralloc.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 

@@ -5,6 +5,9 @@
  * what to do.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * For the storage driver and for the drivers of hypervisors that run a TPM on a volume: what
+ * is done to its file before and while it is used, with errors that name pool and volume.
  */
 
 #pragma once

@@ -2,6 +2,10 @@
  * storage_backend_tpm.c: storage backend for the state of emulated TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What each call of the storage driver does for a tpm pool, in the order in which it is
+ * done. All that touches the pool's directory is done by the store, storage_tpm_store.c, and
+ * all that opens a TPM by libvirt_tpmhelper, see storage_tpm_helper.c.
  */
 
 #include <config.h>
@@ -24,11 +28,9 @@
 #include "storage_tpm_verify.h"
 #include "storage_util.h"
 #include "storage_vol_tpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virtpmstate.h"
-#include "virthread.h"
 #include "virtpmstatelayout.h"
 #include "viruuid.h"
 
@@ -109,39 +111,12 @@ virStorageBackendTPMDeletePool(virStoragePoolObj *pool,
 }
 
 
-/* The driver's run directory, where its temporary files are. */
-static char *
-virStorageBackendTPMRunDir(virStoragePoolObj *pool)
-{
-    virStorageVolDef vol = { .name = (char *)"" };
-    g_autofree char *temp = virStoragePoolObjBuildTempFilePath(pool, &vol);
-
-    return g_path_get_dirname(temp);
-}
-
-
-/* What an earlier daemon has left is removed before this one makes anything. */
-static void
-virStorageBackendTPMSweepRunDir(const char *rundir)
-{
-    static bool swept;
-    static virMutex lock = VIR_MUTEX_INITIALIZER;
-
-    VIR_WITH_MUTEX_LOCK_GUARD(&lock) {
-        if (!swept)
-            virStorageTPMScratchSweep(rundir);
-        swept = true;
-    }
-}
-
-
 /* Refreshes the pool, which is unlocked while its directory is read: see
  * storage_tpm_refresh.h. */
 static int
 virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
 {
     g_autoptr(virStoragePoolDef) now = virStorageTPMDirCopyLocation(virStoragePoolObjGetDef(pool));
-    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
     virStorageTPMRefresh *refresh = virStorageTPMRefreshStart(pool);
     int ret;
@@ -150,7 +125,6 @@ virStorageBackendTPMRefreshPool(virStoragePoolObj *pool)
         return -1;
 
     virObjectUnlock(pool);
-    virStorageBackendTPMSweepRunDir(rundir);
     ret = virStorageTPMStoreForPool(now)->scan(refresh, now);
     virObjectLock(pool);
 
@@ -187,7 +161,6 @@ virStorageBackendTPMPrepareTPM(virStorageVolDef *vol)
         return -1;
 
     tpm->hasuuid = true;
-    tpm->unpublished = true;
     return 0;
 }
 
@@ -227,7 +200,6 @@ virStorageBackendTPMMakeBytes(virStoragePoolObj *pool,
                               virStorageTPMBytes **bytes)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autofree char *rundir = virStorageBackendTPMRunDir(pool);
 
     if (origvol && vol->tpm->identity != VIR_STORAGE_VOL_TPM_IDENTITY_NEW) {
         *bytes = virStorageTPMCopy(def, vol, origvol);
@@ -242,7 +214,7 @@ virStorageBackendTPMMakeBytes(virStoragePoolObj *pool,
     if (vol->tpm->manufacture == VIR_TRISTATE_BOOL_NO)
         return 0;
 
-    *bytes = virStorageTPMManufacture(rundir, def, vol);
+    *bytes = virStorageTPMManufacture(def, vol);
     return *bytes ? 0 : -1;
 }
 
@@ -263,6 +235,21 @@ virStorageBackendTPMCheckNew(const virStorageVolDef *vol)
 }
 
 
+/* A volume of the pool has <tpm> only while it is made: after that it is read from the
+ * sidecar whenever the volume is looked at, as a pool of many volumes does not keep that
+ * in memory. */
+static void
+virStorageBackendTPMReleaseTPM(virStoragePoolObj *pool,
+                               const char *name)
+{
+    VIR_LOCK_GUARD lock = virObjectLockGuard(pool);
+    virStorageVolDef *known = virStorageVolDefFindByName(pool, name);
+
+    if (known)
+        g_clear_pointer(&known->tpm, virStorageVolTPMDefFree);
+}
+
+
 /* Makes @vol of @origvol, or a new TPM if that is NULL. @vol shares its
  * pointers with the pool's own definition, which others may look at meanwhile:
  * what is learned goes into a copy, and from there by the sidecar. */
@@ -271,12 +258,10 @@ virStorageBackendTPMMakeVol(virStoragePoolObj *pool,
                             virStorageVolDef *vol,
                             const virStorageVolDef *origvol)
 {
-    virStorageVolTPMDef *asked = vol->tpm;
-    g_autoptr(virStorageVolTPMDef) tpm = virStorageVolTPMDefCopy(asked);
+    g_autoptr(virStorageVolTPMDef) tpm = virStorageVolTPMDefCopy(vol->tpm);
     g_autoptr(virStorageTPMBytes) bytes = NULL;
 
     vol->tpm = tpm;
-    tpm->source = g_steal_pointer(&asked->source);
 
     if (virStorageBackendTPMCheckNew(vol) < 0 ||
         virStorageBackendTPMMakeBytes(pool, vol, origvol, &bytes) < 0)
@@ -288,7 +273,7 @@ virStorageBackendTPMMakeVol(virStoragePoolObj *pool,
     if (virStorageTPMStoreFor(vol)->create(virStoragePoolObjGetDef(pool), vol, bytes) < 0)
         return -1;
 
-    asked->unpublished = false;
+    virStorageBackendTPMReleaseTPM(pool, vol->name);
     return 0;
 }
 
@@ -327,7 +312,7 @@ virStorageBackendTPMBuildVolFrom(virStoragePoolObj *pool,
         return -1;
     }
 
-    if (vol->tpm->identity == VIR_STORAGE_VOL_TPM_IDENTITY_NEW && !vol->tpm->source) {
+    if (vol->tpm->identity == VIR_STORAGE_VOL_TPM_IDENTITY_NEW && !origvol->target.srcpool) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("identity='new' of TPM volume '%1$s' requires a volume of a tpm pool as source"),
                        vol->name);
@@ -364,7 +349,9 @@ virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
     g_autoptr(virStorageVolDef) now = NULL;
     int rc;
 
-    if (vol->building)
+    /* one that is being removed is in use; one that is made, but for the driver's own
+     * work, has lost its <tpm> */
+    if (vol->building && (vol->tpm || vol->in_use > 0))
         return virStorageBackendTPMCopyVol(def, vol);
 
     now = virStorageTPMDescribeNew(def, vol->name);
@@ -429,40 +416,26 @@ virStorageBackendTPMFindVol(virStoragePoolObj *pool,
         return NULL;
 
     virStorageTPMRefreshSkip(pool, name);
-    virStorageVolTPMDefRelease(vol);
+    g_clear_pointer(&vol->tpm, virStorageVolTPMDefFree);
     return g_steal_pointer(&vol);
 }
 
 
-/* A volume of this pool is about to be copied. Another TPM volume learns how
- * this one is described; another pool gets what anyone may read, and only while
- * nobody writes to it. */
+/* Another pool gets what anyone may read, and only while nobody writes to it: @now gets
+ * the path of a copy in memory, which is there as long as @keep is open. */
 static int
-virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
-                                virStorageVolDef *vol,
-                                const virStoragePoolDef *newpool,
-                                virStorageVolDef *newvol,
-                                int *keep,
-                                char **source)
+virStorageBackendTPMExportVol(const virStoragePoolDef *def,
+                              const virStoragePoolDef *newpool,
+                              virStorageVolDef *now,
+                              int *keep)
 {
-    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
-    g_autoptr(virStorageVolDef) now = virStorageTPMDescribeNew(def, vol->name);
+    g_autofree char *path = g_strdup(now->target.path);
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
     VIR_AUTOCLOSE lock = -1;
 
-    if (virStorageTPMStoreFor(now)->describe(def, now) < 0)
-        return -1;
-
-    if (newpool->type == VIR_STORAGE_POOL_TPM) {
-        if (!newvol->tpm)
-            newvol->tpm = g_new0(virStorageVolTPMDef, 1);
-        virStorageVolTPMDefSetSource(newvol->tpm, def->name, now);
-        return 0;
-    }
-
-    if ((lock = virStorageTPMStoreFor(vol)->open(vol->target.path, def->name, vol->name)) < 0 ||
-        virTPMStateProbe(lock, vol->target.path, &state) < 0) {
+    if ((lock = virStorageTPMStoreFor(now)->open(path, def->name, now->name)) < 0 ||
+        virTPMStateProbe(lock, path, &state) < 0) {
         if (virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY)
             virLastErrorPrefixMessage(_("cannot copy to pool '%1$s' of type '%2$s', use vol-download instead"),
                                       newpool->name,
@@ -473,24 +446,53 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     if (state.kind != VIR_TPM_STATE_LINEAR || state.encrypted) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("cannot copy TPM volume '%1$s' of pool '%2$s' to pool '%3$s' of type '%4$s', as it does not hold clear TPM state: use vol-download"),
-                       vol->name, def->name, newpool->name,
+                       now->name, def->name, newpool->name,
                        virStoragePoolTypeToString(newpool->type));
         return -1;
     }
 
     /* clear state in a volume that has a secret may have been replaced: not exported */
     if (virStorageVolTPMCheckSecret(&state, !!virStorageVolTPMGetSecret(now->target.encryption),
-                                    vol->target.path, def->name, vol->name) < 0)
+                                    path, def->name, now->name) < 0)
         return -1;
 
     /* what the other pool reads by name must not be another file by then, nor
      * be locked, which qemu-img would heed */
-    if (!(bytes = virStorageTPMBytesRead(lock, vol->target.path)) ||
+    if (!(bytes = virStorageTPMBytesRead(lock, path)) ||
         (*keep = virStorageTPMBytesToMemory(bytes)) < 0)
         return -1;
 
-    *source = virStorageTPMBytesFdPath(*keep);
+    g_free(now->target.path);
+    now->target.path = virStorageTPMBytesFdPath(*keep);
     return 0;
+}
+
+
+/* A volume of this pool is about to be copied. A volume of a tpm pool is made from how
+ * this one is described, which has <tpm> and tells the pool that it is of. */
+static virStorageVolDef *
+virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
+                                virStorageVolDef *vol,
+                                const virStoragePoolDef *newpool,
+                                int *keep)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(pool);
+    g_autoptr(virStorageVolDef) now = virStorageTPMDescribeNew(def, vol->name);
+
+    if (virStorageTPMStoreFor(now)->describe(def, now) < 0)
+        return NULL;
+
+    /* what the caller has compared with */
+    now->target.capacity = vol->target.capacity;
+
+    if (newpool->type != VIR_STORAGE_POOL_TPM) {
+        if (virStorageBackendTPMExportVol(def, newpool, now, keep) < 0)
+            return NULL;
+        return g_steal_pointer(&now);
+    }
+
+    virStorageTPMCopySetSource(now, def->name);
+    return g_steal_pointer(&now);
 }
 
 
@@ -534,8 +536,9 @@ virStorageBackendTPMDeleteVol(virStoragePoolObj *pool,
 
     virCheckFlags(VIR_STORAGE_VOL_DELETE_ZEROED, -1);
 
-    /* it could not be made, maybe because somebody else's has its name */
-    if (vol->tpm && vol->tpm->unpublished)
+    /* it was not made, maybe because somebody else's has its name: see
+     * virStorageBackendTPMReleaseTPM() */
+    if (vol->tpm)
         return 0;
 
     /* as for a wipe: a file system may take its time, or not answer at all, and the
@@ -626,11 +629,13 @@ virStorageBackendTPMDownloadVol(virStoragePoolObj *pool,
 virStorageBackend virStorageBackendTPM = {
     .type = VIR_STORAGE_POOL_TPM,
 
+    .initialize = virStorageTPMScratchInitialize,
     .checkPool = virStorageBackendTPMCheckPool,
     .startPool = virStorageBackendTPMStartPool,
     .buildPool = virStorageBackendTPMBuildPool,
     .refreshPool = virStorageBackendTPMRefreshPool,
     .refreshKeepsVols = true,
+    .waitPool = virStorageTPMRefreshWait,
     .deletePool = virStorageBackendTPMDeletePool,
     .createVol = virStorageBackendTPMCreateVol,
     .buildVol = virStorageBackendTPMBuildVol,

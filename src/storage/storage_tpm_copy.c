@@ -31,20 +31,32 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
+void
+virStorageTPMCopySetSource(virStorageVolDef *origvol,
+                           const char *pool)
+{
+    if (!origvol->tpm)
+        origvol->tpm = g_new0(virStorageVolTPMDef, 1);
+
+    origvol->target.srcpool = g_new0(virStorageSourcePoolDef, 1);
+    origvol->target.srcpool->pool = g_strdup(pool);
+    origvol->target.srcpool->volume = g_strdup(origvol->name);
+}
+
+
 /* The description of the source was read before its bytes: both are of one TPM unless it
  * has another identity by now. */
 static int
-virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
-                               const virStorageVolDef *origvol)
+virStorageTPMCopyCheckIdentity(const virStorageVolDef *origvol)
 {
     g_autofree char *dir = g_path_get_dirname(origvol->target.path);
     virStoragePoolDef pool = {
-        .name = source->pool,
+        .name = origvol->target.srcpool->pool,
         .type = VIR_STORAGE_POOL_TPM,
         .target.path = dir,
     };
     g_autoptr(virStorageVolDef) now = NULL;
-    const virStorageVolTPMDef *before = source->tpm;
+    const virStorageVolTPMDef *before = origvol->tpm;
 
     if (virStorageTPMSidecarRead(&pool, origvol->name, -1, &now) < 0)
         return -1;
@@ -55,22 +67,22 @@ virStorageTPMCopyCheckIdentity(const virStorageVolTPMSource *source,
 
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("TPM volume '%1$s' of pool '%2$s' was replaced by another while it was copied: try again"),
-                   origvol->name, source->pool);
+                   origvol->name, pool.name);
     return -1;
 }
 
 
 static virStorageTPMBytes *
-virStorageTPMCopyReadVolume(const virStorageVolTPMSource *source,
-                            const virStorageVolDef *origvol,
+virStorageTPMCopyReadVolume(const virStorageVolDef *origvol,
                             virTPMState *state)
 {
+    const char *pool = origvol->target.srcpool->pool;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
+    bool secret = virStorageVolTPMGetSecret(origvol->target.encryption);
 
-    if (!(bytes = virStorageTPMVerifyRead(source->pool, origvol,
-                                          virStorageVolTPMGetSecret(source->encryption), state)) ||
-        virStorageTPMCopyCheckIdentity(source, origvol) < 0 ||
-        virStorageVolTPMCheckState(state, source->pool, origvol->name) < 0)
+    if (!(bytes = virStorageTPMVerifyRead(pool, origvol, secret, state)) ||
+        virStorageTPMCopyCheckIdentity(origvol) < 0 ||
+        virStorageVolTPMCheckState(state, pool, origvol->name) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);
@@ -175,6 +187,7 @@ virStorageTPMCopyDescription(virStorageVolTPMDef *tpm,
 /* Adds what the TPM has told to what was known. */
 static int
 virStorageTPMCopyLearn(virStorageVolDef *vol,
+                       const virStorageVolDef *origvol,
                        virStorageVolTPMDef *found)
 {
     virStorageVolTPMDef *tpm = vol->tpm;
@@ -187,7 +200,7 @@ virStorageTPMCopyLearn(virStorageVolDef *vol,
         return 0;
     }
 
-    if (tpm->source || !found->activePcrBanks ||
+    if (origvol->target.srcpool || !found->activePcrBanks ||
         virBitmapEqual(tpm->activePcrBanks, found->activePcrBanks))
         return 0;
 
@@ -225,7 +238,7 @@ virStorageTPMCopyParameters(virStorageVolDef *vol,
                             const virStorageVolDef *origvol)
 {
     virStorageVolTPMDef *tpm = vol->tpm;
-    const virStorageVolTPMDef *source = tpm->source->tpm;
+    const virStorageVolTPMDef *source = origvol->tpm;
 
     if (virStorageTPMCopySetVersion(vol, origvol->name, source->version) < 0)
         return -1;
@@ -262,15 +275,14 @@ virStorageTPMCopyReadSource(virStorageVolDef *vol,
                             const virStorageVolDef *origvol,
                             virStorageTPMHelperSpec *from)
 {
-    const virStorageVolTPMSource *source = vol->tpm->source;
     g_autoptr(virStorageTPMBytes) bytes = NULL;
     virTPMState state;
 
-    if (source) {
-        bytes = virStorageTPMCopyReadVolume(source, origvol, &state);
-        from->pool = source->pool;
+    if (origvol->target.srcpool) {
+        bytes = virStorageTPMCopyReadVolume(origvol, &state);
+        from->pool = origvol->target.srcpool->pool;
         from->vol = origvol->name;
-        from->secret = virStorageVolTPMGetSecret(source->encryption);
+        from->secret = virStorageVolTPMGetSecret(origvol->target.encryption);
     } else {
         bytes = virStorageTPMCopyImport(vol, origvol, &state);
     }
@@ -278,12 +290,12 @@ virStorageTPMCopyReadSource(virStorageVolDef *vol,
     if (!bytes)
         return NULL;
 
-    if (!source && state.encrypted)
+    if (!origvol->target.srcpool && state.encrypted)
         from->secret = virStorageVolTPMGetSecret(vol->target.encryption);
 
     if (virStorageTPMCopySetVersion(vol, origvol->name,
                                     virStorageVolTPMVersionFromState(state.version)) < 0 ||
-        (source && virStorageTPMCopyParameters(vol, origvol) < 0))
+        (origvol->target.srcpool && virStorageTPMCopyParameters(vol, origvol) < 0))
         return NULL;
 
     vol->tpm->version = virStorageVolTPMVersionOrDefault(vol->tpm->version);
@@ -306,8 +318,8 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
     if (!(bytes = virStorageTPMCopyReadSource(vol, origvol, &from)))
         return NULL;
 
-    if (vol->tpm->source)
-        virStorageTPMCopyDescription(vol->tpm, vol->tpm->source->tpm);
+    if (origvol->target.srcpool)
+        virStorageTPMCopyDescription(vol->tpm, origvol->tpm);
 
     to.version = from.version;
     to.secret = virStorageVolTPMGetSecret(vol->target.encryption);
@@ -325,7 +337,7 @@ virStorageTPMCopy(const virStoragePoolDef *pool,
 
     if (virStorageTPMHelperInspect(&to, bytes, found) < 0 ||
         virStorageTPMVerifyEndorsements(vol->tpm, found, from.pool, from.vol, NULL) < 0 ||
-        virStorageTPMCopyLearn(vol, found) < 0)
+        virStorageTPMCopyLearn(vol, origvol, found) < 0)
         return NULL;
 
     return g_steal_pointer(&bytes);

@@ -12,10 +12,24 @@
 #include "storage_tpm_bytes.h"
 
 /**
+ * virStorageTPMCopySetSource:
+ * @origvol: the caller's own definition of a TPM volume that is to be copied, as it is
+ *           described now
+ * @pool: name of its pool
+ *
+ * Makes it known as a TPM volume of that pool, in its srcpool; any other volume is one
+ * that is imported. It has <tpm> then, though maybe an empty one.
+ */
+void virStorageTPMCopySetSource(virStorageVolDef *origvol,
+                                const char *pool)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2);
+
+/**
  * virStorageTPMCopy:
  * @pool: definition of the pool
- * @vol: the volume to make; its TPM knows its source if that is a TPM volume
- * @origvol: the volume to copy: name and path
+ * @vol: the volume to make
+ * @origvol: the volume to copy; virStorageTPMCopySetSource() was called if it is a TPM
+ *           volume
  *
  * Makes @vol the same TPM as @origvol. Its state is encrypted as @vol asks:
  * what differs from the source is converted by libvirt_tpmhelper, in memory.
@@ -38,8 +52,8 @@ virStorageTPMBytes *virStorageTPMCopy(const virStoragePoolDef *pool,
 
 /**
  * virStorageTPMCopyParameters:
- * @vol: the volume to make; its TPM knows its source
- * @origvol: that volume
+ * @vol: the volume to make
+ * @origvol: the TPM volume to take them from
  *
  * Gives @vol's TPM the version, PCR banks and profile of the source.
  *

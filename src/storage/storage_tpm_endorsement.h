@@ -2,6 +2,8 @@
  * storage_tpm_endorsement.h: endorsement keys (EK) of TPMs
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The EKs in the description of a TPM, and whether the bytes of a state belong to them.
  */
 
 #pragma once

@@ -259,7 +259,6 @@ virStorageTPMHelperRunForText(virStorageTPMHelperRun *run,
     g_autoptr(virStorageTPMBytes) linear = g_new0(virStorageTPMBytes, 1);
     g_autoptr(virStorageTPMScratch) scratch = NULL;
     g_autoptr(virCommand) cmd = NULL;
-    const char *rundir = virStorageTPMScratchRunDir();
     VIR_AUTOCLOSE state = -1;
     uid_t uid;
     gid_t gid;
@@ -276,8 +275,8 @@ virStorageTPMHelperRunForText(virStorageTPMHelperRun *run,
         (run->state = state = virStorageTPMBytesToMemory(linear)) < 0)
         return NULL;
 
-    if (rundir &&
-        !(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_STATE, uid, gid)))
+    if (virStorageTPMScratchIsMemory() &&
+        !(scratch = virStorageTPMScratchNew(VIR_STORAGE_TPM_SCRATCH_STATE, uid, gid)))
         return NULL;
 
     if (!(cmd = virStorageTPMHelperBuildCommand(run, helper, swtpm, scratch)))

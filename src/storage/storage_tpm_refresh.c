@@ -1,7 +1,11 @@
 /*
- * storage_tpm_refresh.c: read the directory of a tpm storage pool
+ * storage_tpm_refresh.c: use a tpm pool while its directory is read
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Notes which pools are being refreshed, and which volumes are added or removed
+ * meanwhile, so that what was read before that does not undo it. storage_tpm_scan.c is
+ * what reads the directory.
  */
 
 #include <config.h>

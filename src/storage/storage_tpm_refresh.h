@@ -1,14 +1,9 @@
 /*
- * storage_tpm_refresh.h: read the directory of a tpm storage pool
+ * storage_tpm_refresh.h: use a tpm pool while its directory is read
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
- */
-
-#pragma once
-
-#include "virstorageobj.h"
-
-/* A file system does not answer while its server is away, and whoever waits for
+ *
+ * A file system does not answer while its server is away, and whoever waits for
  * it cannot be stopped. So a pool is unlocked while its files are read, and others
  * use it meanwhile:
  *
@@ -17,7 +12,13 @@
  * - a volume's definition is changed under the lock of the pool only, and not while
  *   a job has it in use;
  * - a name that is given to a volume or taken from it meanwhile is left alone, for
- *   what was read may be older. */
+ *   what was read may be older.
+ */
+
+#pragma once
+
+#include "virstorageobj.h"
+
 typedef struct _virStorageTPMRefresh virStorageTPMRefresh;
 
 /**
@@ -50,7 +51,8 @@ int virStorageTPMRefreshAddVol(virStorageTPMRefresh *refresh,
  * @refresh: a refresh that has read all of the directory, whose pool is not locked
  *
  * Returns the names of the volumes of the pool whose file was not read, but not of those
- * that are in use, being made, or to be skipped, in a list that ends in NULL and is to be freed with g_strfreev().
+ * that are in use, being made, or to be skipped, in a list that ends in NULL and is to be
+ * freed with g_strfreev().
  */
 char **virStorageTPMRefreshGetMissing(virStorageTPMRefresh *refresh)
     ATTRIBUTE_NONNULL(1);
@@ -112,7 +114,7 @@ void virStorageTPMRefreshSkip(virStoragePoolObj *pool,
 
 /**
  * virStorageTPMRefreshWait:
- * @pool: a pool of any type, locked
+ * @pool: a tpm pool, locked
  *
  * Waits until the pool is not being refreshed, for 5 seconds at most; the pool is
  * unlocked meanwhile. A refresh takes less unless a file system does not answer.

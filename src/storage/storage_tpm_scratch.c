@@ -2,6 +2,11 @@
  * storage_tpm_scratch.c: private directories for swtpm's user
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * swtpm_setup and swtpm get files under names that only their user can reach, in a directory
+ * of one run each, below the driver's run directory. It is removed when the run has
+ * ended; what a daemon that was killed has left is removed when the next one starts,
+ * and the programs that still use it are ended.
  */
 
 #include <config.h>
@@ -16,18 +21,21 @@
 #include "virfile.h"
 #include "virlog.h"
 #include "virstring.h"
+#include "virtime.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_tpm_scratch");
 
-/* How often processes are looked for that are to end, and how long to wait between,
- * in microseconds. */
-#define VIR_STORAGE_TPM_SCRATCH_TRIES 100
-#define VIR_STORAGE_TPM_SCRATCH_PAUSE (10 * 1000)
+/* For how long processes are looked for that are to end, and the first interval between
+ * two looks, in milliseconds. */
+#define VIR_STORAGE_TPM_SCRATCH_WAIT 1000
+#define VIR_STORAGE_TPM_SCRATCH_PAUSE 10
 
-/* Set once, and never freed. */
-static char *virStorageTPMScratchMemory;
+/* The driver's run directory, and whether it is in memory. Set when the driver starts,
+ * before anybody else looks at them; never freed. */
+static char *virStorageTPMScratchRunDir;
+static bool virStorageTPMScratchMemory;
 
 
 /* The owner of the directory may not be trusted: nothing below it is entered. */
@@ -64,12 +72,11 @@ virStorageTPMScratchFree(virStorageTPMScratch *scratch)
 
 
 virStorageTPMScratch *
-virStorageTPMScratchNew(const char *rundir,
-                        const char *prefix,
+virStorageTPMScratchNew(const char *prefix,
                         uid_t uid,
                         gid_t gid)
 {
-    g_autofree char *template = g_strdup_printf("%s/%sXXXXXX", rundir, prefix);
+    g_autofree char *template = g_strdup_printf("%s/%sXXXXXX", virStorageTPMScratchRunDir, prefix);
     g_autoptr(virStorageTPMScratch) scratch = NULL;
 
     if (!g_mkdtemp_full(template, 0700)) {
@@ -87,18 +94,9 @@ virStorageTPMScratchNew(const char *rundir,
 }
 
 
-static bool
-virStorageTPMScratchIsMemory(const char *rundir)
-{
-    struct statfs fs;
-
-    return statfs(rundir, &fs) == 0 &&
-        (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
-}
-
-
 /* Ends the processes that have the name of a directory among their arguments: swtpm_setup
- * or libvirt_tpmhelper with all that is in its group, and its swtpm. Returns whether there were any. */
+ * or libvirt_tpmhelper with all that is in its group, and its swtpm. Returns whether there
+ * were any. */
 static bool
 virStorageTPMScratchKillUsers(const char *path)
 {
@@ -129,33 +127,32 @@ virStorageTPMScratchKillUsers(const char *path)
 }
 
 
-/* What swtpm_setup or libvirt_tpmhelper makes for a daemon that is no more is of no use. It is ended before
- * its directory is removed: it would leave files there, and its swtpm might go on. */
+/* What swtpm_setup or libvirt_tpmhelper makes for a daemon that is no more is of no use.
+ * It is ended before its directory is removed: it would leave files there, and its swtpm
+ * might go on. */
 static void
 virStorageTPMScratchRemoveLeftover(const char *path)
 {
-    size_t i;
+    virTimeBackOffVar timer;
 
     VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
 
     /* what is ended may have started something else meanwhile */
-    for (i = 0; i < VIR_STORAGE_TPM_SCRATCH_TRIES && virStorageTPMScratchKillUsers(path); i++)
-        g_usleep(VIR_STORAGE_TPM_SCRATCH_PAUSE);
+    if (virTimeBackOffStart(&timer, VIR_STORAGE_TPM_SCRATCH_PAUSE,
+                            VIR_STORAGE_TPM_SCRATCH_WAIT) == 0) {
+        while (virStorageTPMScratchKillUsers(path) && virTimeBackOffWait(&timer))
+            continue;
+    }
 
     virStorageTPMScratchRemove(path);
 }
 
 
-void
+static void
 virStorageTPMScratchSweep(const char *rundir)
 {
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
-
-    if (!virStorageTPMScratchIsMemory(rundir))
-        VIR_INFO("'%s' is not on a tmpfs: swtpm gets state by a descriptor", rundir);
-    else if (!g_atomic_pointer_get(&virStorageTPMScratchMemory))
-        g_atomic_pointer_set(&virStorageTPMScratchMemory, g_strdup(rundir));
 
     if (virDirOpenQuiet(&dir, rundir) < 0)
         return;
@@ -173,8 +170,25 @@ virStorageTPMScratchSweep(const char *rundir)
 }
 
 
-const char *
-virStorageTPMScratchRunDir(void)
+void
+virStorageTPMScratchInitialize(const char *rundir)
 {
-    return g_atomic_pointer_get(&virStorageTPMScratchMemory);
+    struct statfs fs;
+
+    g_free(virStorageTPMScratchRunDir);
+    virStorageTPMScratchRunDir = g_strdup(rundir);
+    virStorageTPMScratchMemory = statfs(rundir, &fs) == 0 &&
+        (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+
+    if (!virStorageTPMScratchMemory)
+        VIR_INFO("'%s' is not on a tmpfs: swtpm gets state by a descriptor", rundir);
+
+    virStorageTPMScratchSweep(rundir);
+}
+
+
+bool
+virStorageTPMScratchIsMemory(void)
+{
+    return virStorageTPMScratchMemory;
 }

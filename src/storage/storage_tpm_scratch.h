@@ -2,6 +2,9 @@
  * storage_tpm_scratch.h: private directories for swtpm's user
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * swtpm wants its state under a name. It gets one in a directory that no other user
+ * can enter, and that goes when swtpm has ended or the daemon starts again.
  */
 
 #pragma once
@@ -17,19 +20,18 @@ typedef char virStorageTPMScratch;
 
 /**
  * virStorageTPMScratchNew:
- * @rundir: the driver's run directory
  * @prefix: one of VIR_STORAGE_TPM_SCRATCH_*
  * @uid, @gid: who owns the directory, -1 for this process
  *
- * Makes a directory that only its owner may enter, and root.
+ * Makes a directory that only its owner may enter, and root, in the run directory that
+ * virStorageTPMScratchInitialize() was given.
  *
  * Returns its path, or NULL with an error reported.
  */
-virStorageTPMScratch *virStorageTPMScratchNew(const char *rundir,
-                                              const char *prefix,
+virStorageTPMScratch *virStorageTPMScratchNew(const char *prefix,
                                               uid_t uid,
                                               gid_t gid)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageTPMScratchFree:
@@ -39,20 +41,21 @@ void virStorageTPMScratchFree(virStorageTPMScratch *scratch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
 
 /**
- * virStorageTPMScratchSweep:
- * @rundir: the driver's run directory
+ * virStorageTPMScratchInitialize:
+ * @rundir: the driver's run directory, which only one daemon uses
  *
- * Removes the directories that a daemon which was killed has left, ends the processes
- * that it had started on them, and has virStorageTPMScratchRunDir() return @rundir.
- * To be called before the first directory is made: only one daemon uses @rundir.
+ * Removes the directories that a daemon which was killed has left, and ends the processes
+ * that it had started on them. To be called once, before anything else of this file, when
+ * there is only one thread.
  */
-void virStorageTPMScratchSweep(const char *rundir)
+void virStorageTPMScratchInitialize(const char *rundir)
     ATTRIBUTE_NONNULL(1);
 
 /**
- * virStorageTPMScratchRunDir:
+ * virStorageTPMScratchIsMemory:
  *
- * Returns the run directory if what is in it is in memory and on no disk: if it is
- * on a tmpfs. Returns NULL if it is not, or not known yet.
+ * Returns true if what is in these directories is in memory and on no disk, as the run
+ * directory is on a tmpfs; false if it is not.
  */
-const char *virStorageTPMScratchRunDir(void);
+bool virStorageTPMScratchIsMemory(void)
+    G_GNUC_WARN_UNUSED_RESULT;

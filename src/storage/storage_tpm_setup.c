@@ -2,6 +2,10 @@
  * storage_tpm_setup.c: make TPM state with swtpm_setup
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Runs swtpm_setup in a private directory, as the user of swtpm, and takes the state and the
+ * certificates of its endorsement keys from there. That is where the state of a new volume
+ * comes from; storage_tpm_store.c makes it visible.
  */
 
 #include <config.h>
@@ -15,7 +19,6 @@
 #include "storage_tpm_child.h"
 #include "storage_tpm_scratch.h"
 #include "storage_tpm_setup.h"
-#include "viralloc.h"
 #include "vircommand.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -294,8 +297,7 @@ virStorageTPMSetupLearnPcrBanks(virStorageVolTPMDef *tpm,
 
 
 virStorageTPMBytes *
-virStorageTPMManufacture(const char *rundir,
-                         const virStoragePoolDef *pool,
+virStorageTPMManufacture(const virStoragePoolDef *pool,
                          virStorageVolDef *vol)
 {
     g_autofree char *swtpm_setup = virTPMGetSwtpmSetup();
@@ -309,8 +311,7 @@ virStorageTPMManufacture(const char *rundir,
     if (!swtpm_setup ||
         virStorageTPMSetupCheckVersion(vol) < 0 ||
         virStorageTPMChildUser(&uid, &gid) < 0 ||
-        !(scratch = virStorageTPMScratchNew(rundir, VIR_STORAGE_TPM_SCRATCH_SETUP,
-                                            uid, gid)))
+        !(scratch = virStorageTPMScratchNew(VIR_STORAGE_TPM_SCRATCH_SETUP, uid, gid)))
         return NULL;
 
     if (uid == (uid_t)-1 && virTPMCreateConfigFiles(swtpm_setup) < 0)

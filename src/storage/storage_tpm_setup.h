@@ -2,6 +2,8 @@
  * storage_tpm_setup.h: make TPM state with swtpm_setup
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A new TPM, as swtpm_setup makes it. Nothing is written to a pool's directory here.
  */
 
 #pragma once
@@ -11,7 +13,6 @@
 
 /**
  * virStorageTPMManufacture:
- * @rundir: the driver's run directory
  * @pool: definition of the pool
  * @vol: the volume to make; its TPM has a version and a uuid
  *
@@ -22,8 +23,7 @@
  *
  * Returns the state, encrypted as @vol asks, or NULL with an error reported.
  */
-virStorageTPMBytes *virStorageTPMManufacture(const char *rundir,
-                                             const virStoragePoolDef *pool,
+virStorageTPMBytes *virStorageTPMManufacture(const virStoragePoolDef *pool,
                                              virStorageVolDef *vol)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2)
     G_GNUC_WARN_UNUSED_RESULT;

@@ -2,6 +2,9 @@
  * storage_tpm_setuppriv.h: functions of storage_tpm_setup.c exposed for tests
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The command line of swtpm_setup is built without running it, and what it has left is read
+ * without it, so that both can be compared with what is expected.
  */
 
 #ifndef LIBVIRT_STORAGE_TPM_SETUPPRIV_H_ALLOW

@@ -30,7 +30,6 @@
 #include "tpmhelper.h"
 #include "tpmhelper_inspect.h"
 #include "tpmhelper_swtpm.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virgettext.h"

@@ -16,7 +16,6 @@
 #include "tpmhelper_inspect.h"
 #include "tpmhelper_key.h"
 #include "tpmhelper_message.h"
-#include "viralloc.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virjson.h"

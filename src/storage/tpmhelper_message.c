@@ -11,7 +11,6 @@
 #include <config.h>
 
 #include "tpmhelper_message.h"
-#include "viralloc.h"
 #include "virendian.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE

@@ -17,7 +17,6 @@
 
 #include "storage_tpm_bytes.h"
 #include "tpmhelper_swtpm.h"
-#include "viralloc.h"
 #include "vircommand.h"
 #include "virendian.h"
 #include "virerror.h"

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The only place where the storage driver has the state of a TPM opened: in memory, in a process of
- * its own, which is talked to by sockets.
+ * The only place where the storage driver has the state of a TPM opened: in memory, in a
+ * process of its own, which is talked to by sockets.
  */
 
 #pragma once

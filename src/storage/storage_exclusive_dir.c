@@ -1,7 +1,16 @@
 /*
- * storage_tpm_pool.c: keep other pools out of the directories of tpm pools
+ * storage_exclusive_dir.c: keep other pools out of a directory that a pool needs for itself
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The volumes of a tpm pool are locked and published by that pool alone. A pool with the
+ * same directory would list them as its own, and could overwrite or delete them. So the
+ * storage driver asks here before a pool of any type is defined, built or started, and
+ * before a volume of any pool is written to.
+ *
+ * What is compared is the file or directory itself: a symbolic link, a hard link or a bind
+ * mount is no way around. A file system may not answer, which is why neither the list of
+ * pools nor a pool is locked while one is asked.
  */
 
 #include <config.h>
@@ -10,8 +19,7 @@
 #include <sys/stat.h>
 
 #include "storage_conf_tpm.h"
-#include "storage_tpm_pool.h"
-#include "viralloc.h"
+#include "storage_exclusive_dir.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virfileopen.h"
@@ -21,8 +29,8 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-typedef struct _virStorageTPMPoolSearch virStorageTPMPoolSearch;
-struct _virStorageTPMPoolSearch {
+typedef struct _virStorageExclusiveDirSearch virStorageExclusiveDirSearch;
+struct _virStorageExclusiveDirSearch {
     const char *name;
     virStoragePoolType type;
     const char *path;
@@ -32,9 +40,17 @@ struct _virStorageTPMPoolSearch {
 };
 
 
+/* Whether pools of that type do not share their directory. */
 static bool
-virStorageTPMPoolIsSameDir(const char *a,
-                           const char *b)
+virStorageExclusiveDirIsRequired(virStoragePoolType type)
+{
+    return type == VIR_STORAGE_POOL_TPM;
+}
+
+
+static bool
+virStorageExclusiveDirIsSameDir(const char *a,
+                                const char *b)
 {
     g_autofree char *canonicalA = g_canonicalize_filename(a, "/");
     g_autofree char *canonicalB = g_canonicalize_filename(b, "/");
@@ -52,10 +68,10 @@ virStorageTPMPoolIsSameDir(const char *a,
 /* Notes the pools that may have the same directory. A file system that does not
  * answer must be asked when neither the list nor a pool is locked. */
 static bool
-virStorageTPMPoolNote(virStoragePoolObj *obj,
-                      const void *opaque)
+virStorageExclusiveDirNote(virStoragePoolObj *obj,
+                           const void *opaque)
 {
-    const virStorageTPMPoolSearch *search = opaque;
+    const virStorageExclusiveDirSearch *search = opaque;
     const virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
 
     if (search->active && !virStoragePoolObjIsActive(obj) &&
@@ -63,7 +79,8 @@ virStorageTPMPoolNote(virStoragePoolObj *obj,
         return false;
 
     if (STREQ(def->name, search->name) ||
-        (def->type != VIR_STORAGE_POOL_TPM && search->type != VIR_STORAGE_POOL_TPM))
+        (!virStorageExclusiveDirIsRequired(def->type) &&
+         !virStorageExclusiveDirIsRequired(search->type)))
         return false;
 
     if (def->target.path) {
@@ -76,8 +93,8 @@ virStorageTPMPoolNote(virStoragePoolObj *obj,
 
 
 static int
-virStorageTPMPoolCheck(virStoragePoolObjList *pools,
-                       virStorageTPMPoolSearch *search)
+virStorageExclusiveDirCheck(virStoragePoolObjList *pools,
+                            virStorageExclusiveDirSearch *search)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
@@ -88,10 +105,10 @@ virStorageTPMPoolCheck(virStoragePoolObjList *pools,
 
     search->names = names;
     search->paths = paths;
-    ignore_value(virStoragePoolObjListSearch(pools, virStorageTPMPoolNote, search));
+    ignore_value(virStoragePoolObjListSearch(pools, virStorageExclusiveDirNote, search));
 
     for (i = 0; i < names->len; i++) {
-        if (!virStorageTPMPoolIsSameDir(g_ptr_array_index(paths, i), search->path))
+        if (!virStorageExclusiveDirIsSameDir(g_ptr_array_index(paths, i), search->path))
             continue;
 
         virReportError(VIR_ERR_OPERATION_FAILED,
@@ -105,26 +122,26 @@ virStorageTPMPoolCheck(virStoragePoolObjList *pools,
 
 
 int
-virStorageTPMPoolCheckDefine(virStoragePoolObjList *pools,
-                             virStoragePoolDef *def)
+virStorageExclusiveDirCheckDefine(virStoragePoolObjList *pools,
+                                  virStoragePoolDef *def)
 {
-    virStorageTPMPoolSearch search = { .name = def->name, .type = def->type };
+    virStorageExclusiveDirSearch search = { .name = def->name, .type = def->type };
 
     virStoragePoolTPMDefSetTarget(def);
     search.path = def->target.path;
 
-    return virStorageTPMPoolCheck(pools, &search);
+    return virStorageExclusiveDirCheck(pools, &search);
 }
 
 
 int
-virStorageTPMPoolCheckStart(virStoragePoolObjList *pools,
-                            virStoragePoolObj *obj)
+virStorageExclusiveDirCheckStart(virStoragePoolObjList *pools,
+                                 virStoragePoolObj *obj)
 {
     const virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
     g_autofree char *name = g_strdup(def->name);
     g_autofree char *path = g_strdup(def->target.path);
-    virStorageTPMPoolSearch search = {
+    virStorageExclusiveDirSearch search = {
         .name = name,
         .type = def->type,
         .path = path,
@@ -134,16 +151,53 @@ virStorageTPMPoolCheckStart(virStoragePoolObjList *pools,
 
     /* the list comes before its members when locks are taken */
     virObjectUnlock(obj);
-    ret = virStorageTPMPoolCheck(pools, &search);
+    ret = virStorageExclusiveDirCheck(pools, &search);
     virObjectLock(obj);
 
     return ret;
 }
 
 
+int
+virStorageExclusiveDirBuildPool(virStoragePoolObjList *pools,
+                                virStorageBackend *backend,
+                                virStoragePoolObj *obj,
+                                unsigned int flags)
+{
+    if (virStorageExclusiveDirCheckStart(pools, obj) < 0)
+        return -1;
+
+    return backend->buildPool ? backend->buildPool(obj, flags) : 0;
+}
+
+
+int
+virStorageExclusiveDirStartPool(virStoragePoolObjList *pools,
+                                virStorageBackend *backend,
+                                virStoragePoolObj *obj)
+{
+    virErrorPtr err;
+
+    if (virStorageExclusiveDirCheckStart(pools, obj) < 0)
+        return -1;
+
+    if (backend->startPool && backend->startPool(obj) < 0)
+        return -1;
+
+    if (virStorageExclusiveDirCheckStart(pools, obj) == 0)
+        return 0;
+
+    virErrorPreserveLast(&err);
+    if (backend->stopPool)
+        backend->stopPool(obj);
+    virErrorRestore(&err);
+    return -1;
+}
+
+
 /* A volume of a pool of another type, which may be a file of a tpm pool. */
-typedef struct _virStorageTPMPoolVol virStorageTPMPoolVol;
-struct _virStorageTPMPoolVol {
+typedef struct _virStorageExclusiveDirVol virStorageExclusiveDirVol;
+struct _virStorageExclusiveDirVol {
     char *pool;
     char *vol;
     char *path;
@@ -153,7 +207,7 @@ struct _virStorageTPMPoolVol {
 
 
 static void
-virStorageTPMPoolVolFree(virStorageTPMPoolVol *vol)
+virStorageExclusiveDirVolFree(virStorageExclusiveDirVol *vol)
 {
     if (!vol)
         return;
@@ -164,13 +218,13 @@ virStorageTPMPoolVolFree(virStorageTPMPoolVol *vol)
     g_free(vol->real);
     g_free(vol);
 }
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMPoolVol, virStorageTPMPoolVolFree);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageExclusiveDirVol, virStorageExclusiveDirVolFree);
 
 
 /* The name that a file has in a directory; NULL if it has none. */
 static char *
-virStorageTPMPoolFindFile(const char *path,
-                          const struct stat *sb)
+virStorageExclusiveDirFindFile(const char *path,
+                               const struct stat *sb)
 {
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
@@ -192,8 +246,8 @@ virStorageTPMPoolFindFile(const char *path,
 
 /* The name of the file if its path is in a directory; NULL if it is not. */
 static char *
-virStorageTPMPoolMatchPath(const char *path,
-                           const char *real)
+virStorageExclusiveDirMatchPath(const char *path,
+                                const char *real)
 {
     g_autofree char *canonical = g_canonicalize_filename(path, "/");
     g_autofree char *dir = g_path_get_dirname(real);
@@ -205,17 +259,17 @@ virStorageTPMPoolMatchPath(const char *path,
 /* Returns 0 if a file is not in the directory of a tpm pool, -1 with an error reported
  * otherwise. With @look the directories are read: it may be there by another name. */
 static int
-virStorageTPMPoolCheckFile(const virStorageTPMPoolVol *vol,
-                           GPtrArray *names,
-                           GPtrArray *paths,
-                           bool look)
+virStorageExclusiveDirCheckFile(const virStorageExclusiveDirVol *vol,
+                                GPtrArray *names,
+                                GPtrArray *paths,
+                                bool look)
 {
     size_t i;
 
     for (i = 0; i < names->len; i++) {
         const char *path = g_ptr_array_index(paths, i);
-        g_autofree char *file = look ? virStorageTPMPoolFindFile(path, &vol->sb) :
-            virStorageTPMPoolMatchPath(path, vol->real);
+        g_autofree char *file = look ? virStorageExclusiveDirFindFile(path, &vol->sb) :
+            virStorageExclusiveDirMatchPath(path, vol->real);
 
         if (!file)
             continue;
@@ -232,8 +286,8 @@ virStorageTPMPoolCheckFile(const virStorageTPMPoolVol *vol,
 
 /* Whether a file holds TPM state. Sets @fd to a descriptor of it then. */
 static bool
-virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
-                            int *fd)
+virStorageExclusiveDirHoldsState(const virStorageExclusiveDirVol *vol,
+                                 int *fd)
 {
     virTPMState state;
 
@@ -253,8 +307,8 @@ virStorageTPMPoolHoldsState(const virStorageTPMPoolVol *vol,
 /* TPM state may be used by what no pool of this host knows. Returns 0 if nobody has it
  * locked, -1 with an error reported otherwise. */
 static int
-virStorageTPMPoolCheckLock(const virStorageTPMPoolVol *vol,
-                           int fd)
+virStorageExclusiveDirCheckLock(const virStorageExclusiveDirVol *vol,
+                                int fd)
 {
     g_autofree char *holder = NULL;
 
@@ -275,9 +329,9 @@ virStorageTPMPoolCheckLock(const virStorageTPMPoolVol *vol,
 
 /* Waits for file systems: neither the list nor a pool is locked. */
 static int
-virStorageTPMPoolCheckVol(virStorageTPMPoolVol *vol,
-                          GPtrArray *names,
-                          GPtrArray *paths)
+virStorageExclusiveDirCheckVol(virStorageExclusiveDirVol *vol,
+                               GPtrArray *names,
+                               GPtrArray *paths)
 {
     VIR_AUTOCLOSE fd = -1;
     bool state;
@@ -288,38 +342,38 @@ virStorageTPMPoolCheckVol(virStorageTPMPoolVol *vol,
         stat(vol->real, &vol->sb) < 0 || !S_ISREG(vol->sb.st_mode))
         return 0;
 
-    if (virStorageTPMPoolCheckFile(vol, names, paths, false) < 0)
+    if (virStorageExclusiveDirCheckFile(vol, names, paths, false) < 0)
         return -1;
 
-    state = virStorageTPMPoolHoldsState(vol, &fd);
+    state = virStorageExclusiveDirHoldsState(vol, &fd);
 
     /* the pools' file systems may not answer: they are only asked of a file that may
      * be one of theirs under another name */
     if ((state || vol->sb.st_nlink > 1 || virFileIsLink(vol->path) > 0) &&
-        virStorageTPMPoolCheckFile(vol, names, paths, true) < 0)
+        virStorageExclusiveDirCheckFile(vol, names, paths, true) < 0)
         return -1;
 
-    return state ? virStorageTPMPoolCheckLock(vol, fd) : 0;
+    return state ? virStorageExclusiveDirCheckLock(vol, fd) : 0;
 }
 
 
 int
-virStorageTPMPoolCheckWrite(virStoragePoolObjList *pools,
-                            virStoragePoolObj *obj,
-                            virStorageVolDef *vol)
+virStorageExclusiveDirCheckWrite(virStoragePoolObjList *pools,
+                                 virStoragePoolObj *obj,
+                                 virStorageVolDef *vol)
 {
     const virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(virStorageTPMPoolVol) copy = g_new0(virStorageTPMPoolVol, 1);
-    virStorageTPMPoolSearch search = {
+    g_autoptr(virStorageExclusiveDirVol) copy = g_new0(virStorageExclusiveDirVol, 1);
+    virStorageExclusiveDirSearch search = {
         .type = def->type,
         .names = names,
         .paths = paths,
     };
     int ret;
 
-    if (def->type == VIR_STORAGE_POOL_TPM || !vol->target.path)
+    if (virStorageExclusiveDirIsRequired(def->type) || !vol->target.path)
         return 0;
 
     copy->pool = g_strdup(def->name);
@@ -332,8 +386,8 @@ virStorageTPMPoolCheckWrite(virStoragePoolObjList *pools,
     vol->in_use++;
     virObjectUnlock(obj);
 
-    ignore_value(virStoragePoolObjListSearch(pools, virStorageTPMPoolNote, &search));
-    ret = virStorageTPMPoolCheckVol(copy, names, paths);
+    ignore_value(virStoragePoolObjListSearch(pools, virStorageExclusiveDirNote, &search));
+    ret = virStorageExclusiveDirCheckVol(copy, names, paths);
 
     virObjectLock(obj);
     vol->in_use--;
