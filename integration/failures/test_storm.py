@@ -273,6 +273,26 @@ def test_setup_outlives_the_daemon(host, program):
         storm.nothing_left_over(host, set())
 
 
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_leftover_that_is_no_directory(host, tmp_path, kind):
+    """A daemon that starts removes directories that another one has left: not what a link leads to, nor
+    anything else of such a name."""
+    inside = tmp_path / "inside"
+    inside.touch()
+    left = host.path(RUN) / "tpm-setup.left"
+    if kind == "link":
+        left.symlink_to(tmp_path)
+    else:
+        left.touch()
+    try:
+        host.daemon("kill", "virtstoraged")
+        host.daemon("start", "virtstoraged")
+        host.virsh("pool-list")  # by then it has
+        assert inside.exists() and os.path.lexists(left)
+    finally:
+        left.unlink()
+
+
 # Many clients
 
 CLIENTS = 8

@@ -34,6 +34,12 @@ def test_daemon_comes_back(host, name, end):
     assert host.virsh("-c", f"{uri}:///system", "uri") == f"{uri}:///system"
 
 
+@pytest.mark.parametrize("folder", ["/etc", "/usr"])
+def test_host_is_read_only(host, folder):
+    """Also for root, and so for the daemons."""
+    assert "Read-only file system" in host.run("touch", f"{folder}/libvirt-sandbox").stderr
+
+
 def test_tmp_is_nobody_elses(host, other_host):
     """What others put there does not reach the daemons, nor what they leave there the others."""
     file = Path(f"/tmp/{host.name}")

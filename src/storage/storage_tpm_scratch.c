@@ -11,6 +11,7 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <sys/vfs.h>
@@ -38,15 +39,33 @@ static char *virStorageTPMScratchRunDir;
 static bool virStorageTPMScratchMemory;
 
 
+/* Opens a directory, and nothing that a link of its name leads to: what is in there is
+ * going to be removed. Returns NULL with errno set if it is none. */
+static DIR *
+virStorageTPMScratchOpen(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir;
+
+    if (fd < 0 || !(dir = fdopendir(fd)))
+        return NULL;
+
+    fd = -1; /* closed with the directory */
+    return dir;
+}
+
+
 /* The owner of the directory may not be trusted: nothing below it is entered. */
 static void
 virStorageTPMScratchRemove(const char *path)
 {
-    g_autoptr(DIR) dir = NULL;
+    g_autoptr(DIR) dir = virStorageTPMScratchOpen(path);
     struct dirent *ent;
 
-    if (virDirOpenQuiet(&dir, path) < 0)
+    if (!dir) {
+        VIR_WARN("cannot remove directory '%s': %s", path, g_strerror(errno));
         return;
+    }
 
     /* nobody else removes it before the daemon starts again: a call that fails once
      * is not left at that */
@@ -129,11 +148,15 @@ virStorageTPMScratchKillUsers(const char *path)
 
 /* What swtpm_setup or libvirt_tpmhelper makes for a daemon that is no more is of no use.
  * It is ended before its directory is removed: it would leave files there, and its swtpm
- * might go on. */
+ * might go on. What is not a directory was not made by a daemon, and stays. */
 static void
 virStorageTPMScratchRemoveLeftover(const char *path)
 {
+    g_autoptr(DIR) dir = virStorageTPMScratchOpen(path);
     virTimeBackOffVar timer;
+
+    if (!dir)
+        return;
 
     VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
 
