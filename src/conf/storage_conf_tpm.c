@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Parses and formats <tpm> of a volume, refuses what cannot be meant, and fills in what a
+ * Parses and formats <tpm> of a volume, refuses invalid combinations, and fills in what a
  * pool or volume is given if its XML does not say it. The parser of volumes calls it
  * for every volume: in a pool of another type <tpm> is refused.
  */

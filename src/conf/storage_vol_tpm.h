@@ -1,13 +1,18 @@
 /*
  * storage_vol_tpm.h: open, lock and check the file of a TPM volume
  *
- * For the drivers that use volumes of tpm pools. The errors name volume and pool, and
- * what to do.
- *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * For the storage driver and for the drivers of hypervisors that run a TPM on a volume: what
  * is done to its file before and while it is used, with errors that name pool and volume.
+ *
+ * Who has the lock of a volume, for how long:
+ *
+ *  - the storage driver while it wipes, deletes, replaces or converts the volume;
+ *  - virtqemud from before it looks into the volume until swtpm has it;
+ *  - swtpm until it ends, by a descriptor that virtqemud hands to it, or by a lock of its
+ *    own where one can be handed over to another host;
+ *  - whoever makes a volume, on the file that it is about to publish.
  */
 
 #pragma once

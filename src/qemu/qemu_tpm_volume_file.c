@@ -184,7 +184,7 @@ qemuTPMVolumeFileConvertLock(void *opaque)
      * takes the lock itself. */
     fl.l_type = F_WRLCK;
     if (virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
-        return -1;
+        return 0;
 
     while (fcntl(fd, F_SETLK, &fl) < 0) {
         if (!virTimeBackOffWait(&retry))

@@ -349,8 +349,9 @@ virStorageBackendTPMDescribeVol(virStoragePoolObj *pool,
     g_autoptr(virStorageVolDef) now = NULL;
     int rc;
 
-    /* one that is being removed is in use; one that is made, but for the driver's own
-     * work, has lost its <tpm> */
+    /* There is no file to look at while a volume is made, which has a <tpm> until then,
+     * or removed, which is in use then. Once it is made there is, also if the driver has
+     * not noticed yet. */
     if (vol->building && (vol->tpm || vol->in_use > 0))
         return virStorageBackendTPMCopyVol(def, vol);
 
@@ -482,7 +483,7 @@ virStorageBackendTPMPrepareCopy(virStoragePoolObj *pool,
     if (virStorageTPMStoreFor(now)->describe(def, now) < 0)
         return NULL;
 
-    /* what the caller has compared with */
+    /* as the pool knows it: the driver compares with that */
     now->target.capacity = vol->target.capacity;
 
     if (newpool->type != VIR_STORAGE_POOL_TPM) {
@@ -635,7 +636,7 @@ virStorageBackend virStorageBackendTPM = {
     .buildPool = virStorageBackendTPMBuildPool,
     .refreshPool = virStorageBackendTPMRefreshPool,
     .refreshKeepsVols = true,
-    .waitPool = virStorageTPMRefreshWait,
+    .waitRefresh = virStorageTPMRefreshWait,
     .deletePool = virStorageBackendTPMDeletePool,
     .createVol = virStorageBackendTPMCreateVol,
     .buildVol = virStorageBackendTPMBuildVol,

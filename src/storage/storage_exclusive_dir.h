@@ -32,7 +32,8 @@ int virStorageExclusiveDirCheckDefine(virStoragePoolObjList *pools,
 /**
  * virStorageExclusiveDirCheckStart:
  * @pools: all pools
- * @obj: a pool that is marked as starting; it is unlocked meanwhile
+ * @obj: a pool that is marked as starting, or is found active when the driver starts;
+ *       it is unlocked meanwhile
  *
  * As virStorageExclusiveDirCheckDefine(), among the pools that are active or
  * starting: links and mounts may have changed since the pools were defined.

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What is read from a volume or is to be written to one, between the store and whatever
+ * What is read from a volume or is to be written to one, between the store and what
  * looks at it.
  */
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The EKs in the description of a TPM, and whether the bytes of a state belong to them.
+ * The EKs in the description of a TPM, and whether a state contains them.
  */
 
 #pragma once

@@ -46,7 +46,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageTPMScratch, virStorageTPMScratchFree);
  *
  * Removes the directories that a daemon which was killed has left, and ends the processes
  * that it had started on them. To be called once, before anything else of this file, when
- * there is only one thread.
+ * no client is served yet.
  */
 void virStorageTPMScratchInitialize(const char *rundir)
     ATTRIBUTE_NONNULL(1);

@@ -94,7 +94,7 @@ int virStorageTPMSidecarAnnounce(virStoragePoolDef *pool,
  * interrupted before the sidecar was, that is done now.
  *
  * Returns 0 with @def set to its capacity, encryption and TPM, or to NULL if there
- * is none, or none that can be used; that is but a warning in the log. -1 with an
+ * is none, or none that can be used; that is only logged. -1 with an
  * error reported if it cannot be read: then nothing is known of it. With @lock one that
  * has another owner, or that others can write to, is such an error as well, for it must
  * not be replaced: VIR_ERR_OPERATION_INVALID. Waits for up to a second while somebody
@@ -150,7 +150,7 @@ void virStorageTPMSidecarUnlink(const char *path)
  * @vol: name and path of a volume that is not there
  *
  * Removes the sidecar if it has no volume, and nobody is making one. A sidecar
- * without a volume does no harm, so that a failure is but a warning in the log.
+ * without a volume does no harm, so that a failure is only logged.
  */
 void virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
                                       const virStorageVolDef *vol)

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a daemon that was killed leaves in a pool goes at the next refresh, or before a
+ * What a daemon that was killed leaves in a pool is removed at the next refresh, or before a
  * wipe or removal that has to overwrite it.
  */
 

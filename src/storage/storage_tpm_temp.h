@@ -99,7 +99,7 @@ int virStorageTPMTempWriteData(virStorageTPMTemp *temp,
  *
  * Returns 0 once the file has that name, -1 with an error reported and no file of
  * that name made; VIR_ERR_STORAGE_VOL_EXIST if there is one. That the name is not
- * on the disk yet is but a warning in the log.
+ * on the disk yet is only logged.
  */
 int virStorageTPMTempPublish(virStorageTPMTemp *temp,
                              const char *path)
@@ -114,7 +114,7 @@ int virStorageTPMTempPublish(virStorageTPMTemp *temp,
  * of both is there. Its content is probed as by virStorageTPMTempPublish().
  *
  * Returns 0 once the file has that name, -1 with an error reported and the volume
- * as it was. That the name is not on the disk yet is but a warning in the log.
+ * as it was. That the name is not on the disk yet is only logged.
  */
 int virStorageTPMTempReplace(virStorageTPMTemp *temp,
                              const char *path)

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What vol-upload and vol-download do, and what an upload that has not ended is told
- * about its volume meanwhile.
+ * What vol-upload and vol-download do, and how a running upload learns
+ * of changes to its volume.
  */
 
 #pragma once
