@@ -59,16 +59,17 @@ virStorageTPMScratchOpen(const char *path)
 static void
 virStorageTPMScratchRemove(const char *path)
 {
-    g_autoptr(DIR) dir = virStorageTPMScratchOpen(path);
+    g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
 
-    if (!dir) {
+    /* nobody else removes it before the daemon starts again: a call that fails once
+     * is not left at that */
+    if (!(dir = virStorageTPMScratchOpen(path)) &&
+        !(dir = virStorageTPMScratchOpen(path))) {
         VIR_WARN("cannot remove directory '%s': %s", path, g_strerror(errno));
         return;
     }
 
-    /* nobody else removes it before the daemon starts again: a call that fails once
-     * is not left at that */
     while (virDirRead(dir, &ent, NULL) > 0) {
         if (unlinkat(dirfd(dir), ent->d_name, 0) < 0)
             ignore_value(unlinkat(dirfd(dir), ent->d_name, 0));
