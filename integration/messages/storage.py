@@ -212,9 +212,7 @@ CANNOT_RENAME = Message("VIR_ERR_SYSTEM_ERROR", "cannot rename '%1$s' to '%2$s'"
 DESCRIPTION_TOO_LARGE = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
     "description of TPM volume '%1$s' has %2$zu bytes, but at most %3$d are supported")
-MALFORMED_CAPACITY = Message("VIR_ERR_XML_ERROR", "malformed capacity element")
 VOLUME_DEFINITION = Message(None, "(storage_volume_definition)")
-MISSING_VOLUME_NAME = Message("VIR_ERR_XML_ERROR", "missing volume name element")
 CANNOT_READ_DESCRIPTION = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "cannot read description '%1$s' of TPM volume '%2$s' of pool '%3$s'")
