@@ -102,6 +102,22 @@ archives() {
         sed -n 's/^Debian|//p' | sort -u
 }
 
+# fetch_source ARCHIVE SUITE DIR TRUST OPTION: what the option --tar-only or --diff-only
+# of apt-get source gives of libvirt, into DIR. Source list and index live in DIR: the
+# machine's configuration is not touched. TRUST is what a source list says of the
+# archive: trusted=yes, or signed-by=KEYRING.
+fetch_source() {
+    local dir=$3/apt opts
+
+    mkdir -p "$dir/lists/partial"
+    echo "deb-src [$4] $1 $2 main" > "$dir/sources.list"
+    opts=(-qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=-
+          -o "Dir::State::Lists=$dir/lists" -o Dir::Cache::srcpkgcache=
+          -o Dir::Cache::pkgcache= -o APT::Sandbox::User=root)
+    apt-get "${opts[@]}" update || return 1
+    (cd "$3" && apt-get "${opts[@]}" source --download-only "$5" libvirt)
+}
+
 # wrap KEY: a value of the pin.
 wrap() {
     sed -n "s/^$1 *= *//p" "$top/subprojects/libvirt.wrap"
