@@ -25,6 +25,10 @@ def share(pytestconfig, tmp_path_factory):
     assert (packages / "Packages").exists(), f"no packages in {packages}: run scripts/package --suite {suite}"
     guest = subprocess.run([TOP / "scripts/setup", "guest"], check=True, stdout=subprocess.PIPE, text=True)
     folder = tmp_path_factory.mktemp("share")
+    # What the image was made of, for the way back: hosts have no network.
+    subprocess.run(["cp", "-r", default_folder().parent / f"debs.{suite}", folder / "distribution"], check=True)
+    with open(folder / "distribution/Packages", "w", encoding="utf-8") as index:
+        subprocess.run(["apt-ftparchive", "packages", "."], cwd=folder / "distribution", stdout=index, check=True)
     for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (guest.stdout.strip(), "guest")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
     return folder
@@ -50,6 +54,8 @@ def host(stock, share):
     """A host with the distribution's packages, of the test's own."""
     clone = stock.clone(f"{stock.name}-clone", share)
     clone.mount_share()
+    clone.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update",
+              check=True)
     yield clone
     clone.kill()
     clone.remove()
