@@ -26,6 +26,7 @@ def share(pytestconfig, tmp_path_factory):
     guest = subprocess.run([TOP / "scripts/setup", "guest"], check=True, stdout=subprocess.PIPE, text=True)
     folder = tmp_path_factory.mktemp("share")
     # What the image was made of, for the way back: hosts have no network.
+    Host("image", default_folder(), suite).image()
     subprocess.run(["cp", "-r", default_folder().parent / f"debs.{suite}", folder / "distribution"], check=True)
     with open(folder / "distribution/Packages", "w", encoding="utf-8") as index:
         subprocess.run(["apt-ftparchive", "packages", "."], cwd=folder / "distribution", stdout=index, check=True)
@@ -35,10 +36,10 @@ def share(pytestconfig, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stock(pytestconfig):
+def stock(pytestconfig, share):
     """A booted host with the distribution's packages, saved."""
     suite = pytestconfig.getoption("--suite")
-    host = Host(f"stock-{suite}", default_folder(), suite)
+    host = Host(f"stock-{suite}", default_folder(), suite, share)
     host.kill()
     host.remove()
     host.start()
@@ -50,9 +51,9 @@ def stock(pytestconfig):
 
 
 @pytest.fixture
-def host(stock, share):
+def host(stock):
     """A host with the distribution's packages, of the test's own."""
-    clone = stock.clone(f"{stock.name}-clone", share)
+    clone = stock.clone(f"{stock.name}-clone")
     clone.mount_share()
     clone.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update",
               check=True)

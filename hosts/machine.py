@@ -109,7 +109,7 @@ class Host:
                 "-kernel", image / "vmlinux", "-initrd", image / "initrd", "-append", kernel,
                 "-drive", f"file={disk},if=none,id=disk,cache=unsafe,discard=unmap",
                 "-device", "virtio-blk-pci,drive=disk", "-serial", f"file:{self.folder}/console",
-                "-device", "pcie-root-port,id=port,chassis=1", "-device", "virtio-rng-pci",
+                "-device", "pcie-root-port,id=root-port,chassis=1", "-device", "virtio-rng-pci",
                 "-device", "virtio-serial-pci",
                 "-chardev", f"socket,id=agent,path={self.folder}/agent,server=on,wait=off",
                 "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0", *share,
@@ -167,9 +167,9 @@ class Host:
         if status != "completed":
             raise HostError(f"{self.name} cannot be saved")
 
-    def clone(self, name, share=None):
+    def clone(self, name):
         """A host that goes on where this one was saved, under a name of its own."""
-        other = Host(name, self.folder.parent, self.suite, share, self.memory)
+        other = Host(name, self.folder.parent, self.suite, self.share, self.memory)
         other.start(self, ("-incoming", f"exec:cat {self.folder}/memory"))
         while other.monitor("query-status")["status"] == "inmigrate":
             time.sleep(0.1)
@@ -230,7 +230,7 @@ def wire(one, other):
         host.monitor("netdev_add", type="dgram", id="net0",
                      local={"type": "unix", "path": f"{host.folder}/net"},
                      remote={"type": "unix", "path": f"{peer.folder}/net"})
-        host.monitor("device_add", driver="virtio-net-pci", id="nic0", netdev="net0", bus="port",
+        host.monitor("device_add", driver="virtio-net-pci", id="nic0", netdev="net0", bus="root-port",
                      mac=f"52:54:00:09:00:{number:02x}")
     for number, host in enumerate((one, other), 1):
         host.run(f"hostname host{number}; until ip link set eth0 up; do sleep 0.3; done; "
