@@ -102,6 +102,20 @@ archives() {
         sed -n 's/^Debian|//p' | sort -u
 }
 
+# Who signs the distribution's archive.
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# suite_sources SUITE: where apt finds the packages of a suite, as a source list.
+suite_sources() {
+    local archive part parts=("$1" "$1-updates")
+    [ "$1" != bookworm ] || parts+=(bookworm-backports)
+    for archive in $(archives); do
+        for part in "${parts[@]}"; do
+            printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$archive" "$part"
+        done
+    done
+}
+
 # fetch_source ARCHIVE SUITE DIR TRUST OPTION: what the option --tar-only or --diff-only
 # of apt-get source gives of libvirt, into DIR. Source list and index live in DIR: the
 # machine's configuration is not touched. TRUST is what a source list says of the

@@ -315,13 +315,14 @@ virStorageVolTPMOpenFile(const char *path,
 }
 
 
-int
-virStorageVolTPMOpenToRead(const char *path,
-                           const char *pool,
-                           const char *vol)
+static int
+virStorageVolTPMOpenOrReport(const char *path,
+                             int oflags,
+                             const char *pool,
+                             const char *vol)
 {
     struct stat sb;
-    int fd = virStorageVolTPMOpenFile(path, O_RDONLY, &sb);
+    int fd = virStorageVolTPMOpenFile(path, oflags, &sb);
 
     if (fd < 0)
         virStorageVolTPMReportOpen(errno, path, pool, vol);
@@ -331,17 +332,20 @@ virStorageVolTPMOpenToRead(const char *path,
 
 
 int
+virStorageVolTPMOpenToRead(const char *path,
+                           const char *pool,
+                           const char *vol)
+{
+    return virStorageVolTPMOpenOrReport(path, O_RDONLY, pool, vol);
+}
+
+
+int
 virStorageVolTPMOpenUnlocked(const char *path,
                              const char *pool,
                              const char *vol)
 {
-    struct stat sb;
-    int fd = virStorageVolTPMOpenFile(path, O_RDWR, &sb);
-
-    if (fd < 0)
-        virStorageVolTPMReportOpen(errno, path, pool, vol);
-
-    return fd;
+    return virStorageVolTPMOpenOrReport(path, O_RDWR, pool, vol);
 }
 
 
