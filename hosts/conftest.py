@@ -1,15 +1,21 @@
-"""Fixtures of the tests on complete hosts. Run them with scripts/check host.
+"""Fixtures of the tests on complete hosts. Run them with scripts/check hosts.
 
-A host with the distribution's packages is booted once for each suite and saved; each
-test begins with a clone of it, or of one on which the packages were installed.
+A host with the distribution's packages is booted once and saved, and so is one on which
+this project's packages were installed: each test begins with a clone of one of them.
 """
 
+import contextlib
 import pathlib
 import subprocess
 
 import pytest
 
-from machine import SHARE, TOP, Host, default_folder
+from guests import FILES
+from machine import SHARE, TOP, Host, default_folder, wire
+
+INSTALL = f"{SHARE}/scripts/install --yes"
+# What an administrator does once.
+POOL = "virsh pool-define-as tpm tpm && virsh pool-build tpm && virsh pool-start tpm && virsh pool-autostart tpm"
 
 
 def pytest_addoption(parser):
@@ -18,52 +24,114 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture(scope="session")
-def share(pytestconfig, tmp_path_factory):
-    """What hosts may read: the packages, the scripts, and the guest of the tests."""
-    suite = pytestconfig.getoption("--suite")
+def suite(pytestconfig):
+    return pytestconfig.getoption("--suite")
+
+
+def index(folder, *release):
+    """Make a folder of packages a repository."""
+    for name, command in (("Packages", ["packages", "."]), ("Release", [*release, "release", "."])):
+        text = subprocess.run(["apt-ftparchive", *command], cwd=folder, check=True, stdout=subprocess.PIPE).stdout
+        (folder / name).write_bytes(text)
+
+
+def repack(package, old, new):
+    """Give a package, and what it depends on, another version; in place."""
+    folder = package.with_suffix(".d")
+    subprocess.run(["dpkg-deb", "-R", package, folder], check=True)
+    control = folder / "DEBIAN/control"
+    control.write_text(control.read_text().replace(old, new))
+    subprocess.run(["dpkg-deb", "-Znone", "--root-owner-group", "-b", folder, package],
+                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["rm", "-r", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def share(pytestconfig, suite, tmp_path_factory):
+    """What hosts may read: the packages, those of a newer build, the distribution's, the
+    scripts, and the guest of the tests."""
     packages = pathlib.Path(pytestconfig.getoption("--packages") or TOP / "build/packages" / suite)
     assert (packages / "Packages").exists(), f"no packages in {packages}: run scripts/package --suite {suite}"
     guest = subprocess.run([TOP / "scripts/setup", "guest"], check=True, stdout=subprocess.PIPE, text=True)
     folder = tmp_path_factory.mktemp("share")
     # What the image was made of, for the way back: hosts have no network.
     Host("image", default_folder(), suite).image()
-    subprocess.run(["cp", "-r", default_folder().parent / f"debs.{suite}", folder / "distribution"], check=True)
-    with open(folder / "distribution/Packages", "w", encoding="utf-8") as index:
-        subprocess.run(["apt-ftparchive", "packages", "."], cwd=folder / "distribution", stdout=index, check=True)
-    for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (guest.stdout.strip(), "guest")):
+    for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (TOP / "hosts", "hosts"),
+                         (guest.stdout.strip(), "guest"), (packages, "newer"),
+                         (default_folder().parent / f"debs.{suite}", "distribution")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
+    index(folder / "distribution")
+    for package in (folder / "newer").glob("*.deb"):
+        version = package.name.split("_")[1]
+        repack(package, version, f"{version}.1")
+    index(folder / "newer", "-o", f"APT::FTPArchive::Release::Suite={suite}")
     return folder
 
 
-@pytest.fixture(scope="session")
-def stock(pytestconfig, share):
-    """A booted host with the distribution's packages, saved."""
-    suite = pytestconfig.getoption("--suite")
-    host = Host(f"stock-{suite}", default_folder(), suite, share)
+def booted(name, suite, share):
+    """A new host, booted."""
+    host = Host(name, default_folder(), suite, share)
     host.kill()
     host.remove()
     host.start()
     host.boot()
-    host.run("virsh capabilities", check=True)
+    return host
+
+
+@pytest.fixture(scope="session")
+def stock(suite, share):
+    """A host with the distribution's packages, saved."""
+    host = booted(f"stock-{suite}", suite, share)
+    host.mount_share()
+    host.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update && "
+             f"mkdir {FILES} && cp {SHARE}/guest/* {FILES} && virsh domcapabilities --virttype qemu", check=True)
     host.save()
     yield host
     host.remove()
 
 
+@pytest.fixture(scope="session")
+def ours(stock):
+    """A host with this project's packages, saved."""
+    host = stock.clone(f"ours-{stock.suite}")
+    host.mount_share()
+    host.run(f"{INSTALL} --from {SHARE}/packages && virsh domcapabilities --virttype qemu", check=True, timeout=1200)
+    host.save()
+    yield host
+    host.remove()
+
+
+@contextlib.contextmanager
+def cloned(template, name):
+    """A clone that is gone in the end. AppArmor may have refused nothing until then."""
+    host = template.clone(name)
+    try:
+        host.mount_share()
+        yield host
+        assert host.denied() == []
+    finally:
+        host.kill()
+        host.remove()
+
+
 @pytest.fixture
 def host(stock):
     """A host with the distribution's packages, of the test's own."""
-    clone = stock.clone(f"{stock.name}-clone")
-    clone.mount_share()
-    clone.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update",
-              check=True)
-    yield clone
-    clone.kill()
-    clone.remove()
+    with cloned(stock, "host") as clone:
+        yield clone
 
 
 @pytest.fixture
-def installed(host):
-    """The same with this project's packages."""
-    host.run(f"{SHARE}/scripts/install --from {SHARE}/packages --yes", check=True, timeout=1200)
-    return host
+def installed(ours):
+    """A host with this project's packages and an active tpm pool, of the test's own."""
+    with cloned(ours, "installed") as clone:
+        clone.run(POOL, check=True)
+        yield clone
+
+
+@pytest.fixture
+def pair(ours):
+    """Two hosts with this project's packages and a network of the two."""
+    with cloned(ours, "host1") as one, cloned(ours, "host2") as other:
+        wire(one, other)
+        yield one, other

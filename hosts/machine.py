@@ -110,6 +110,7 @@ class Host:
                 "-drive", f"file={disk},if=none,id=disk,cache=unsafe,discard=unmap",
                 "-device", "virtio-blk-pci,drive=disk", "-serial", f"file:{self.folder}/console",
                 "-device", "pcie-root-port,id=root-port,chassis=1", "-device", "virtio-rng-pci",
+                "-device", "virtio-scsi-pci,id=scsi",
                 "-device", "virtio-serial-pci",
                 "-chardev", f"socket,id=agent,path={self.folder}/agent,server=on,wait=off",
                 "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0", *share,
@@ -157,7 +158,7 @@ class Host:
 
     def save(self):
         """Make it a template: disk and memory are not to be written again."""
-        self.run("sync")
+        self.run(f"! mountpoint -q {SHARE} || umount {SHARE}; sync", check=True)
         self.monitor("stop")
         self.monitor("migrate-set-parameters", **{"max-bandwidth": 1 << 34})
         self.monitor("migrate", uri=f"exec:cat > {self.folder}/memory")
@@ -174,7 +175,7 @@ class Host:
         while other.monitor("query-status")["status"] == "inmigrate":
             time.sleep(0.1)
         other.monitor("cont")
-        other.run(f"date -s @{time.time()}; hostname {name}; "
+        other.run(f"date -s @{time.time()}; hostname {name}; dmesg --clear; "
                   f"printf 'host_uuid = \"{other.uuid}\"\\n' >> /etc/libvirt/libvirtd.conf; "
                   "systemctl try-restart libvirtd", check=True)
         return other
@@ -220,8 +221,42 @@ class Host:
         """Wait until everything that starts at boot has."""
         self.run("systemctl is-system-running --wait", timeout=BOOT_SECONDS)
 
+    def reboot(self):
+        self.shut_down()
+        self.start()
+        self.boot()
+
+    def wait_until(self, condition, timeout=300):
+        """Wait until a shell command succeeds."""
+        self.run(f"until {condition}; do sleep 0.5; done", check=True, timeout=timeout)
+
     def mount_share(self):
+        """Show it the folder that it may read; until then, and for save, it is not mounted."""
         self.run(f"mkdir -p {SHARE} && mount -t 9p -o trans=virtio,ro share {SHARE}", check=True)
+
+    def plug(self, name, image):
+        """Add a disk, a raw image; its path in the host."""
+        self.monitor("blockdev-add", **{"driver": "raw", "node-name": name, "file": {
+            "driver": "file", "filename": str(image), "cache": {"no-flush": True}}})
+        self.monitor("device_add", driver="scsi-hd", id=f"{name}-device", drive=name, serial=name, bus="scsi.0")
+        path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{name}"
+        self.wait_until(f"[ -b {path} ]", 60)
+        return path
+
+    def unplug(self, name):
+        self.monitor("device_del", id=f"{name}-device")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(HostError):
+                self.monitor("blockdev-del", **{"node-name": name})
+                return
+            time.sleep(0.1)
+        raise HostError(f"{self.name}: disk {name} cannot be removed")
+
+    def denied(self):
+        """What AppArmor has refused, but for one that every swtpm asks for in vain."""
+        log = self.run("dmesg | grep 'apparmor=\"DENIED\"'").stdout
+        return [line for line in log.splitlines() if "/etc/ssl/openssl.cnf" not in line]
 
 
 def wire(one, other):

@@ -1,52 +1,98 @@
-"""The packages, on a host as a user has it: systemd starts the daemons, AppArmor confines
-them and the guests, and apt replaces what is there.
+"""The packages on a host as a user has it: apt replaces what is there, systemd starts the
+daemon, and guests go on meanwhile.
 """
 
+import xmls
+from conftest import INSTALL, POOL
+from guests import Guest
 from machine import SHARE
 
-# What scripts/demo shows, on this host's own libvirt.
-DEMONSTRATE = f"{SHARE}/scripts/inside/demonstrate {SHARE}/guest"
+# Whatever is removed, this stays.
+KEPT = "sha256sum /var/lib/libvirt/tpm/*.tpm.xml /etc/libvirt/storage/tpm.xml /etc/libvirt/qemu/guest1.xml"
 
 
-def denied(host):
-    """What AppArmor has refused so far to anything of libvirt's or to a guest."""
-    log = host.run("dmesg | grep 'apparmor=\"DENIED\"'").stdout
-    return [line for line in log.splitlines() if "openssl.cnf" not in line]
+def version(host):
+    return host.run("dpkg-query -W -f '${Version}' libvirt0", check=True).stdout
 
 
-def test_demonstration(installed):
-    """An encrypted volume, a guest that seals to it, and unseals after a restart: with
-    AppArmor enforcing, and nothing denied."""
-    profiles = installed.run("aa-status", check=True).stdout
-    assert "libvirtd" in profiles.split("profiles are in complain mode")[0]
-    told = installed.run(DEMONSTRATE, timeout=1800)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "unsealed" in told.stdout
-    assert denied(installed) == []
+def test_installation_beside_a_running_guest(host):
+    """The guest goes on, and what libvirt has made as its TPM becomes a volume."""
+    guest = Guest(host, "guest1", xmls.tpm_emulator())
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    pids = guest.pids()
+    told = host.run(f"{INSTALL} --from {SHARE}/packages", check=True, timeout=1200)
+    assert "libvirt-daemon-driver-storage-tpm: " in told.stdout
+    assert guest.pids() == pids
+    assert guest.next_report("unsealed") == sealed
+    guest.destroy()
+    host.run(f"{POOL} && virt-tpm-volume adopt guest1", check=True)
+    guest.change("unseal,idle")
+    host.run("virsh start guest1", check=True)
+    assert guest.report("unsealed") == sealed
+    assert "<storage pool='tpm' volume='guest1'/>" in host.run("virsh dumpxml guest1", check=True).stdout
+    assert host.run("systemctl --failed --quiet").stdout == ""
 
 
-def test_after_a_restart_of_the_host(installed):
-    """Pool and volume are there after a restart of the host, and the daemons are started
-    by their sockets."""
-    installed.run("virsh pool-define-as tpm tpm && virsh pool-build tpm && virsh pool-start tpm && "
-                  "virsh pool-autostart tpm && virsh vol-create-as tpm guest1 1M", check=True)
-    before = installed.run("virsh vol-dumpxml --pool tpm guest1", check=True).stdout
-    installed.shut_down()
-    installed.start()
-    installed.boot()
-    assert installed.run("virsh vol-dumpxml --pool tpm guest1", check=True).stdout == before
-    assert installed.run("systemctl is-failed --quiet '*'").returncode != 0
+def test_upgrade_and_the_way_back(installed):
+    """Each time apt replaces the packages a guest on a volume goes on. The distribution's
+    libvirt lists neither the guest nor the pool; ours does so again."""
+    guest = Guest(installed, "guest1")
+    installed.run("virsh vol-create-as tpm guest1 1M", check=True)
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    pids = guest.pids()
+    kept = installed.run(KEPT, check=True).stdout
+    built = version(installed)
 
+    installed.run(f"{INSTALL} --from {SHARE}/newer", check=True, timeout=1200)
+    assert version(installed) == built + ".1"
+    assert installed.run("virsh -q list --name", check=True).stdout.split() == ["guest1"]
 
-def test_back_to_the_distribution(installed):
-    """What is removed is only the programs: volumes, secrets and definitions stay, and are
-    back after the next installation."""
-    installed.run("virsh pool-define-as tpm tpm && virsh pool-build tpm && virsh pool-start tpm && "
-                  "virsh vol-create-as tpm guest1 1M", check=True)
-    before = installed.run("sha256sum /var/lib/libvirt/tpm/* /etc/libvirt/storage/*", check=True).stdout
-    told = installed.run(f"{SHARE}/scripts/install --remove --yes", check=True, timeout=1200)
+    told = installed.run(f"{INSTALL} --remove", check=True, timeout=1200)
     assert "lists no tpm pool" in told.stderr
+    assert built.startswith(version(installed) + "+tpm")
+    assert "guest1" not in installed.run("virsh -q list --all", check=True).stdout
     assert "tpm" not in installed.run("virsh -q pool-list --all", check=True).stdout
-    assert installed.run("sha256sum /var/lib/libvirt/tpm/* /etc/libvirt/storage/*", check=True).stdout == before
-    installed.run(f"{SHARE}/scripts/install --from {SHARE}/packages --yes", check=True, timeout=1200)
-    installed.run("virsh pool-start tpm && virsh vol-info --pool tpm guest1", check=True)
+    assert guest.pids() == pids
+
+    installed.run(f"{INSTALL} --from {SHARE}/packages", check=True, timeout=1200)
+    assert version(installed) == built
+    assert installed.run("virsh -q list --name", check=True).stdout.split() == ["guest1"]
+    assert guest.pids() == pids
+    assert guest.next_report("unsealed") == sealed
+    assert installed.run(KEPT, check=True).stdout == kept
+    guest.destroy()
+    guest.start("unseal,idle")
+    assert guest.report("unsealed") == sealed
+
+
+def test_purge(installed):
+    """Also when all that apt knows of libvirt is removed, the TPMs and what they need stay."""
+    installed.run("printf '<secret private=\"yes\" ephemeral=\"no\"><usage type=\"vtpm\"><name>key</name></usage></secret>'"
+                  " > /tmp/secret && virsh secret-define /tmp/secret && echo cGFzcw== > /tmp/value && "
+                  "virsh secret-set-value --file /tmp/value $(virsh -q secret-list | cut -d' ' -f2) && "
+                  "virsh vol-create tpm /dev/stdin", check=True,
+                  data=xmls.volume("guest1", encryption="vtpm", usage="key").encode())
+    files = "find /var/lib/libvirt/tpm /etc/libvirt/storage /etc/libvirt/secrets -type f -exec sha256sum {} +"
+    before = sorted(installed.run(files, check=True).stdout.splitlines())
+    assert len(before) == 5, before
+    installed.run("DEBIAN_FRONTEND=noninteractive apt-get purge -y '^libvirt'", check=True, timeout=1200)
+    assert installed.run("command -v virsh").returncode != 0
+    assert set(installed.run(files, check=True).stdout.splitlines()) >= set(before)
+    installed.run(f"{INSTALL} --from {SHARE}/packages", check=True, timeout=1200)
+    installed.run("virsh pool-start tpm; virt-tpm-volume check guest1", check=True)
+
+
+def test_restart_of_the_host(installed):
+    """A pool and a guest that start with the host: the guest unseals what it has sealed."""
+    guest = Guest(installed, "guest1")
+    installed.run("virsh vol-create-as tpm guest1 1M", check=True)
+    guest.start("seal")
+    sealed = guest.report("sealed")
+    guest.wait_off()
+    guest.change("unseal,idle")
+    installed.run("virsh autostart guest1", check=True)
+    installed.reboot()
+    assert guest.report("unsealed") == sealed
+    assert installed.run("systemctl --failed --quiet").stdout == ""

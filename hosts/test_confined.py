@@ -1,0 +1,119 @@
+"""What AppArmor allows a guest of its own, and what it denies it. That nothing else is
+denied is asserted at the end of each test in this folder.
+"""
+
+import pytest
+
+import xmls
+from conftest import POOL
+from guests import Guest
+
+# As one of the processes of a guest that was taken over: root, so that only AppArmor is in
+# the way. Prints the name of the error for each file, or "opened".
+INTRUDER = """
+import errno, os, sys
+open("/proc/self/attr/current", "w").write("changeprofile " + sys.argv[1])
+for path in sys.argv[2:]:
+    try:
+        os.close(os.open(path, os.O_RDWR))
+        print("opened")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+SECRET = """
+<secret ephemeral='no' private='yes'><uuid>a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11</uuid>
+<usage type='vtpm'><name>key</name></usage></secret>"""
+
+
+def open_as(host, guest, *paths):
+    """What a process of a guest gets when it opens these."""
+    paths = " ".join(f"'{path}'" for path in paths)
+    return host.run(f"python3 - libvirt-{guest.uuid} {paths}", check=True, data=INTRUDER.encode()).stdout.split()
+
+
+def forget_denied(host):
+    host.run("dmesg --clear", check=True)
+
+
+def test_profiles_are_enforced(installed):
+    enforced = installed.run("aa-status", check=True).stdout.split("profiles are in complain mode")[0].split()
+    assert {"libvirtd", "virt-aa-helper"} <= set(enforced)
+
+
+def test_guest_reaches_its_own_tpm_only(installed):
+    """Its volume and the lock of its TPM's identity: not those of others, nor a description."""
+    guests = [Guest(installed, name) for name in ("one", "two")]
+    locks = []
+    for guest in guests:
+        installed.run(f"virsh vol-create-as tpm {guest.name} 1M", check=True)
+        guest.start()
+        uuid = installed.run(f"virsh vol-dumpxml --pool tpm {guest.name} | sed -n 's/.*<uuid>\\(.*\\)<.*/\\1/p'").stdout
+        locks.append(f"/run/libvirt/tpm-identity/{uuid.strip()}.lock")
+    installed.run(f"ls {locks[0]} {locks[1]}", check=True)
+    pool = "/var/lib/libvirt/tpm"
+    assert open_as(installed, guests[0], f"{pool}/one", locks[0]) == ["opened", "opened"]
+    assert installed.denied() == []
+    assert open_as(installed, guests[0], f"{pool}/two", locks[1], f"{pool}/one.tpm.xml", f"{pool}/two.tpm.xml",
+                   "/etc/libvirt/secrets", "/var/lib/swtpm-localca/signkey.pem") == ["EACCES"] * 6
+    assert len(installed.denied()) == 6
+    forget_denied(installed)
+
+
+@pytest.mark.parametrize("prepare, target", [
+    ("true", "/srv/tpm"),
+    ("mkdir -m 711 /data && ln -s /data /srv/link", "/srv/link"),
+    ("mkdir -m 711 /data && mkdir /var/lib/libvirt/tpms && mount --bind /data /var/lib/libvirt/tpms",
+     "/var/lib/libvirt/tpms"),
+], ids=["elsewhere", "behind a link", "behind a mount"])
+def test_pool_at_another_place(installed, prepare, target):
+    installed.run(f"{prepare} && virsh pool-destroy tpm && virsh pool-undefine tpm && "
+                  f"{POOL.replace('tpm tpm &&', f'tpm tpm --target {target} &&')} && "
+                  "virsh vol-create-as tpm guest1 1M", check=True)
+    guest = Guest(installed, "guest1")
+    guest.start()
+    assert guest.report("idle") == ""
+
+
+def test_pool_where_swtpm_cannot_enter(installed):
+    """The error names the directory and the account."""
+    installed.run("mkdir -m 700 /srv/closed && virsh pool-destroy tpm && virsh pool-undefine tpm && "
+                  f"{POOL.replace('tpm tpm &&', 'tpm tpm --target /srv/closed/tpm &&')} && "
+                  "virsh vol-create-as tpm guest1 1M", check=True)
+    guest = Guest(installed, "guest1")
+    guest.define()
+    refused = installed.run("virsh start guest1")
+    assert refused.returncode != 0
+    assert "/srv/closed" in refused.stderr and "tss" in refused.stderr
+
+
+def test_operations(installed):
+    """Whatever can be done with a volume and with its guest, under AppArmor."""
+    def do(*commands, data=""):
+        installed.run(" && ".join(commands), check=True, data=data.encode())
+
+    do("virsh secret-define /dev/stdin", data=SECRET)
+    do("echo cGFzc3dvcmQ= > /tmp/value", "virsh secret-set-value --file /tmp/value a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11")
+    do("virsh vol-create tpm /dev/stdin", data=xmls.volume("guest1", encryption="vtpm", usage="key"))
+    do("virsh vol-dumpxml --pool tpm guest1 --inspect", "virt-tpm-volume check guest1",
+       "virsh vol-clone --pool tpm guest1 copy", "virsh vol-download --pool tpm guest1 /tmp/state")
+    do("virsh vol-create tpm /dev/stdin", data=xmls.volume("blank", encryption="vtpm", usage="key", tpm=xmls.BLANK))
+    do("virsh vol-upload --pool tpm blank /tmp/state", "virt-tpm-volume check blank")
+    do("virsh vol-create-from tpm /dev/stdin guest1 --inputpool tpm", data=xmls.volume("clear"))
+    do("virsh vol-wipe --pool tpm clear", "virsh vol-delete --pool tpm clear", "virsh vol-delete --pool tpm blank",
+       "virsh vol-delete --pool tpm copy", "virsh pool-refresh tpm")
+    guest = Guest(installed, "guest1")
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    do("virsh vol-download --pool tpm guest1 /tmp/state", "virsh managedsave guest1", "virsh start guest1")
+    assert guest.next_report("unsealed") == sealed
+    do("systemctl restart libvirtd", "virsh save guest1 /tmp/saved", "virsh restore /tmp/saved")
+    assert guest.next_report("unsealed") == sealed
+    guest.destroy()
+    do("virsh undefine guest1 --tpm", "virsh vol-info --pool tpm guest1")
+
+    old = Guest(installed, "old", xmls.tpm_emulator())
+    old.start()
+    old.report("idle")
+    old.destroy()
+    do("virt-tpm-volume adopt old", "virsh start old", "virt-tpm-volume list")

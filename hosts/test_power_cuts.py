@@ -1,0 +1,105 @@
+"""The power of a host fails while volumes are changed: each is as it was or as it was to
+become, and opens; nothing else is left.
+
+What a disk holds at one moment, while the host is stopped, is what a power cut leaves: all
+that reached the disk and nothing that the host had only in memory.
+"""
+
+import hashlib
+import subprocess
+import time
+
+import pytest
+
+from guests import Guest
+from machine import SHARE
+
+CUTS = 50
+MIB = 1 << 20
+PLACE = "/var/lib/libvirt/tpm"
+# What is not to change beside the volumes that churn.py changes.
+GUEST = "guest1"
+BLANK = hashlib.sha256(b"").hexdigest()
+
+
+def expected(log):
+    """The digests that each volume may have, as the log says; "new" is any."""
+    allowed = {}
+    for line in log.splitlines():
+        what, name, state = line.split()
+        allowed[name] = {state} if what == "done" else allowed.get(name, {"none"}) | {state}
+    return allowed
+
+
+@pytest.fixture
+def disk(installed, tmp_path):
+    """A small disk of the host's that has the pool's directory, and can be copied."""
+    image = tmp_path / "disk"
+    subprocess.run(["truncate", "-s", str(96 * MIB), image], check=True)
+    device = installed.plug("data", image)
+    installed.run(f"mkfs.ext4 -q {device} && virsh pool-destroy tpm && mount {device} {PLACE} && chmod 711 {PLACE} && "
+                  "virsh pool-start tpm", check=True)
+    return image
+
+
+def states(host):
+    """The digest of each volume, "none" for those that are not there."""
+    names = host.run("virsh -q vol-list tpm | awk '{ print $1 }'", check=True).stdout.split()
+    found = {}
+    for name in names:
+        found[name] = host.run(f"virsh vol-download --pool tpm {name} /tmp/state > /dev/null && "
+                               "sha256sum < /tmp/state", check=True).stdout.split()[0]
+    return found
+
+
+def check(host, image, name):
+    """What a cut has left on a disk, seen by the daemon of a host that starts."""
+    device = host.plug(name, image)
+    host.run(f"mount {device} {PLACE} && virsh pool-start tpm", check=True)
+    allowed = expected(host.run(f"cat {PLACE}/.log").stdout)
+    found = states(host)
+    for volume, may_be in allowed.items():
+        state = found.get(volume, "none")
+        assert state in may_be or ("new" in may_be and state not in ("none", BLANK)), (volume, state, may_be)
+    assert set(found) <= set(allowed) | {GUEST}
+    assert GUEST in found
+    whole = [volume for volume, state in found.items() if state != BLANK]
+    host.run(f"virt-tpm-volume check {' '.join(whole)}", check=True)
+    left = set(host.run(f"ls -A {PLACE}", check=True).stdout.split())
+    assert left <= {".log", "lost+found"} | {*allowed, GUEST} | {f"{volume}.tpm.xml" for volume in {*allowed, GUEST}}
+    host.run(f"virsh pool-destroy tpm && umount {PLACE}", check=True)
+    host.unplug(name)
+
+
+def test_power_cuts(installed, disk, tmp_path):
+    installed.run(f"virsh vol-create-as tpm {GUEST} 1M && cp {SHARE}/hosts/churn.py /root", check=True)
+    Guest(installed, GUEST).start("nvwrite")
+    Guest(installed, GUEST).report("nv")
+    installed.run(f"systemd-run --unit=churn /usr/bin/python3 /root/churn.py {PLACE}/.log 1", check=True)
+    installed.wait_until(f"[ $(wc -l < {PLACE}/.log) -gt 10 ]")
+    cuts = []
+    for number in range(CUTS):
+        time.sleep(0.5 + number * 0.37 % 1)
+        installed.monitor("stop")
+        cuts.append(tmp_path / f"cut{number}")
+        subprocess.run(["cp", "--sparse=always", disk, cuts[-1]], check=True)
+        installed.monitor("cont")
+    installed.run("systemctl is-active churn", check=True)
+    installed.run(f"systemctl stop churn && virsh destroy {GUEST} && virsh pool-destroy tpm && umount {PLACE}", check=True)
+    installed.unplug("data")
+    for number, image in enumerate(cuts):
+        check(installed, image, f"cut{number}")
+
+
+def test_host_without_power_starts_again(installed):
+    """The same with all of the host: it boots, and its guest unseals what it had sealed."""
+    guest = Guest(installed, GUEST)
+    installed.run(f"virsh vol-create-as tpm {GUEST} 1M", check=True)
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    installed.kill()
+    installed.start()
+    installed.boot()
+    guest.change("unseal,idle")
+    installed.run(f"virsh start {GUEST}", check=True)
+    assert guest.report("unsealed") == sealed

@@ -1,0 +1,171 @@
+"""Two hosts with a network: a guest moves from one to the other, and a pool whose directory
+they share by NFS.
+"""
+
+import threading
+import time
+
+import pytest
+
+from conftest import POOL
+from guests import Guest
+
+# How often both hosts start the same guest at the same moment.
+RACES = 10
+PLACE = "/var/lib/libvirt/tpm"
+MOUNT = f"mount -t nfs4 -o vers=4.2 host1:/srv/tpm {PLACE}"
+
+CA = """
+set -e
+mkdir -p /etc/pki/CA /etc/pki/libvirt/private /root/pki
+cd /root/pki
+certtool --generate-privkey --outfile ca.key
+printf 'cn = CA\\nca\\ncert_signing_key\\n' > ca.info
+certtool --generate-self-signed --load-privkey ca.key --template ca.info --outfile ca.pem
+for host in host1 host2; do
+    printf 'cn = %s\\ndns_name = %s\\ntls_www_client\\ntls_www_server\\nencryption_key\\nsigning_key\\n' $host $host > info
+    certtool --generate-privkey --outfile $host.key
+    certtool --generate-certificate --load-privkey $host.key --load-ca-certificate ca.pem \\
+        --load-ca-privkey ca.key --template info --outfile $host.pem
+done
+tar -c ca.pem host1.key host1.pem host2.key host2.pem | base64 -w 0
+"""
+
+TRUST = """
+set -e
+mkdir -p /etc/pki/CA /etc/pki/libvirt/private /root/pki
+cd /root/pki
+base64 -d | tar -x
+cp ca.pem /etc/pki/CA/cacert.pem
+for side in client server; do
+    cp $(hostname).pem /etc/pki/libvirt/${side}cert.pem
+    cp $(hostname).key /etc/pki/libvirt/private/${side}key.pem
+done
+systemctl stop libvirtd
+systemctl start libvirtd-tls.socket libvirtd
+"""
+
+
+@pytest.fixture
+def trusting(pair):
+    """Hosts whose daemons reach each other by TLS, as the documentation of libvirt has it."""
+    keys = pair[0].run(CA, check=True).stdout
+    for host in pair:
+        host.run(TRUST, check=True, data=keys.encode())
+    return pair
+
+
+@pytest.fixture
+def sharing(pair):
+    """Hosts with a tpm pool whose directory is on the first, and mounted by both."""
+    one, other = pair
+    one.run("mkdir -p -m 711 /srv/tpm && echo '/srv/tpm *(rw,sync,no_root_squash,no_subtree_check)' > /etc/exports && "
+            "systemctl start nfs-server", check=True)
+    for host in pair:
+        host.run(f"mkdir -p -m 711 {PLACE} && {MOUNT} && {POOL}", check=True)
+    one.run("virsh vol-create-as tpm guest1 1M", check=True)
+    other.run("virsh pool-refresh tpm", check=True)
+    return pair
+
+
+def at_once(*deeds):
+    """Do things at the same moment; their results."""
+    results = [None] * len(deeds)
+
+    def do(number):
+        results[number] = deeds[number]()
+    threads = [threading.Thread(target=do, args=(number,)) for number in range(len(deeds))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_migration_between_pools(trusting):
+    """Each host has a pool of its own: the TPM goes along, and back."""
+    one, other = trusting
+    for host in trusting:
+        host.run(POOL, check=True)
+    one.run("virsh vol-create-as tpm guest1 1M", check=True)
+    guest = Guest(one, "guest1")
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    for source, target in ((one, other), (other, one)):
+        name = target.run("hostname", check=True).stdout.strip()
+        target.run(f"rm -f {guest.console}", check=True)
+        source.run(f"virsh migrate --live --p2p --persistent --undefinesource guest1 qemu+tls://{name}/system",
+                   check=True, timeout=900)
+        assert guest.on(target).report("unsealed") == sealed
+
+
+def test_one_volume_one_guest(sharing):
+    """What one host uses the other neither starts, deletes nor overwrites, and it says where
+    the user is."""
+    one, other = sharing
+    Guest(one, "guest1").start()
+    guest = Guest(other, "guest1")
+    guest.define()
+    for deed in ("start guest1", "vol-delete --pool tpm guest1", "vol-wipe --pool tpm guest1"):
+        refused = other.run(f"virsh {deed}")
+        assert refused.returncode != 0
+        assert "in use" in refused.stderr and "another host" in refused.stderr, refused.stderr
+    Guest(one, "guest1").destroy()
+    guest.start()
+
+
+def test_two_starts_at_the_same_moment(sharing):
+    guests = [Guest(host, "guest1") for host in sharing]
+    for guest in guests:
+        guest.define()
+    for _ in range(RACES):
+        results = at_once(*(lambda host=host: host.run("virsh start --paused guest1") for host in sharing))
+        started = [guest for guest, result in zip(guests, results) if result.returncode == 0]
+        assert len(started) == 1, [result.stderr for result in results]
+        started[0].destroy()
+
+
+def test_live_migration_needs_a_newer_swtpm(sharing):
+    """swtpm 0.7.1 cannot hand over its lock: the guest stays where it is."""
+    one, _ = sharing
+    for host in sharing:
+        host.run("sed -i 's/^#*auth_tcp.*/auth_tcp = \"none\"/' /etc/libvirt/libvirtd.conf && "
+                 "systemctl stop libvirtd && systemctl start libvirtd-tcp.socket libvirtd", check=True)
+    guest = Guest(one, "guest1")
+    guest.start("watch")
+    sealed = guest.report("sealed")
+    refused = one.run("virsh migrate --live --p2p guest1 qemu+tcp://host2/system")
+    assert refused.returncode != 0
+    assert "'tpmstate-opt-lock'" in refused.stderr
+    assert guest.next_report("unsealed") == sealed
+
+
+def test_server_away_for_a_while(sharing):
+    """A guest that writes waits for its server, and goes on; nobody else gets the volume."""
+    one, other = sharing
+    Guest(one, "guest1").define()
+    guest = Guest(other, "guest1")
+    guest.start("nvcount")
+    guest.report("nv")
+    for away, back in (("ip link set eth0 down", "ip link set eth0 up"),
+                       ("systemctl stop nfs-server", "systemctl start nfs-server")):
+        one.run(away, check=True)
+        time.sleep(30)
+        one.run(back, check=True)
+        count = int(guest.next_report("nv"))
+        assert int(guest.next_report("nv")) > count
+        refused = one.run("virsh start guest1")
+        assert refused.returncode != 0 and "in use" in refused.stderr
+
+
+def test_root_without_rights(sharing):
+    """An export that has root squashed: the error says what is missing, and where."""
+    one, other = sharing
+    other.run("virsh pool-destroy tpm", check=True)
+    one.run("sed -i s/no_root_squash/root_squash/ /etc/exports && exportfs -ra", check=True)
+    started = other.run("virsh pool-start tpm")
+    guest = Guest(other, "guest1")
+    guest.define()
+    refused = other.run("virsh start guest1") if started.returncode == 0 else started
+    assert refused.returncode != 0
+    assert PLACE in refused.stderr and "ermission denied" in refused.stderr, refused.stderr
