@@ -11,8 +11,8 @@ import sys
 import libvirt
 
 VOLUME = "<volume><name>{}</name></volume>"
-
 NAMES = ("a", "b", "c")
+
 
 def read(connection, volume):
     """The bytes of a volume."""
@@ -22,6 +22,7 @@ def read(connection, volume):
     stream.recvAll(lambda _, part, to: to.extend(part), data)
     stream.finish()
     return bytes(data)
+
 
 def write(connection, volume, data):
     stream = connection.newStream()
@@ -34,8 +35,10 @@ def write(connection, volume, data):
     stream.sendAll(part, None)
     stream.finish()
 
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
+
 
 def main(path, seed):
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -74,5 +77,6 @@ def main(path, seed):
             volume.delete()
             del states[name]
         note("done", name, digest(states[name]) if name in states else "none")
+
 
 main(sys.argv[1], int(sys.argv[2]))

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from guests import FILES
-from machine import SHARE, TOP, Host, default_folder, wire
+from machine import SHARE, TOP, Host, default_folder, make_image, wire
 
 INSTALL = f"{SHARE}/scripts/install --yes"
 # What an administrator does once.
@@ -54,8 +54,8 @@ def share(pytestconfig, suite, tmp_path_factory):
     assert (packages / "Packages").exists(), f"no packages in {packages}: run scripts/package --suite {suite}"
     guest = subprocess.run([TOP / "scripts/setup", "guest"], check=True, stdout=subprocess.PIPE, text=True)
     folder = tmp_path_factory.mktemp("share")
-    # What the image was made of, for the way back: hosts have no network.
-    Host("image", default_folder(), suite).image()
+    # What the image is made of is kept, for the way back: hosts have no network.
+    make_image(suite)
     for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (TOP / "hosts", "hosts"),
                          (guest.stdout.strip(), "guest"), (packages, "newer"),
                          (default_folder().parent / f"debs.{suite}", "distribution")):

@@ -20,6 +20,7 @@ import uuid
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BOOT_SECONDS = 900
+LIMIT = 20 << 30        # bytes that all hosts may take of the disk
 SHARE = "/mnt/share"    # where a host sees the folder that it is given
 
 
@@ -64,38 +65,54 @@ class Channel:
                 return answer["return"]
 
 
+def make_image(suite):
+    """The folder with disk, kernel and initrd of new hosts."""
+    made = subprocess.run([TOP / "scripts/inside/hostimage", suite], check=True, stdout=subprocess.PIPE, text=True)
+    return made.stdout.strip()
+
+
 class Host:
     """One host. Its files are in a folder of its own below `folder`."""
 
-    def __init__(self, name, folder, suite="trixie", share=None, memory=1536):
+    def __init__(self, name, folder, suite="trixie", share=None, memory=1536, image=None):
         self.name = name
         self.folder = pathlib.Path(folder) / name
         self.suite = suite
         self.share = share
         self.memory = memory
+        self.image = pathlib.Path(image or make_image(suite))
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, name)
+
+    @classmethod
+    def existing(cls, name, folder):
+        """A host that was started before, by this process or another."""
+        try:
+            about = json.loads((pathlib.Path(folder) / name / "about").read_text())
+        except OSError:
+            raise HostError(f"there is no host {name}") from None
+        return cls(name, folder, **about)
 
     # Life of the machine.
 
-    def image(self):
-        made = subprocess.run([TOP / "scripts/inside/hostimage", self.suite],
-                              check=True, stdout=subprocess.PIPE, text=True)
-        return pathlib.Path(made.stdout.strip())
-
     def start(self, template=None, more=()):
         """Power on: with the image's disk, the one it has already, or a template's."""
-        image = self.image()
+        taken = sum(file.stat().st_blocks * 512 for file in self.folder.parent.rglob("*") if file.is_file())
+        if taken > LIMIT:
+            raise HostError(f"the hosts in {self.folder.parent} take {taken >> 30} GiB: remove some")
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "about").write_text(json.dumps(
+            {"suite": self.suite, "share": self.share and str(self.share), "memory": self.memory,
+             "image": str(self.image)}))
         disk = self.folder / "disk"
         if template or not disk.exists():
             disk.unlink(missing_ok=True)
-            base, form = (template.folder / "disk", "qcow2") if template else (image / "disk.img", "raw")
+            base, form = (template.folder / "disk", "qcow2") if template else (self.image / "disk.img", "raw")
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", form, disk], check=True)
         for left in ("qmp", "agent", "net"):
             (self.folder / left).unlink(missing_ok=True)
-        subprocess.run([*self.command(image, disk), *more], check=True)
+        subprocess.run([*self.command(disk), *more], check=True)
 
-    def command(self, image, disk):
+    def command(self, disk):
         share = []
         if self.share:
             share = ["-fsdev", f"local,id=share,path={self.share},security_model=none,readonly=on",
@@ -106,7 +123,7 @@ class Host:
                 "-machine", "q35,usb=off,smbus=off,sata=off,vmport=off", "-accel", "tcg,thread=multi",
                 "-cpu", "max", "-smp", "2", "-m", str(self.memory), "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot",
-                "-kernel", image / "vmlinux", "-initrd", image / "initrd", "-append", kernel,
+                "-kernel", self.image / "vmlinux", "-initrd", self.image / "initrd", "-append", kernel,
                 "-drive", f"file={disk},if=none,id=disk,cache=unsafe,discard=unmap",
                 "-device", "virtio-blk-pci,drive=disk", "-serial", f"file:{self.folder}/console",
                 "-device", "pcie-root-port,id=root-port,chassis=1", "-device", "virtio-rng-pci",
@@ -170,7 +187,7 @@ class Host:
 
     def clone(self, name):
         """A host that goes on where this one was saved, under a name of its own."""
-        other = Host(name, self.folder.parent, self.suite, self.share, self.memory)
+        other = Host(name, self.folder.parent, self.suite, self.share, self.memory, self.image)
         other.start(self, ("-incoming", f"exec:cat {self.folder}/memory"))
         while other.monitor("query-status")["status"] == "inmigrate":
             time.sleep(0.1)

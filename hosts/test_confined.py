@@ -21,9 +21,7 @@ for path in sys.argv[2:]:
         print(errno.errorcode[error.errno])
 """
 
-SECRET = """
-<secret ephemeral='no' private='yes'><uuid>a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11</uuid>
-<usage type='vtpm'><name>key</name></usage></secret>"""
+SECRET = "a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11"
 
 
 def open_as(host, guest, *paths):
@@ -55,7 +53,7 @@ def test_guest_reaches_its_own_tpm_only(installed):
     assert open_as(installed, guests[0], f"{pool}/one", locks[0]) == ["opened", "opened"]
     assert installed.denied() == []
     assert open_as(installed, guests[0], f"{pool}/two", locks[1], f"{pool}/one.tpm.xml", f"{pool}/two.tpm.xml",
-                   "/etc/libvirt/secrets", "/var/lib/swtpm-localca/signkey.pem") == ["EACCES"] * 6
+                   "/etc/shadow", "/var/lib/swtpm-localca/signkey.pem") == ["EACCES"] * 6
     assert len(installed.denied()) == 6
     forget_denied(installed)
 
@@ -92,8 +90,8 @@ def test_operations(installed):
     def do(*commands, data=""):
         installed.run(" && ".join(commands), check=True, data=data.encode())
 
-    do("virsh secret-define /dev/stdin", data=SECRET)
-    do("echo cGFzc3dvcmQ= > /tmp/value", "virsh secret-set-value --file /tmp/value a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11")
+    do("virsh secret-define /dev/stdin", data=xmls.secret(SECRET, "key"))
+    do("echo cGFzc3dvcmQ= > /tmp/value", f"virsh secret-set-value --file /tmp/value {SECRET}")
     do("virsh vol-create tpm /dev/stdin", data=xmls.volume("guest1", encryption="vtpm", usage="key"))
     do("virsh vol-dumpxml --pool tpm guest1 --inspect", "virt-tpm-volume check guest1",
        "virsh vol-clone --pool tpm guest1 copy", "virsh vol-download --pool tpm guest1 /tmp/state")

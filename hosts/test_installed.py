@@ -10,6 +10,8 @@ from machine import SHARE
 # Whatever is removed, this stays.
 KEPT = "sha256sum /var/lib/libvirt/tpm/*.tpm.xml /etc/libvirt/storage/tpm.xml /etc/libvirt/qemu/guest1.xml"
 
+SECRET = "b0a5d5bb-6f2c-4b5e-8d0a-0d1f8f7e3c11"
+
 
 def version(host):
     return host.run("dpkg-query -W -f '${Version}' libvirt0", check=True).stdout
@@ -69,10 +71,9 @@ def test_upgrade_and_the_way_back(installed):
 
 def test_purge(installed):
     """Also when all that apt knows of libvirt is removed, the TPMs and what they need stay."""
-    installed.run("printf '<secret private=\"yes\" ephemeral=\"no\"><usage type=\"vtpm\"><name>key</name></usage></secret>'"
-                  " > /tmp/secret && virsh secret-define /tmp/secret && echo cGFzcw== > /tmp/value && "
-                  "virsh secret-set-value --file /tmp/value $(virsh -q secret-list | cut -d' ' -f2) && "
-                  "virsh vol-create tpm /dev/stdin", check=True,
+    installed.run("virsh secret-define /dev/stdin", check=True, data=xmls.secret(SECRET, "key").encode())
+    installed.run(f"echo cGFzc3dvcmQ= > /tmp/value; virsh secret-set-value --file /tmp/value {SECRET}", check=True)
+    installed.run("virsh vol-create tpm /dev/stdin", check=True,
                   data=xmls.volume("guest1", encryption="vtpm", usage="key").encode())
     files = "find /var/lib/libvirt/tpm /etc/libvirt/storage /etc/libvirt/secrets -type f -exec sha256sum {} +"
     before = sorted(installed.run(files, check=True).stdout.splitlines())

@@ -85,7 +85,8 @@ def test_power_cuts(installed, disk, tmp_path):
         subprocess.run(["cp", "--sparse=always", disk, cuts[-1]], check=True)
         installed.monitor("cont")
     installed.run("systemctl is-active churn", check=True)
-    installed.run(f"systemctl stop churn && virsh destroy {GUEST} && virsh pool-destroy tpm && umount {PLACE}", check=True)
+    installed.run(f"systemctl stop churn && virsh destroy {GUEST} && virsh pool-destroy tpm && umount {PLACE}",
+                  check=True)
     installed.unplug("data")
     for number, image in enumerate(cuts):
         check(installed, image, f"cut{number}")

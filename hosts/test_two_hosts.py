@@ -23,7 +23,7 @@ certtool --generate-privkey --outfile ca.key
 printf 'cn = CA\\nca\\ncert_signing_key\\n' > ca.info
 certtool --generate-self-signed --load-privkey ca.key --template ca.info --outfile ca.pem
 for host in host1 host2; do
-    printf 'cn = %s\\ndns_name = %s\\ntls_www_client\\ntls_www_server\\nencryption_key\\nsigning_key\\n' $host $host > info
+    printf '%s\\n' "cn = $host" "dns_name = $host" tls_www_client tls_www_server encryption_key signing_key > info
     certtool --generate-privkey --outfile $host.key
     certtool --generate-certificate --load-privkey $host.key --load-ca-certificate ca.pem \\
         --load-ca-privkey ca.key --template info --outfile $host.pem

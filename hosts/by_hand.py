@@ -1,0 +1,78 @@
+"""What scripts/host does. See its --help."""
+
+import argparse
+import sys
+
+from machine import Host, HostError, default_folder, wire
+
+
+FOLDER = default_folder()
+
+
+def start(given, name):
+    host = Host(name, FOLDER, given.suite, given.share)
+    if host.pid():
+        raise HostError(f"{name} is running already")
+    host.start()
+    host.boot()
+    if given.share:
+        host.mount_share()
+
+
+def run(given, name):
+    done = Host.existing(name, FOLDER).run(given.command)
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done.returncode
+
+
+def remove(_, name):
+    host = Host.existing(name, FOLDER)
+    if host.pid():
+        raise HostError(f"{name} is running")
+    host.remove()
+
+
+def clone(_, name, other):
+    Host.existing(name, FOLDER).clone(other)
+
+
+def show(_):
+    for folder in sorted(FOLDER.glob("*")):
+        pid = Host.existing(folder.name, FOLDER).pid()
+        print(folder.name, f"running, process {pid}" if pid else "off")
+
+
+# What is done, and with how many hosts.
+DEEDS = {
+    "start": (start, 1),
+    "run": (run, 1),
+    "save": (lambda _, name: Host.existing(name, FOLDER).save(), 1),
+    "clone": (clone, 2),
+    "wire": (lambda _, one, other: wire(Host.existing(one, FOLDER), Host.existing(other, FOLDER)), 2),
+    "kill": (lambda _, name: Host.existing(name, FOLDER).kill(), 1),
+    "remove": (remove, 1),
+    "list": (show, 0),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/host", add_help=False)
+    parser.add_argument("--suite", default="trixie", choices=("bookworm", "trixie"))
+    parser.add_argument("--share")
+    parser.add_argument("deed", choices=DEEDS)
+    parser.add_argument("names", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    deed, number = DEEDS[given.deed]
+    if given.deed == "run":
+        given.command = " ".join(given.names[1:])
+        given.names = given.names[:1]
+    if len(given.names) != number:
+        return f"host: error: '{given.deed}' wants another number of names; see --help"
+    try:
+        return deed(given, *given.names)
+    except HostError as error:
+        return f"host: error: {error}"
+
+
+sys.exit(main())
