@@ -52,12 +52,13 @@ def share(pytestconfig, suite, tmp_path_factory):
     scripts, and the guest of the tests."""
     packages = pathlib.Path(pytestconfig.getoption("--packages") or TOP / "build/packages" / suite)
     assert (packages / "Packages").exists(), f"no packages in {packages}: run scripts/package --suite {suite}"
-    guest = subprocess.run([TOP / "scripts/setup", "guest"], check=True, stdout=subprocess.PIPE, text=True)
+    guest, swtpm = (subprocess.run([TOP / "scripts/setup", what], check=True, stdout=subprocess.PIPE,
+                                   text=True).stdout.strip() for what in ("guest", "swtpm"))
     folder = tmp_path_factory.mktemp("share")
     # What the image is made of is kept, for the way back: hosts have no network.
     make_image(suite)
     for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (TOP / "hosts", "hosts"),
-                         (guest.stdout.strip(), "guest"), (packages, "newer"),
+                         (guest, "guest"), (swtpm, "swtpm"), (packages, "newer"),
                          (default_folder().parent / f"debs.{suite}", "distribution")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
     index(folder / "distribution")

@@ -2,6 +2,8 @@
 daemon, and guests go on meanwhile.
 """
 
+import pytest
+
 import xmls
 from conftest import INSTALL, POOL
 from guests import Guest
@@ -85,6 +87,7 @@ def test_purge(installed):
     installed.run("virsh pool-start tpm; virt-tpm-volume check guest1", check=True)
 
 
+@pytest.mark.quick
 def test_restart_of_the_host(installed):
     """A pool and a guest that start with the host: the guest unseals what it has sealed."""
     guest = Guest(installed, "guest1")

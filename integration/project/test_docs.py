@@ -129,7 +129,7 @@ def test_page_is_built_and_linked():
     docs = Path(TOP, "build/subprojects/libvirt/docs")
     page = (docs / "formatstorage-tpm.html").read_text(encoding="utf-8")
     assert "TPM storage pools" in page
-    for name in ("kbase/tpm-backup.html", "kbase/tpm-protection.html"):
+    for name in ("kbase/tpm-admin.html", "kbase/tpm-backup.html", "kbase/tpm-protection.html"):
         assert name in page
         assert "TPM volume" in (docs / name).read_text(encoding="utf-8")
     for name in ("formatstorage.html", "storage.html", "formatdomain.html", "docs.html"):
