@@ -10,12 +10,14 @@ FOLDER = default_folder()
 
 
 def start(given, name):
-    host = Host(name, FOLDER, given.suite, given.share)
-    if host.pid():
-        raise HostError(f"{name} is running already")
+    """Make a host, or start one that is off as it was made."""
+    try:
+        host = Host.existing(name, FOLDER)
+    except HostError:
+        host = Host(name, FOLDER, given.suite, given.share)
     host.start()
     host.boot()
-    if given.share:
+    if host.share:
         host.mount_share()
 
 

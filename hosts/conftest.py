@@ -5,6 +5,7 @@ this project's packages were installed: each test begins with a clone of one of 
 """
 
 import contextlib
+import fcntl
 import pathlib
 import subprocess
 
@@ -13,6 +14,7 @@ import pytest
 from guests import FILES
 from machine import SHARE, TOP, Host, default_folder, make_image, wire
 
+FOLDER = default_folder("tests")
 INSTALL = f"{SHARE}/scripts/install --yes"
 # What an administrator does once.
 POOL = "virsh pool-define-as tpm tpm && virsh pool-build tpm && virsh pool-start tpm && virsh pool-autostart tpm"
@@ -46,6 +48,18 @@ def repack(package, old, new):
     subprocess.run(["rm", "-r", folder], check=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def alone():
+    """Two runs would have hosts of the same names."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit("the tests on hosts run already", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def share(pytestconfig, suite, tmp_path_factory):
     """What hosts may read: the packages, those of a newer build, the distribution's, the
@@ -55,11 +69,9 @@ def share(pytestconfig, suite, tmp_path_factory):
     guest, swtpm = (subprocess.run([TOP / "scripts/setup", what], check=True, stdout=subprocess.PIPE,
                                    text=True).stdout.strip() for what in ("guest", "swtpm"))
     folder = tmp_path_factory.mktemp("share")
-    # What the image is made of is kept, for the way back: hosts have no network.
-    make_image(suite)
     for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (TOP / "hosts", "hosts"),
                          (guest, "guest"), (swtpm, "swtpm"), (packages, "newer"),
-                         (default_folder().parent / f"debs.{suite}", "distribution")):
+                         (pathlib.Path(make_image(suite)) / "debs", "distribution")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
     index(folder / "distribution")
     for package in (folder / "newer").glob("*.deb"):
@@ -71,7 +83,7 @@ def share(pytestconfig, suite, tmp_path_factory):
 
 def booted(name, suite, share):
     """A new host, booted."""
-    host = Host(name, default_folder(), suite, share)
+    host = Host(name, FOLDER, suite, share)
     host.kill()
     host.remove()
     host.start()
@@ -97,6 +109,7 @@ def ours(stock):
     host = stock.clone(f"ours-{stock.suite}")
     host.mount_share()
     host.run(f"{INSTALL} --from {SHARE}/packages && virsh domcapabilities --virttype qemu", check=True, timeout=1200)
+    assert host.denied() == []
     host.save()
     yield host
     host.remove()
@@ -105,6 +118,9 @@ def ours(stock):
 @contextlib.contextmanager
 def cloned(template, name):
     """A clone that is gone in the end. AppArmor may have refused nothing until then."""
+    left = Host(name, FOLDER, template.suite, image=template.image)
+    left.kill()
+    left.remove()
     host = template.clone(name)
     try:
         host.mount_share()

@@ -99,6 +99,10 @@ class Host:
         taken = sum(file.stat().st_blocks * 512 for file in self.folder.parent.rglob("*") if file.is_file())
         if taken > LIMIT:
             raise HostError(f"the hosts in {self.folder.parent} take {taken >> 30} GiB: remove some")
+        if self.pid():
+            raise HostError(f"{self.name} is running already")
+        if (self.folder / "memory").exists():
+            raise HostError(f"{self.name} is a template, which others begin from")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "about").write_text(json.dumps(
             {"suite": self.suite, "share": self.share and str(self.share), "memory": self.memory,
@@ -272,8 +276,9 @@ class Host:
 
     def denied(self):
         """What AppArmor has refused, but for one that every swtpm asks for in vain."""
-        log = self.run("dmesg | grep 'apparmor=\"DENIED\"'").stdout
-        return [line for line in log.splitlines() if "/etc/ssl/openssl.cnf" not in line]
+        log = self.run("dmesg", check=True).stdout
+        return [line for line in log.splitlines()
+                if 'apparmor="DENIED"' in line and "/etc/ssl/openssl.cnf" not in line]
 
 
 def wire(one, other):
@@ -289,6 +294,7 @@ def wire(one, other):
                  f"ip addr add 10.9.0.{number}/24 dev eth0", check=True, timeout=60)
 
 
-def default_folder():
+def default_folder(kind="machines"):
+    """Where hosts are: those that are started by hand, or those of the tests."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "libvirt-tpm-pool/host/machines"
+    return pathlib.Path(cache) / "libvirt-tpm-pool/host" / kind

@@ -38,6 +38,24 @@ def test_installation_beside_a_running_guest(host):
     assert host.run("systemctl --failed --quiet").stdout == ""
 
 
+def test_nothing_is_changed_before_it_is_agreed_to(host):
+    """Neither by an answer, nor where it cannot be done, nor where somebody ends it."""
+    def state():
+        return host.run("find /etc/apt /var/lib/libvirt-tpm-packages /var/lib/apt/lists -type f | sort; "
+                        "apt-mark showauto; dpkg-query -W").stdout
+    before = state()
+    install = INSTALL.replace(" --yes", "")
+    for command, why in ((f"echo n | {install} --from {SHARE}/packages", "nothing was changed"),
+                         (f"{install} --from {SHARE}/guest", "has no packages"),
+                         (f"{install} --remove", "nothing of this project is installed"),
+                         (f"{install} --key {SHARE}/scripts/install --from {SHARE}/packages", "is not signed"),
+                         (f"apt-mark hold libvirt0 && {install} --yes --from {SHARE}/packages", "apt cannot do that")):
+        refused = host.run(command)
+        assert refused.returncode != 0 and why in refused.stderr, refused.stdout + refused.stderr
+    host.run("apt-mark unhold libvirt0", check=True)
+    assert state() == before
+
+
 def test_upgrade_and_the_way_back(installed):
     """Each time apt replaces the packages a guest on a volume goes on. The distribution's
     libvirt lists neither the guest nor the pool; ours does so again."""
@@ -55,7 +73,9 @@ def test_upgrade_and_the_way_back(installed):
 
     told = installed.run(f"{INSTALL} --remove", check=True, timeout=1200)
     assert "lists no tpm pool" in told.stderr
-    assert built.startswith(version(installed) + "+tpm")
+    assert "nothing shuts them down with the host: guest1" in told.stderr
+    assert built.startswith(version(installed) + "+custom.tpm")
+    assert installed.run("ls /etc/apt/sources.list.d /var/lib/libvirt-tpm-packages").stdout == ""
     assert "guest1" not in installed.run("virsh -q list --all", check=True).stdout
     assert "tpm" not in installed.run("virsh -q pool-list --all", check=True).stdout
     assert guest.pids() == pids

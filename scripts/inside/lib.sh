@@ -95,11 +95,12 @@ patches_id() {
     patch_files | xargs -r -d '\n' cat | sha256sum | cut -d' ' -f1
 }
 
-# The archives of the machine's own package configuration that are Debian's.
+# archives [LABEL]: those of the machine's own package configuration that are Debian's,
+# or those with another label, such as Debian-Security.
 archives() {
     # shellcheck disable=SC2016
     apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
-        sed -n 's/^Debian|//p' | sort -u
+        sed -n "s/^${1:-Debian}|//p" | sort -u
 }
 
 # Who signs the distribution's archive.
@@ -113,6 +114,9 @@ suite_sources() {
         for part in "${parts[@]}"; do
             printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$archive" "$part"
         done
+    done
+    for archive in $(archives Debian-Security); do
+        printf 'deb [signed-by=%s] %s %s-security main\n' "$keyring" "$archive" "$1"
     done
 }
 
