@@ -30,9 +30,10 @@ def suite(pytestconfig):
     return pytestconfig.getoption("--suite")
 
 
-def index(folder, *release):
+def index(folder, **release):
     """Make a folder of packages a repository."""
-    for name, command in (("Packages", ["packages", "."]), ("Release", [*release, "release", "."])):
+    about = [word for key, value in release.items() for word in ("-o", f"APT::FTPArchive::Release::{key}={value}")]
+    for name, command in (("Packages", ["packages", "."]), ("Release", [*about, "release", "."])):
         text = subprocess.run(["apt-ftparchive", *command], cwd=folder, check=True, stdout=subprocess.PIPE).stdout
         (folder / name).write_bytes(text)
 
@@ -77,7 +78,7 @@ def share(pytestconfig, suite, tmp_path_factory):
     for package in (folder / "newer").glob("*.deb"):
         version = package.name.split("_")[1]
         repack(package, version, f"{version}.1")
-    index(folder / "newer", "-o", f"APT::FTPArchive::Release::Suite={suite}")
+    index(folder / "newer", Origin="libvirt-tpm-pool", Suite=suite)
     return folder
 
 

@@ -74,7 +74,7 @@ def test_pool_at_another_place(installed, prepare, target):
 
 
 def test_pool_where_swtpm_cannot_enter(installed):
-    """The error names the directory and the account."""
+    """The error names the directory."""
     installed.run("mkdir -m 700 /srv/closed && virsh pool-destroy tpm && virsh pool-undefine tpm && "
                   f"{POOL.replace('tpm tpm &&', 'tpm tpm --target /srv/closed/tpm &&')} && "
                   "virsh vol-create-as tpm guest1 1M", check=True)
@@ -82,7 +82,7 @@ def test_pool_where_swtpm_cannot_enter(installed):
     guest.define()
     refused = installed.run("virsh start guest1")
     assert refused.returncode != 0
-    assert "/srv/closed" in refused.stderr and "tss" in refused.stderr
+    assert "cannot search directory '/srv/closed'" in refused.stderr
 
 
 def test_operations(installed):
