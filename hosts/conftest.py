@@ -82,34 +82,42 @@ def share(pytestconfig, suite, tmp_path_factory):
     return folder
 
 
-def booted(name, suite, share):
-    """A new host, booted."""
-    host = Host(name, FOLDER, suite, share)
+@contextlib.contextmanager
+def booted(kind, share):
+    """A new host, booted and prepared, to be saved."""
+    host = Host(f"stock {kind}".replace(" ", "-"), FOLDER, kind, share)
     host.kill()
     host.remove()
     host.start()
     host.boot()
-    return host
+    host.mount_share()
+    host.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update && "
+             f"mkdir {FILES} && cp {SHARE}/guest/* {FILES}", check=True)
+    yield host
+    host.kill()
+    host.remove()
+
+
+def install(host):
+    """This project's packages, on a host that is to be saved."""
+    host.run(f"{INSTALL} --from {SHARE}/packages && virsh domcapabilities --virttype qemu", check=True, timeout=1200)
 
 
 @pytest.fixture(scope="session")
 def stock(suite, share):
     """A host with the distribution's packages, saved."""
-    host = booted(f"stock-{suite}", suite, share)
-    host.mount_share()
-    host.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update && "
-             f"mkdir {FILES} && cp {SHARE}/guest/* {FILES} && virsh domcapabilities --virttype qemu", check=True)
-    host.save()
-    yield host
-    host.remove()
+    with booted(suite, share) as host:
+        host.run("virsh domcapabilities --virttype qemu", check=True)
+        host.save()
+        yield host
 
 
 @pytest.fixture(scope="session")
 def ours(stock):
     """A host with this project's packages, saved."""
-    host = stock.clone(f"ours-{stock.suite}")
+    host = stock.clone("ours")
     host.mount_share()
-    host.run(f"{INSTALL} --from {SHARE}/packages && virsh domcapabilities --virttype qemu", check=True, timeout=1200)
+    install(host)
     assert host.denied() == []
     host.save()
     yield host
@@ -119,7 +127,7 @@ def ours(stock):
 @contextlib.contextmanager
 def cloned(template, name):
     """A clone that is gone in the end. AppArmor may have refused nothing until then."""
-    left = Host(name, FOLDER, template.suite, image=template.image)
+    left = Host(name, FOLDER, template.kind, image=template.image)
     left.kill()
     left.remove()
     host = template.clone(name)

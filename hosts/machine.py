@@ -65,22 +65,23 @@ class Channel:
                 return answer["return"]
 
 
-def make_image(suite):
-    """The folder with disk, kernel and initrd of new hosts."""
-    made = subprocess.run([TOP / "scripts/inside/hostimage", suite], check=True, stdout=subprocess.PIPE, text=True)
+def make_image(kind):
+    """The folder with disk, kernel and initrd of new hosts: "trixie", "trixie selinux"."""
+    made = subprocess.run([TOP / "scripts/inside/hostimage", *kind.split()],
+                          check=True, stdout=subprocess.PIPE, text=True)
     return made.stdout.strip()
 
 
 class Host:
     """One host. Its files are in a folder of its own below `folder`."""
 
-    def __init__(self, name, folder, suite="trixie", share=None, memory=1536, image=None):
+    def __init__(self, name, folder, kind="trixie", share=None, memory=1536, image=None):
         self.name = name
         self.folder = pathlib.Path(folder) / name
-        self.suite = suite
+        self.kind = kind
         self.share = share
         self.memory = memory
-        self.image = pathlib.Path(image or make_image(suite))
+        self.image = pathlib.Path(image or make_image(kind))
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, name)
 
     @classmethod
@@ -105,7 +106,7 @@ class Host:
             raise HostError(f"{self.name} is a template, which others begin from")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "about").write_text(json.dumps(
-            {"suite": self.suite, "share": self.share and str(self.share), "memory": self.memory,
+            {"kind": self.kind, "share": self.share and str(self.share), "memory": self.memory,
              "image": str(self.image)}))
         disk = self.folder / "disk"
         if template or not disk.exists():
@@ -123,6 +124,8 @@ class Host:
                      "-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]
         kernel = ("root=/dev/vda rw console=ttyS0 quiet systemd.show_status=0 mitigations=off nokaslr "
                   f"net.ifnames=0 systemd.machine_id={self.uuid.hex}")
+        if "selinux" in self.kind:
+            kernel += " security=selinux"
         return ["nice", "-n", "5", "qemu-system-x86_64", "-name", self.name, "-uuid", str(self.uuid),
                 "-machine", "q35,usb=off,smbus=off,sata=off,vmport=off", "-accel", "tcg,thread=multi",
                 "-cpu", "max", "-smp", "2", "-m", str(self.memory), "-nodefaults", "-no-user-config",
@@ -191,7 +194,7 @@ class Host:
 
     def clone(self, name):
         """A host that goes on where this one was saved, under a name of its own."""
-        other = Host(name, self.folder.parent, self.suite, self.share, self.memory, self.image)
+        other = Host(name, self.folder.parent, self.kind, self.share, self.memory, self.image)
         other.start(self, ("-incoming", f"exec:cat {self.folder}/memory"))
         while other.monitor("query-status")["status"] == "inmigrate":
             time.sleep(0.1)
@@ -255,10 +258,13 @@ class Host:
         """Show it the folder that it may read; until then, and for save, it is not mounted."""
         self.run(f"mkdir -p {SHARE} && mount -t 9p -o trans=virtio,ro share {SHARE}", check=True)
 
-    def plug(self, name, image):
-        """Add a disk, a raw image; its path in the host."""
-        self.monitor("blockdev-add", **{"driver": "raw", "node-name": name, "file": {
-            "driver": "file", "filename": str(image), "cache": {"no-flush": True}}})
+    def plug(self, name, image, log=None):
+        """Add a disk, a raw image, and have its writes logged; its path in the host."""
+        disk = {"driver": "raw", "file": {"driver": "file", "filename": str(image), "cache": {"no-flush": True}}}
+        if log:
+            log.touch()
+            disk = {"driver": "blklogwrites", "file": disk, "log": {"driver": "file", "filename": str(log)}}
+        self.monitor("blockdev-add", **disk, **{"node-name": name})
         self.monitor("device_add", driver="scsi-hd", id=f"{name}-device", drive=name, serial=name, bus="scsi.0")
         path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{name}"
         self.wait_until(f"[ -b {path} ]", 60)

@@ -68,9 +68,7 @@ def test_pool_at_another_place(installed, prepare, target):
     installed.run(f"{prepare} && virsh pool-destroy tpm && virsh pool-undefine tpm && "
                   f"{POOL.replace('tpm tpm &&', f'tpm tpm --target {target} &&')} && "
                   "virsh vol-create-as tpm guest1 1M", check=True)
-    guest = Guest(installed, "guest1")
-    guest.start()
-    assert guest.report("idle") == ""
+    Guest(installed, "guest1").start()
 
 
 def test_pool_where_swtpm_cannot_enter(installed):
@@ -112,6 +110,5 @@ def test_operations(installed):
 
     old = Guest(installed, "old", xmls.tpm_emulator())
     old.start()
-    old.report("idle")
     old.destroy()
     do("virt-tpm-volume adopt old", "virsh start old", "virt-tpm-volume list")

@@ -23,10 +23,12 @@ set -e
 mkdir -p /etc/pki/CA /etc/pki/libvirt/private /root/pki
 cd /root/pki
 certtool --generate-privkey --outfile ca.key
-printf 'cn = CA\\nca\\ncert_signing_key\\n' > ca.info
+dates='activation_date = "2020-01-01 00:00:00 UTC"\nexpiration_date = "2099-01-01 00:00:00 UTC"'
+printf '%s\\n' 'cn = CA' ca cert_signing_key "$dates" > ca.info
 certtool --generate-self-signed --load-privkey ca.key --template ca.info --outfile ca.pem
 for host in host1 host2; do
-    printf '%s\\n' "cn = $host" "dns_name = $host" tls_www_client tls_www_server encryption_key signing_key > info
+    printf '%s\\n' "cn = $host" "dns_name = $host" tls_www_client tls_www_server encryption_key signing_key "$dates" \\
+        > info
     certtool --generate-privkey --outfile $host.key
     certtool --generate-certificate --load-privkey $host.key --load-ca-certificate ca.pem \\
         --load-ca-privkey ca.key --template info --outfile $host.pem
