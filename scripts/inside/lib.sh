@@ -28,6 +28,12 @@ as_owner() {
     fi
 }
 
+# give_back PATH...: what root has made becomes the owner's. Not the whole cache: the trees
+# of packages and hosts belong to root.
+give_back() {
+    [ "$(id -u)" != 0 ] || chown -R "$owner" "$@"
+}
+
 # The distribution's programs first, above all its Python: scripts/setup gives that
 # one the modules it needs.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
