@@ -25,6 +25,11 @@ def pytest_addoption(parser):
     parser.addoption("--packages", help="folder of packages; build/packages/SUITE if not given")
 
 
+def pytest_exception_interact(node, call):
+    """Tell at once why a test failed: all of them take long."""
+    node.config.get_terminal_writer().line(f"\n{call.excinfo.exconly()}")
+
+
 @pytest.fixture(scope="session")
 def suite(pytestconfig):
     return pytestconfig.getoption("--suite")
