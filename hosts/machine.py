@@ -200,6 +200,7 @@ class Host:
             time.sleep(0.1)
         other.monitor("cont")
         other.run(f"date -s @{time.time()}; hostname {name}; dmesg --clear; "
+                  "sed -i '/^host_uuid/d' /etc/libvirt/libvirtd.conf; "
                   f"printf 'host_uuid = \"{other.uuid}\"\\n' >> /etc/libvirt/libvirtd.conf; "
                   "systemctl try-restart libvirtd", check=True)
         return other

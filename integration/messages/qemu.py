@@ -111,6 +111,8 @@ LOCK_NOT_TAKEN_OVER = Message(
     "TPM volume '%1$s' of pool '%2$s' is on a shared file system, but swtpm of this host cannot take its lock "
     "over from another host",
     "use a swtpm with the capability 'tpmstate-opt-lock'")
+CANNOT_OPEN_AS_SWTPM = Message(
+    "VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as")
 CANNOT_HAND_OVER_LOCK = Message("VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of a TPM volume to swtpm")
 
 # src/qemu/qemu_tpm_volume_policy.c

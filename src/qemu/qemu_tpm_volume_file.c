@@ -160,6 +160,71 @@ qemuTPMVolumeFileSetOwner(int fd,
 }
 
 
+/* Asks for a lock again for a while, as a reader may hold a shared one for a moment.
+ * Returns as @acquire. */
+static int
+qemuTPMVolumeFileAwaitLock(int fd,
+                           int (*acquire)(int fd))
+{
+    virTimeBackOffVar retry;
+    int rc = acquire(fd);
+
+    if (rc == 0 || virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
+        return rc;
+
+    while (rc < 0 && virTimeBackOffWait(&retry))
+        rc = acquire(fd);
+
+    return rc;
+}
+
+
+/* A server such as that of NFS tells the owners of locks apart by the user who opened
+ * the file, too: a lock on what root has opened would keep swtpm, which opens the file
+ * as another user, from its own. So the lock moves to what swtpm's user has opened, by
+ * way of two shared ones: nobody who writes gets one in between. */
+static int
+qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
+                               const virQEMUDriverConfig *cfg)
+{
+    const char *path = volume->tpm->data.emulator.volume->path;
+    VIR_AUTOCLOSE fd = -1;
+    int rc;
+
+    fd = virFileOpenAs(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0,
+                       cfg->swtpm_user, cfg->swtpm_group, VIR_FILE_OPEN_FORK);
+    if (fd < 0 || !virOFDLockNameRefersTo(fd, path)) {
+        virReportSystemError(fd < 0 ? -fd : ESTALE,
+                             _("cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as"),
+                             path, cfg->swtpm_user);
+        return -1;
+    }
+
+    if ((rc = virOFDLockAcquireShared(volume->fd)) < 0 ||
+        (rc = virOFDLockAcquireShared(fd)) < 0 ||
+        (rc = virOFDLockRelease(volume->fd)) < 0 ||
+        (rc = qemuTPMVolumeFileAwaitLock(fd, virOFDLockAcquire)) < 0) {
+        virReportSystemError(-rc, "%s",
+                             _("cannot hand over the lock of a TPM volume to swtpm"));
+        return -1;
+    }
+
+    VIR_FORCE_CLOSE(volume->fd);
+    volume->fd = fd;
+    fd = -1;
+    return 0;
+}
+
+
+static int
+qemuTPMVolumeFileAcquirePOSIX(int fd)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    return fcntl(fd, F_SETLK, &fl) < 0 ? -errno : 0;
+}
+
+
 /* Runs in the process that is about to become swtpm, which takes a lock of its
  * own on the file, a POSIX one, when QEMU tells it to begin. That one conflicts
  * with ours, even though both are one process's. So ours becomes a POSIX lock,
@@ -170,7 +235,6 @@ qemuTPMVolumeFileConvertLock(void *opaque)
 {
     int fd = GPOINTER_TO_INT(opaque);
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-    virTimeBackOffVar retry;
 
     if (virOFDLockAcquireShared(fd) < 0 ||
         fcntl(fd, F_SETLK, &fl) < 0 ||
@@ -180,17 +244,8 @@ qemuTPMVolumeFileConvertLock(void *opaque)
         return -1;
     }
 
-    /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
-     * takes the lock itself. */
-    fl.l_type = F_WRLCK;
-    if (virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
-        return 0;
-
-    while (fcntl(fd, F_SETLK, &fl) < 0) {
-        if (!virTimeBackOffWait(&retry))
-            break;
-    }
-
+    /* If this fails each time, swtpm takes the lock itself. */
+    ignore_value(qemuTPMVolumeFileAwaitLock(fd, qemuTPMVolumeFileAcquirePOSIX));
     return 0;
 }
 
@@ -210,6 +265,10 @@ qemuTPMVolumeFileHandToSwtpm(qemuTPMVolume *volume,
 
     if (privileged &&
         qemuTPMVolumeFileSetOwner(volume->fd, src->path, cfg) < 0)
+        return -1;
+
+    if (privileged && volume->swtpmLocks &&
+        qemuTPMVolumeFileReopenAsSwtpm(volume, cfg) < 0)
         return -1;
 
     if (volume->swtpmLocks)
