@@ -10,6 +10,12 @@ FILES = "/var/lib/libvirt/guest"    # where a host has kernel and initrd of its 
 PATIENCE = 600                      # a guest in a host that is emulated itself is slow
 
 
+def identity(host, volume):
+    """The uuid of the TPM on a volume of the pool "tpm"."""
+    return host.run(f"virsh vol-dumpxml --pool tpm {volume} | sed -n 's/.*<uuid>\\(.*\\)<.*/\\1/p'",
+                    check=True).stdout.strip()
+
+
 class Guest:
     """A guest with one TPM: `tpm` is its XML, by default a volume of the guest's name."""
 

@@ -6,7 +6,7 @@ import pytest
 
 import xmls
 from conftest import POOL
-from guests import Guest
+from guests import Guest, identity
 
 # As one of the processes of a guest that was taken over: root, so that only AppArmor is in
 # the way. Prints the name of the error for each file, or "opened".
@@ -46,8 +46,7 @@ def test_guest_reaches_its_own_tpm_only(installed):
     for guest in guests:
         installed.run(f"virsh vol-create-as tpm {guest.name} 1M", check=True)
         guest.start()
-        uuid = installed.run(f"virsh vol-dumpxml --pool tpm {guest.name} | sed -n 's/.*<uuid>\\(.*\\)<.*/\\1/p'").stdout
-        locks.append(f"/run/libvirt/tpm-identity/{uuid.strip()}.lock")
+        locks.append(f"/run/libvirt/tpm-identity/{identity(installed, guest.name)}.lock")
     installed.run(f"ls {locks[0]} {locks[1]}", check=True)
     pool = "/var/lib/libvirt/tpm"
     assert open_as(installed, guests[0], f"{pool}/one", locks[0]) == ["opened", "opened"]

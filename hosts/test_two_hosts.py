@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+import xmls
 from conftest import POOL
-from guests import Guest
+from guests import Guest, identity
 from machine import SHARE
 
 # How often both hosts start the same guest at the same moment.
@@ -101,6 +102,8 @@ def test_migration_between_pools(trusting):
     for host in trusting:
         host.run(POOL, check=True)
     one.run("virsh vol-create-as tpm guest1 1M", check=True)
+    place = xmls.volume("guest1", tpm=f"<tpm manufacture='no'><uuid>{identity(one, 'guest1')}</uuid></tpm>")
+    other.run("virsh vol-create tpm /dev/stdin", check=True, data=place.encode())
     guest = Guest(one, "guest1")
     guest.start("watch")
     sealed = guest.report("sealed")
