@@ -25,6 +25,7 @@
 #include "virofdlock.h"
 #include "virtime.h"
 #include "virtpm.h"
+#include "virutil.h"
 #define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
 #include "qemu_tpm_volumepriv.h"
 
@@ -160,29 +161,10 @@ qemuTPMVolumeFileSetOwner(int fd,
 }
 
 
-/* Asks for a lock again for a while, as a reader may hold a shared one for a moment.
- * Returns as @acquire. */
-static int
-qemuTPMVolumeFileAwaitLock(int fd,
-                           int (*acquire)(int fd))
-{
-    virTimeBackOffVar retry;
-    int rc = acquire(fd);
-
-    if (rc == 0 || virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
-        return rc;
-
-    while (rc < 0 && virTimeBackOffWait(&retry))
-        rc = acquire(fd);
-
-    return rc;
-}
-
-
 /* A server such as that of NFS tells the owners of locks apart by the user who opened
  * the file, too: a lock on what root has opened would keep swtpm, which opens the file
- * as another user, from its own. So the lock moves to what swtpm's user has opened, by
- * way of two shared ones: nobody who writes gets one in between. */
+ * as another user, from its own. So the lock moves to what swtpm's user has opened. It
+ * is a shared one then, and nobody who writes gets one. */
 static int
 qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
                                const virQEMUDriverConfig *cfg)
@@ -191,9 +173,15 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
     VIR_AUTOCLOSE fd = -1;
     int rc;
 
-    fd = virFileOpenAs(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0,
+    fd = virFileOpenAs(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0,
                        cfg->swtpm_user, cfg->swtpm_group, VIR_FILE_OPEN_FORK);
-    if (fd < 0 || !virOFDLockNameRefersTo(fd, path)) {
+
+    /* swtpm cannot open it either, and its log says so. */
+    if (fd == -EACCES)
+        return 0;
+
+    if (fd < 0 || virSetCloseExec(fd) < 0 ||
+        !virOFDLockNameRefersTo(fd, path) || !virOFDLockNameRefersTo(volume->fd, path)) {
         virReportSystemError(fd < 0 ? -fd : ESTALE,
                              _("cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as"),
                              path, cfg->swtpm_user);
@@ -202,8 +190,7 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
 
     if ((rc = virOFDLockAcquireShared(volume->fd)) < 0 ||
         (rc = virOFDLockAcquireShared(fd)) < 0 ||
-        (rc = virOFDLockRelease(volume->fd)) < 0 ||
-        (rc = qemuTPMVolumeFileAwaitLock(fd, virOFDLockAcquire)) < 0) {
+        (rc = virOFDLockRelease(volume->fd)) < 0) {
         virReportSystemError(-rc, "%s",
                              _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;
@@ -213,15 +200,6 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
     volume->fd = fd;
     fd = -1;
     return 0;
-}
-
-
-static int
-qemuTPMVolumeFileAcquirePOSIX(int fd)
-{
-    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-    return fcntl(fd, F_SETLK, &fl) < 0 ? -errno : 0;
 }
 
 
@@ -235,6 +213,7 @@ qemuTPMVolumeFileConvertLock(void *opaque)
 {
     int fd = GPOINTER_TO_INT(opaque);
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    virTimeBackOffVar retry;
 
     if (virOFDLockAcquireShared(fd) < 0 ||
         fcntl(fd, F_SETLK, &fl) < 0 ||
@@ -244,8 +223,17 @@ qemuTPMVolumeFileConvertLock(void *opaque)
         return -1;
     }
 
-    /* If this fails each time, swtpm takes the lock itself. */
-    ignore_value(qemuTPMVolumeFileAwaitLock(fd, qemuTPMVolumeFileAcquirePOSIX));
+    /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
+     * takes the lock itself. */
+    fl.l_type = F_WRLCK;
+    if (virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
+        return 0;
+
+    while (fcntl(fd, F_SETLK, &fl) < 0) {
+        if (!virTimeBackOffWait(&retry))
+            break;
+    }
+
     return 0;
 }
 
