@@ -75,7 +75,7 @@ def test_upgrade_and_the_way_back(installed):
     assert "lists no tpm pool" in told.stderr
     assert "nothing shuts them down with the host: guest1" in told.stderr
     assert built.startswith(version(installed) + "+custom.tpm")
-    assert installed.run("ls /etc/apt/sources.list.d /var/lib/libvirt-tpm-packages").stdout == ""
+    assert installed.run("find /etc/apt/sources.list.d /var/lib/libvirt-tpm-packages -type f").stdout == ""
     assert "guest1" not in installed.run("virsh -q list --all", check=True).stdout
     assert "tpm" not in installed.run("virsh -q pool-list --all", check=True).stdout
     assert guest.pids() == pids
