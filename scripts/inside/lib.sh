@@ -75,13 +75,18 @@ own_files() {
         done)
 }
 
-# git in libvirt's tree, with an identity and settings that do not depend on
+# git_in FOLDER ARGUMENT...: git, with an identity and settings that do not depend on
 # whoever runs it.
-tree_git() {
-    git -C "$tree" \
+git_in() {
+    git -C "$1" \
         -c user.name='libvirt tpm pool' -c user.email='tpm-pool@localhost' \
         -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0 \
-        -c advice.detachedHead=false "$@"
+        -c advice.detachedHead=false "${@:2}"
+}
+
+# git in libvirt's tree.
+tree_git() {
+    git_in "$tree" "$@"
 }
 
 # The patch files, in order, as absolute paths.
@@ -125,6 +130,10 @@ suite_sources() {
         printf 'deb [signed-by=%s] %s %s-security main\n' "$keyring" "$archive" "$1"
     done
 }
+
+# How mmdebstrap makes a small system, as root.
+small_system=(--quiet --mode=root --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io
+              --dpkgopt=path-exclude='/usr/share/man/*' --dpkgopt=path-exclude='/usr/share/locale/*')
 
 # fetch_source ARCHIVE SUITE DIR TRUST OPTION: what the option --tar-only or --diff-only
 # of apt-get source gives of libvirt, into DIR. Source list and index live in DIR: the
