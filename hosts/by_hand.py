@@ -5,14 +5,17 @@ import sys
 
 from machine import Host, HostError, default_folder, wire
 
-
 FOLDER = default_folder()
+
+
+def existing(name):
+    return Host.existing(name, FOLDER)
 
 
 def start(given, name):
     """Make a host, or start one that is off as it was made."""
     try:
-        host = Host.existing(name, FOLDER)
+        host = existing(name)
     except HostError:
         host = Host(name, FOLDER, given.suite, given.share)
     host.start()
@@ -22,26 +25,26 @@ def start(given, name):
 
 
 def run(given, name):
-    done = Host.existing(name, FOLDER).run(given.command)
+    done = existing(name).run(given.command)
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done.returncode
 
 
 def remove(_, name):
-    host = Host.existing(name, FOLDER)
+    host = existing(name)
     if host.pid():
         raise HostError(f"{name} is running")
     host.remove()
 
 
 def clone(_, name, other):
-    Host.existing(name, FOLDER).clone(other)
+    existing(name).clone(other)
 
 
 def show(_):
     for folder in sorted(FOLDER.glob("*")):
-        pid = Host.existing(folder.name, FOLDER).pid()
+        pid = existing(folder.name).pid()
         print(folder.name, f"running, process {pid}" if pid else "off")
 
 
@@ -49,10 +52,10 @@ def show(_):
 DEEDS = {
     "start": (start, 1),
     "run": (run, 1),
-    "save": (lambda _, name: Host.existing(name, FOLDER).save(), 1),
+    "save": (lambda _, name: existing(name).save(), 1),
     "clone": (clone, 2),
-    "wire": (lambda _, one, other: wire(Host.existing(one, FOLDER), Host.existing(other, FOLDER)), 2),
-    "kill": (lambda _, name: Host.existing(name, FOLDER).kill(), 1),
+    "wire": (lambda _, one, other: wire(existing(one), existing(other)), 2),
+    "kill": (lambda _, name: existing(name).kill(), 1),
     "remove": (remove, 1),
     "list": (show, 0),
 }

@@ -16,8 +16,9 @@ from machine import SHARE, TOP, Host, default_folder, make_image, wire
 
 FOLDER = default_folder("tests")
 INSTALL = f"{SHARE}/scripts/install --yes"
-# What an administrator does once.
-POOL = "virsh pool-define-as tpm tpm && virsh pool-build tpm && virsh pool-start tpm && virsh pool-autostart tpm"
+# What an administrator does once: define a pool, and have it built and started.
+POOL_STARTED = "virsh pool-build tpm && virsh pool-start tpm && virsh pool-autostart tpm"
+POOL = f"virsh pool-define-as tpm tpm && {POOL_STARTED}"
 
 
 def pytest_addoption(parser):
@@ -35,12 +36,8 @@ def suite(pytestconfig):
     return pytestconfig.getoption("--suite")
 
 
-def index(folder, **release):
-    """Make a folder of packages a repository."""
-    about = [word for key, value in release.items() for word in ("-o", f"APT::FTPArchive::Release::{key}={value}")]
-    for name, command in (("Packages", ["packages", "."]), ("Release", [*about, "release", "."])):
-        text = subprocess.run(["apt-ftparchive", *command], cwd=folder, check=True, stdout=subprocess.PIPE).stdout
-        (folder / name).write_bytes(text)
+def make_repository(folder, suite, origin):
+    subprocess.run([TOP / "scripts/inside/repository", folder, suite, origin], check=True)
 
 
 def repack(package, old, new):
@@ -54,15 +51,22 @@ def repack(package, old, new):
     subprocess.run(["rm", "-r", folder], check=True)
 
 
+def gone(host):
+    host.kill()
+    host.remove()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def alone():
-    """Two runs would have hosts of the same names."""
+    """Two runs would have hosts of the same names. Those of a run that was killed go."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with open(FOLDER / "lock", "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pytest.exit("the tests on hosts run already", 1)
+        for left in FOLDER.glob("*/about"):
+            gone(Host.existing(left.parent.name, FOLDER))
         yield
 
 
@@ -79,11 +83,11 @@ def share(pytestconfig, suite, tmp_path_factory):
                          (guest, "guest"), (swtpm, "swtpm"), (packages, "newer"),
                          (pathlib.Path(make_image(suite)) / "debs", "distribution")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
-    index(folder / "distribution")
+    make_repository(folder / "distribution", suite, "Debian")
     for package in (folder / "newer").glob("*.deb"):
         version = package.name.split("_")[1]
         repack(package, version, f"{version}.1")
-    index(folder / "newer", Origin="libvirt-tpm-pool", Suite=suite)
+    make_repository(folder / "newer", suite, "libvirt-tpm-pool")
     return folder
 
 
@@ -91,16 +95,15 @@ def share(pytestconfig, suite, tmp_path_factory):
 def booted(kind, share):
     """A new host, booted and prepared, to be saved."""
     host = Host(f"stock {kind}".replace(" ", "-"), FOLDER, kind, share)
-    host.kill()
-    host.remove()
-    host.start()
-    host.boot()
-    host.mount_share()
-    host.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && apt-get -qq update && "
-             f"mkdir {FILES} && cp {SHARE}/guest/* {FILES}", check=True)
-    yield host
-    host.kill()
-    host.remove()
+    try:
+        host.start()
+        host.boot()
+        host.mount_share()
+        host.run(f"echo 'deb [trusted=yes] file:{SHARE}/distribution ./' > /etc/apt/sources.list && "
+                 f"apt-get -qq update && mkdir {FILES} && cp {SHARE}/guest/* {FILES}", check=True)
+        yield host
+    finally:
+        gone(host)
 
 
 def install(host):
@@ -121,28 +124,26 @@ def stock(suite, share):
 def ours(stock):
     """A host with this project's packages, saved."""
     host = stock.clone("ours")
-    host.mount_share()
-    install(host)
-    assert host.denied() == []
-    host.save()
-    yield host
-    host.remove()
+    try:
+        host.mount_share()
+        install(host)
+        assert host.denied() == []
+        host.save()
+        yield host
+    finally:
+        gone(host)
 
 
 @contextlib.contextmanager
 def cloned(template, name):
     """A clone that is gone in the end. AppArmor may have refused nothing until then."""
-    left = Host(name, FOLDER, template.kind, image=template.image)
-    left.kill()
-    left.remove()
     host = template.clone(name)
     try:
         host.mount_share()
         yield host
         assert host.denied() == []
     finally:
-        host.kill()
-        host.remove()
+        gone(host)
 
 
 @pytest.fixture

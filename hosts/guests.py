@@ -7,6 +7,7 @@ import xmls
 from machine import HostError
 
 FILES = "/var/lib/libvirt/guest"    # where a host has kernel and initrd of its guests
+SECRET = "a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11"
 PATIENCE = 600                      # a guest in a host that is emulated itself is slow
 
 
@@ -14,6 +15,12 @@ def identity(host, volume):
     """The uuid of the TPM on a volume of the pool "tpm"."""
     return host.run(f"virsh vol-dumpxml --pool tpm {volume} | sed -n 's/.*<uuid>\\(.*\\)<.*/\\1/p'",
                     check=True).stdout.strip()
+
+
+def define_secret(host):
+    """The secret with the usage "key", to encrypt volumes with."""
+    host.run("virsh secret-define /dev/stdin", check=True, data=xmls.secret(SECRET, "key").encode())
+    host.run(f"echo cGFzc3dvcmQ= > /tmp/value && virsh secret-set-value --file /tmp/value {SECRET}", check=True)
 
 
 class Guest:
@@ -37,6 +44,11 @@ class Guest:
     def start(self, actions="idle"):
         self.define(actions)
         self.host.run(f"virsh start {self.name}", check=True)
+
+    def watch(self):
+        """Start it, and have it seal a secret, and unseal that again and again; the secret."""
+        self.start("watch")
+        return self.report("sealed")
 
     def change(self, actions):
         """Have it do something else when it starts next; its definition stays otherwise."""

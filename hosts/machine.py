@@ -161,11 +161,7 @@ class Host:
         if self.pid():
             with contextlib.suppress(OSError):
                 self.monitor("quit")
-        for _ in range(100):
-            if not self.pid():
-                return
-            time.sleep(0.1)
-        raise HostError(f"{self.name} does not end")
+        self.wait_ended(10)
 
     def remove(self):
         """Forget disk and memory."""
@@ -174,11 +170,14 @@ class Host:
     def shut_down(self):
         """Have the system end in good order."""
         self.run("systemctl poweroff --no-block")
-        end = time.monotonic() + 300
+        self.wait_ended(300)
+
+    def wait_ended(self, timeout):
+        end = time.monotonic() + timeout
         while self.pid():
             if time.monotonic() > end:
-                raise HostError(f"{self.name} does not shut down")
-            time.sleep(0.5)
+                raise HostError(f"{self.name} does not end")
+            time.sleep(0.1)
 
     def save(self):
         """Make it a template: disk and memory are not to be written again."""
@@ -199,7 +198,8 @@ class Host:
         while other.monitor("query-status")["status"] == "inmigrate":
             time.sleep(0.1)
         other.monitor("cont")
-        other.run(f"date -s @{time.time()}; hostname {name}; dmesg --clear; "
+        other.forget_denied()
+        other.run(f"date -s @{time.time()}; hostname {name}; "
                   "sed -i '/^host_uuid/d' /etc/libvirt/libvirtd.conf; "
                   f"printf 'host_uuid = \"{other.uuid}\"\\n' >> /etc/libvirt/libvirtd.conf; "
                   "systemctl try-restart libvirtd", check=True)
@@ -286,6 +286,9 @@ class Host:
         log = self.run("dmesg", check=True).stdout
         return [line for line in log.splitlines()
                 if 'apparmor="DENIED"' in line and "/etc/ssl/openssl.cnf" not in line]
+
+    def forget_denied(self):
+        self.run("dmesg --clear", check=True)
 
 
 def wire(one, other):

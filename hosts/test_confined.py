@@ -5,8 +5,8 @@ denied is asserted at the end of each test in this folder.
 import pytest
 
 import xmls
-from conftest import POOL
-from guests import Guest, identity
+from conftest import POOL_STARTED
+from guests import Guest, define_secret, identity
 
 # As one of the processes of a guest that was taken over: root, so that only AppArmor is in
 # the way. Prints the name of the error for each file, or "opened".
@@ -21,8 +21,6 @@ for path in sys.argv[2:]:
         print(errno.errorcode[error.errno])
 """
 
-SECRET = "a2b0a1b4-53d5-4ff4-8c5b-6a3f1c5d3b11"
-
 
 def open_as(host, guest, *paths):
     """What a process of a guest gets when it opens these."""
@@ -30,8 +28,11 @@ def open_as(host, guest, *paths):
     return host.run(f"python3 - libvirt-{guest.uuid} {paths}", check=True, data=INTRUDER.encode()).stdout.split()
 
 
-def forget_denied(host):
-    host.run("dmesg --clear", check=True)
+def move_pool(host, target):
+    """The pool in another directory, with a volume "guest1"."""
+    host.run("virsh pool-destroy tpm && virsh pool-undefine tpm && "
+             f"virsh pool-define-as tpm tpm --target {target} && {POOL_STARTED} && "
+             "virsh vol-create-as tpm guest1 1M", check=True)
 
 
 def test_profiles_are_enforced(installed):
@@ -54,7 +55,7 @@ def test_guest_reaches_its_own_tpm_only(installed):
     assert open_as(installed, guests[0], f"{pool}/two", locks[1], f"{pool}/one.tpm.xml", f"{pool}/two.tpm.xml",
                    "/etc/shadow", "/var/lib/swtpm-localca/signkey.pem") == ["EACCES"] * 6
     assert len(installed.denied()) == 6
-    forget_denied(installed)
+    installed.forget_denied()
 
 
 @pytest.mark.parametrize("prepare, target", [
@@ -64,17 +65,15 @@ def test_guest_reaches_its_own_tpm_only(installed):
      "/var/lib/libvirt/tpms"),
 ], ids=["elsewhere", "behind a link", "behind a mount"])
 def test_pool_at_another_place(installed, prepare, target):
-    installed.run(f"{prepare} && virsh pool-destroy tpm && virsh pool-undefine tpm && "
-                  f"{POOL.replace('tpm tpm &&', f'tpm tpm --target {target} &&')} && "
-                  "virsh vol-create-as tpm guest1 1M", check=True)
+    installed.run(prepare, check=True)
+    move_pool(installed, target)
     Guest(installed, "guest1").start()
 
 
 def test_pool_where_swtpm_cannot_enter(installed):
     """The error names the directory."""
-    installed.run("mkdir -m 700 /srv/closed && virsh pool-destroy tpm && virsh pool-undefine tpm && "
-                  f"{POOL.replace('tpm tpm &&', 'tpm tpm --target /srv/closed/tpm &&')} && "
-                  "virsh vol-create-as tpm guest1 1M", check=True)
+    installed.run("mkdir -m 700 /srv/closed", check=True)
+    move_pool(installed, "/srv/closed/tpm")
     guest = Guest(installed, "guest1")
     guest.define()
     refused = installed.run("virsh start guest1")
@@ -87,8 +86,7 @@ def test_operations(installed):
     def do(*commands, data=""):
         installed.run(" && ".join(commands), check=True, data=data.encode())
 
-    do("virsh secret-define /dev/stdin", data=xmls.secret(SECRET, "key"))
-    do("echo cGFzc3dvcmQ= > /tmp/value", f"virsh secret-set-value --file /tmp/value {SECRET}")
+    define_secret(installed)
     do("virsh vol-create tpm /dev/stdin", data=xmls.volume("guest1", encryption="vtpm", usage="key"))
     do("virsh vol-dumpxml --pool tpm guest1 --inspect", "virt-tpm-volume check guest1",
        "virsh vol-clone --pool tpm guest1 copy", "virsh vol-download --pool tpm guest1 /tmp/state")
@@ -98,8 +96,7 @@ def test_operations(installed):
     do("virsh vol-wipe --pool tpm clear", "virsh vol-delete --pool tpm clear", "virsh vol-delete --pool tpm blank",
        "virsh vol-delete --pool tpm copy", "virsh pool-refresh tpm")
     guest = Guest(installed, "guest1")
-    guest.start("watch")
-    sealed = guest.report("sealed")
+    sealed = guest.watch()
     do("virsh vol-download --pool tpm guest1 /tmp/state", "virsh managedsave guest1", "virsh start guest1")
     assert guest.next_report("unsealed") == sealed
     do("systemctl restart libvirtd", "virsh save guest1 /tmp/saved", "virsh restore /tmp/saved")

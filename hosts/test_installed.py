@@ -6,13 +6,11 @@ import pytest
 
 import xmls
 from conftest import INSTALL, POOL
-from guests import Guest
+from guests import Guest, define_secret
 from machine import SHARE
 
 # Whatever is removed, this stays.
 KEPT = "sha256sum /var/lib/libvirt/tpm/*.tpm.xml /etc/libvirt/storage/tpm.xml /etc/libvirt/qemu/guest1.xml"
-
-SECRET = "b0a5d5bb-6f2c-4b5e-8d0a-0d1f8f7e3c11"
 
 
 def version(host):
@@ -22,8 +20,7 @@ def version(host):
 def test_installation_beside_a_running_guest(host):
     """The guest goes on, and what libvirt has made as its TPM becomes a volume."""
     guest = Guest(host, "guest1", xmls.tpm_emulator())
-    guest.start("watch")
-    sealed = guest.report("sealed")
+    sealed = guest.watch()
     pids = guest.pids()
     told = host.run(f"{INSTALL} --from {SHARE}/packages", check=True, timeout=1200)
     assert "libvirt-daemon-driver-storage-tpm: " in told.stdout
@@ -61,8 +58,7 @@ def test_upgrade_and_the_way_back(installed):
     libvirt lists neither the guest nor the pool; ours does so again."""
     guest = Guest(installed, "guest1")
     installed.run("virsh vol-create-as tpm guest1 1M", check=True)
-    guest.start("watch")
-    sealed = guest.report("sealed")
+    sealed = guest.watch()
     pids = guest.pids()
     kept = installed.run(KEPT, check=True).stdout
     built = version(installed)
@@ -93,8 +89,7 @@ def test_upgrade_and_the_way_back(installed):
 
 def test_purge(installed):
     """Also when all that apt knows of libvirt is removed, the TPMs and what they need stay."""
-    installed.run("virsh secret-define /dev/stdin", check=True, data=xmls.secret(SECRET, "key").encode())
-    installed.run(f"echo cGFzc3dvcmQ= > /tmp/value; virsh secret-set-value --file /tmp/value {SECRET}", check=True)
+    define_secret(installed)
     installed.run("virsh vol-create tpm /dev/stdin", check=True,
                   data=xmls.volume("guest1", encryption="vtpm", usage="key").encode())
     files = "find /var/lib/libvirt/tpm /etc/libvirt/storage /etc/libvirt/secrets -type f -exec sha256sum {} +"

@@ -67,14 +67,16 @@ def test_power_cuts(installed, tmp_path):
     installed.run(f"mkfs.ext4 -q {device} && virsh pool-destroy tpm && mount {device} {PLACE} && chmod 711 {PLACE} && "
                   f"virsh pool-start tpm && virsh vol-create-as tpm {GUEST} 1M && cp {SHARE}/hosts/churn.py /root",
                   check=True)
-    Guest(installed, GUEST).start("nvwrite")
-    Guest(installed, GUEST).report("nv")
+    guest = Guest(installed, GUEST)
+    guest.start("nvwrite")
+    guest.report("nv")
     installed.run("sync", check=True)
     first = len(WriteLog(log).requests)
     installed.run(f"systemd-run --unit=churn /usr/bin/python3 /root/churn.py {PLACE}/.log 1", check=True)
     installed.wait_until(f"[ $(grep -c done {PLACE}/.log) -gt {CHANGES} ] || ! systemctl is-active -q churn", 1800)
     installed.run("systemctl is-active churn && systemctl stop churn", check=True)
-    installed.run(f"virsh destroy {GUEST} && virsh pool-destroy tpm && umount {PLACE}", check=True)
+    guest.destroy()
+    installed.run(f"virsh pool-destroy tpm && umount {PLACE}", check=True)
     installed.unplug("data")
     writes = WriteLog(log)
     for number, cut in enumerate(sorted(random.Random(1).sample(range(first, len(writes.requests)), CUTS))):
@@ -88,8 +90,7 @@ def test_host_without_power_starts_again(installed):
     """The same with all of the host: it boots, and its guest unseals what it had sealed."""
     guest = Guest(installed, GUEST)
     installed.run(f"virsh vol-create-as tpm {GUEST} 1M", check=True)
-    guest.start("watch")
-    sealed = guest.report("sealed")
+    sealed = guest.watch()
     installed.kill()
     installed.start()
     installed.boot()

@@ -2,8 +2,8 @@
 they share by NFS.
 """
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,26 +74,22 @@ def sharing(pair):
     return pair
 
 
-def at_once(*deeds):
-    """Do things at the same moment; their results."""
-    results = [None] * len(deeds)
-
-    def do(number):
-        results[number] = deeds[number]()
-    threads = [threading.Thread(target=do, args=(number,)) for number in range(len(deeds))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
 def migrate(guest, target):
     """Live, by TLS; the console of the guest begins anew there."""
     name = target.run("hostname", check=True).stdout.strip()
     target.run(f"rm -f {guest.console}", check=True)
     return guest.host.run(f"virsh migrate --live --p2p --persistent --undefinesource guest1 qemu+tls://{name}/system",
                           timeout=900)
+
+
+def travel(guest, *targets):
+    """Migrate a guest from host to host; on each it unseals what it has sealed first."""
+    sealed = guest.watch()
+    for target in targets:
+        moved = migrate(guest, target)
+        assert moved.returncode == 0, moved.stderr
+        guest = guest.on(target)
+        assert guest.report("unsealed") == sealed
 
 
 def test_migration_between_pools(trusting):
@@ -104,14 +100,7 @@ def test_migration_between_pools(trusting):
     one.run("virsh vol-create-as tpm guest1 1M", check=True)
     place = xmls.volume("guest1", tpm=f"<tpm manufacture='no'><uuid>{identity(one, 'guest1')}</uuid></tpm>")
     other.run("virsh vol-create tpm /dev/stdin", check=True, data=place.encode())
-    guest = Guest(one, "guest1")
-    guest.start("watch")
-    sealed = guest.report("sealed")
-    for target in (other, one):
-        moved = migrate(guest, target)
-        assert moved.returncode == 0, moved.stderr
-        guest = guest.on(target)
-        assert guest.report("unsealed") == sealed
+    travel(Guest(one, "guest1"), other, one)
 
 
 def test_one_volume_one_guest(sharing):
@@ -134,7 +123,8 @@ def test_two_starts_at_the_same_moment(sharing):
     for guest in guests:
         guest.define()
     for _ in range(RACES):
-        results = at_once(*(lambda host=host: host.run("virsh start --paused guest1") for host in sharing))
+        with ThreadPoolExecutor() as threads:
+            results = list(threads.map(lambda guest: guest.host.run("virsh start --paused guest1"), guests))
         started = [guest for guest, result in zip(guests, results) if result.returncode == 0]
         assert len(started) == 1, [result.stderr for result in results]
         started[0].destroy()
@@ -145,22 +135,14 @@ def test_live_migration_with_a_newer_swtpm(trusting, sharing):
     one, other = sharing
     for host in sharing:
         host.run(f"cp -r {SHARE}/swtpm {SWTPM} && cp {SWTPM}/bin/* /usr/bin/ && systemctl restart libvirtd", check=True)
-    guest = Guest(one, "guest1")
-    guest.start("watch")
-    sealed = guest.report("sealed")
-    for target in (other, one):
-        moved = migrate(guest, target)
-        assert moved.returncode == 0, moved.stderr
-        guest = guest.on(target)
-        assert guest.report("unsealed") == sealed
+    travel(Guest(one, "guest1"), other, one)
 
 
 def test_live_migration_with_an_older_swtpm(trusting, sharing):
     """swtpm 0.7.1 cannot hand over its lock: the guest stays where it is."""
     one, other = sharing
     guest = Guest(one, "guest1")
-    guest.start("watch")
-    sealed = guest.report("sealed")
+    sealed = guest.watch()
     refused = migrate(guest, other)
     assert refused.returncode != 0
     assert "'tpmstate-opt-lock'" in refused.stderr
