@@ -131,9 +131,35 @@ suite_sources() {
     done
 }
 
-# How mmdebstrap makes a small system, as root.
-small_system=(--quiet --mode=root --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io
-              --dpkgopt=path-exclude='/usr/share/man/*' --dpkgopt=path-exclude='/usr/share/locale/*')
+# small_system ARGUMENT...: mmdebstrap, as root. What it mounts in the new tree is seen by
+# itself only, and ends with it also where it is killed.
+small_system() {
+    unshare --mount mmdebstrap --quiet --mode=root \
+        --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
+        --dpkgopt=path-exclude='/usr/share/man/*' --dpkgopt=path-exclude='/usr/share/locale/*' "$@"
+}
+
+# remove_systems TREE...: removes what small_system has made. Should something be mounted
+# there, such as the machine's /sys, it stays, and this fails.
+remove_systems() {
+    rm -rf --one-file-system -- "$@"
+}
+
+# listed FOLDER: the packages of a repository, as its Packages names them and sha256sum
+# checks them. It fails where a package is not in FOLDER itself, or has no SHA-256.
+listed() {
+    awk -v RS= -F '\n' '{
+        sum = name = ""
+        for (i = 1; i <= NF; i++) {
+            if ($i ~ /^SHA256: /) sum = substr($i, 9)
+            if ($i ~ /^Filename: /) name = substr($i, 11)
+        }
+        sub(/^\.\//, "", name)
+        if (length(sum) != 64 || sum ~ /[^0-9a-f]/ || name !~ /^[A-Za-z0-9][A-Za-z0-9+.:~_%-]*\.deb$/)
+            exit 1
+        print sum "  " name
+    }' "$1/Packages"
+}
 
 # fetch_source ARCHIVE SUITE DIR TRUST OPTION: what the option --tar-only or --diff-only
 # of apt-get source gives of libvirt, into DIR. Source list and index live in DIR: the
