@@ -42,10 +42,15 @@ def test_nothing_is_changed_before_it_is_agreed_to(host):
                         "apt-mark showauto; dpkg-query -W").stdout
     before = state()
     install = INSTALL.replace(" --yes", "")
+    bad = f"rm -rf /tmp/bad && cp -r {SHARE}/packages /tmp/bad && cd /tmp/bad && set -- libvirt0_*.deb &&"
+    from_bad = f"{INSTALL} --from /tmp/bad"
     for command, why in ((f"echo n | {install} --from {SHARE}/packages", "nothing was changed"),
                          (f"{install} --from {SHARE}/guest", "has no packages"),
                          (f"{install} --remove", "nothing of this project is installed"),
                          (f"{install} --key {SHARE}/scripts/install --from {SHARE}/packages", "is not signed"),
+                         (f"{bad} ln -sf {SHARE}/packages/$1 $1 && {from_bad}", "is not a plain file"),
+                         (f"{bad} rm $1 && mkfifo $1 && {from_bad}", "is not a plain file"),
+                         (f"{bad} echo >> $1 && {from_bad}", "are not what its Packages says"),
                          (f"apt-mark hold libvirt0 && {install} --yes --from {SHARE}/packages", "apt cannot do that")):
         refused = host.run(command)
         assert refused.returncode != 0 and why in refused.stderr, refused.stdout + refused.stderr
@@ -66,6 +71,13 @@ def test_upgrade_and_the_way_back(installed):
     installed.run(f"{INSTALL} --from {SHARE}/newer", check=True, timeout=1200)
     assert version(installed) == built + ".1"
     assert installed.run("virsh -q list --name", check=True).stdout.split() == ["guest1"]
+
+    # Without what apt knows of the distribution there is no way back, and nothing is removed.
+    lists = "/var/lib/apt/lists"
+    refused = installed.run(f"mv {lists} {lists}.kept; mkdir {lists}; {INSTALL} --remove; e=$?; "
+                            f"rm -rf {lists}; mv {lists}.kept {lists}; exit $e")
+    assert refused.returncode != 0 and "run apt-get update" in refused.stderr, refused.stderr
+    assert version(installed) == built + ".1"
 
     told = installed.run(f"{INSTALL} --remove", check=True, timeout=1200)
     assert "lists no tpm pool" in told.stderr
