@@ -77,12 +77,12 @@ testNames(void)
     DO_NAME("", "cannot be empty");
     DO_NAME(".guest1", "begin with a dot");
     DO_NAME("..", "begin with a dot");
-    DO_NAME("guests/guest1", "contain a slash, comma, backslash or control");
-    DO_NAME("guest,1", "contain a slash, comma, backslash or control");
-    DO_NAME("guest\\1", "contain a slash, comma, backslash or control");
-    DO_NAME("guest\n1", "backslash or control character");
-    DO_NAME("guest\t1", "backslash or control character");
-    DO_NAME("guest\x7f", "backslash or control character");
+    DO_NAME("guests/guest1", "must be valid UTF-8 without slashes");
+    DO_NAME("guest,1", "must be valid UTF-8 without slashes");
+    DO_NAME("guest\\1", "must be valid UTF-8 without slashes");
+    DO_NAME("guest\n1", "backslashes and control characters");
+    DO_NAME("guest\t1", "backslashes and control characters");
+    DO_NAME("guest\x7f", "backslashes and control characters");
     DO_NAME("guest1.tpm.xml", "end in '.tpm.xml'");
 
     if (virTestRun("longest name", testName, &longestData) < 0)

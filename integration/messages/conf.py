@@ -42,8 +42,17 @@ NAME_DOT = Message("VIR_ERR_INVALID_ARG", "TPM volume name '%1$s' cannot begin w
 NAME_LONG = Message("VIR_ERR_INVALID_ARG", "TPM volume name '%1$s' cannot be longer than %2$d bytes")
 NAME_CHARACTER = Message(
     "VIR_ERR_INVALID_ARG",
-    "TPM volume name '%1$s' cannot contain a slash, comma, backslash or control character")
+    "TPM volume name '%1$s' must be valid UTF-8 without slashes, commas, backslashes and control characters")
 NAME_SIDECAR = Message("VIR_ERR_INVALID_ARG", "TPM volume name '%1$s' cannot end in '%2$s'")
+PROFILE_NAME = Message(
+    "VIR_ERR_XML_ERROR", "invalid profile '%1$s' of a TPM: it has letters, digits, dots, hyphens and colons")
+KEY_NAME = Message(
+    "VIR_ERR_XML_ERROR",
+    "invalid name '%1$s' of an endorsement key: it has small letters, digits and hyphens")
+KEY_FINGERPRINT = Message(
+    "VIR_ERR_XML_ERROR",
+    "invalid fingerprint '%1$s' of endorsement key '%2$s': "
+    "expected 'sha256:' and 64 hexadecimal digits in lower case")
 MALFORMED_UUID = Message("VIR_ERR_XML_ERROR", "malformed uuid '%1$s' of a TPM")
 UNKNOWN_BANK = Message("VIR_ERR_CONFIG_UNSUPPORTED", "unknown PCR bank '%1$s' of a TPM")
 BANKS_WITH_1_2 = Message(

@@ -339,6 +339,11 @@ def test_refused_formats(host):
     refused(host, messages.IDENTITY_OF_NO_COPY("one"), tpm="<tpm identity='new'/>")
     refused(host, messages.BANKS_WITH_1_2(),
             tpm="<tpm version='1.2'><active_pcr_banks><sha1/></active_pcr_banks></tpm>")
+    refused(host, messages.PROFILE_NAME("a,b c"), tpm="<tpm><profile source='a,b c'/></tpm>")
+    refused(host, messages.KEY_NAME("The Key"),
+            tpm="<tpm manufacture='no'><endorsement key='The Key' fingerprint='sha256:'/></tpm>")
+    refused(host, messages.KEY_FINGERPRINT("md5:1f", "rsa2048"),
+            tpm="<tpm manufacture='no'><endorsement key='rsa2048' fingerprint='md5:1f'/></tpm>")
 
 
 def test_refused_secrets(host):

@@ -28,6 +28,21 @@ VIR_ENUM_IMPL(virStorageVolTPMIdentity,
 );
 
 
+/* Of what the names in <tpm> consist, as in storagevol.rng. */
+#define VIR_STORAGE_VOL_TPM_HEX_CHARS "0123456789abcdef"
+#define VIR_STORAGE_VOL_TPM_KEY_CHARS VIR_STORAGE_VOL_TPM_HEX_CHARS "ghijklmnopqrstuvwxyz-"
+#define VIR_STORAGE_VOL_TPM_PROFILE_CHARS \
+    VIR_STORAGE_VOL_TPM_KEY_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ.:"
+
+
+static bool
+virStorageVolTPMHasOnly(const char *text,
+                        const char *chars)
+{
+    return *text && text[strspn(text, chars)] == '\0';
+}
+
+
 bool
 virStorageVolTPMNameHasControlChars(const char *name)
 {
@@ -102,7 +117,7 @@ virStorageVolTPMNameCheck(const char *name)
 
     case VIR_STORAGE_VOL_TPM_NAME_CHARACTER:
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("TPM volume name '%1$s' cannot contain a slash, comma, backslash or control character"),
+                       _("TPM volume name '%1$s' must be valid UTF-8 without slashes, commas, backslashes and control characters"),
                        escaped);
         return -1;
 
@@ -113,6 +128,7 @@ virStorageVolTPMNameCheck(const char *name)
         return -1;
     }
 
+    virReportEnumRangeError(virStorageVolTPMName, virStorageVolTPMNameClassify(name));
     return -1;
 }
 
@@ -346,10 +362,42 @@ virStorageVolTPMDefParseProfile(xmlNodePtr tpm,
     if (!(def->profile.source = virXMLPropStringRequired(node, "source")))
         return -1;
 
+    if (!virStorageVolTPMHasOnly(def->profile.source, VIR_STORAGE_VOL_TPM_PROFILE_CHARS)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("invalid profile '%1$s' of a TPM: it has letters, digits, dots, hyphens and colons"),
+                       def->profile.source);
+        return -1;
+    }
+
     return virXMLPropEnum(node, "removeDisabled",
                           virDomainTPMProfileRemoveDisabledTypeFromString,
                           VIR_XML_PROP_NONZERO,
                           &def->profile.removeDisabled);
+}
+
+
+/* A key is named as the RNG has it; its fingerprint is a SHA-256 digest. */
+static int
+virStorageVolTPMEndorsementCheck(const virStorageVolTPMEndorsement *endorsement)
+{
+    const char *digits = STRSKIP(endorsement->fingerprint, "sha256:");
+
+    if (!virStorageVolTPMHasOnly(endorsement->key, VIR_STORAGE_VOL_TPM_KEY_CHARS)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("invalid name '%1$s' of an endorsement key: it has small letters, digits and hyphens"),
+                       endorsement->key);
+        return -1;
+    }
+
+    if (!digits || strlen(digits) != 64 ||
+        !virStorageVolTPMHasOnly(digits, VIR_STORAGE_VOL_TPM_HEX_CHARS)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("invalid fingerprint '%1$s' of endorsement key '%2$s': expected 'sha256:' and 64 hexadecimal digits in lower case"),
+                       endorsement->fingerprint, endorsement->key);
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -368,7 +416,8 @@ virStorageVolTPMDefParseEndorsements(xmlNodePtr tpm,
         xmlNodePtr node = g_ptr_array_index(nodes, i);
 
         if (!(endorsement->key = virXMLPropStringRequired(node, "key")) ||
-            !(endorsement->fingerprint = virXMLPropStringRequired(node, "fingerprint")))
+            !(endorsement->fingerprint = virXMLPropStringRequired(node, "fingerprint")) ||
+            virStorageVolTPMEndorsementCheck(endorsement) < 0)
             return -1;
 
         endorsement->certificate = virXMLNodeContentString(node);

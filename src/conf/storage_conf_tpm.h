@@ -40,7 +40,8 @@ typedef enum {
  * virStorageVolTPMNameHasControlChars:
  * @name: name or path of a file
  *
- * Unlike virStringHasControlChars() takes newlines and tabs for such.
+ * Returns whether @name has a control character; newline and tab count as such, unlike
+ * for virStringHasControlChars().
  */
 bool virStorageVolTPMNameHasControlChars(const char *name)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
@@ -182,7 +183,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVolTPMDef, virStorageVolTPMDefFree);
  * virStorageVolTPMDefCopy:
  * @def: what a volume says of its TPM
  *
- * Returns a copy of all that stands in XML.
+ * Returns a copy of all that is in the description of a volume: not of what an
+ * inspection has found.
  */
 virStorageVolTPMDef *virStorageVolTPMDefCopy(const virStorageVolTPMDef *def)
     ATTRIBUTE_NONNULL(1);
