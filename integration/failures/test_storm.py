@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -291,6 +292,18 @@ def test_leftover_that_is_no_directory(host, tmp_path, kind):
         assert inside.exists() and os.path.lexists(left)
     finally:
         left.unlink()
+
+
+def test_process_that_looks_at_a_leftover(host):
+    """A daemon that starts ends what another one has run, and nothing else that names the directory."""
+    left = host.path(RUN) / "tpm-setup.left"
+    left.mkdir()
+    with subprocess.Popen(["sh", "-c", "sleep 100; :", f"{left}/state"]) as looks:
+        host.daemon("kill", "virtstoraged")
+        host.daemon("start", "virtstoraged")
+        host.virsh("pool-list")  # by then it has
+        assert looks.poll() is None and not left.exists()
+        looks.kill()
 
 
 # Many clients

@@ -14,9 +14,11 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "storage_tpm_child.h"
 #include "storage_tpm_scratch.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -114,11 +116,35 @@ virStorageTPMScratchNew(const char *prefix,
 }
 
 
-/* Ends the processes that have the name of a directory among their arguments: swtpm_setup
- * or libvirt_tpmhelper with all that is in its group, and its swtpm. Returns whether there
- * were any. */
+/* Whether a process has the name of a directory, or of something in it, among its
+ * arguments: swtpm_setup, libvirt_tpmhelper and swtpm have. Those of other users do not
+ * count, who may only look at what is there. */
 static bool
-virStorageTPMScratchKillUsers(const char *path)
+virStorageTPMScratchIsUser(const char *process,
+                           const char *path,
+                           uid_t uid)
+{
+    g_autofree char *proc = g_strdup_printf("/proc/%s", process);
+    g_autofree char *file = g_strdup_printf("%s/cmdline", proc);
+    g_autofree char *args = NULL;
+    const char *arg;
+    struct stat sb;
+    gsize len;
+
+    if (stat(proc, &sb) < 0 || sb.st_uid != uid ||
+        !g_file_get_contents(file, &args, &len, NULL))
+        return false;
+
+    return (arg = memmem(args, len, path, strlen(path))) &&
+        strchr("/,", arg[strlen(path)]);
+}
+
+
+/* Ends the processes that use a directory: swtpm_setup or libvirt_tpmhelper with all that
+ * is in its group, and its swtpm. Returns whether there were any. */
+static bool
+virStorageTPMScratchKillUsers(const char *path,
+                              uid_t uid)
 {
     g_autoptr(DIR) dir = NULL;
     struct dirent *ent;
@@ -128,14 +154,10 @@ virStorageTPMScratchKillUsers(const char *path)
         return false;
 
     while (virDirRead(dir, &ent, NULL) > 0) {
-        g_autofree char *file = g_strdup_printf("/proc/%s/cmdline", ent->d_name);
-        g_autofree char *args = NULL;
-        gsize len;
         int number;
 
         if (virStrToLong_i(ent->d_name, NULL, 10, &number) < 0 ||
-            !g_file_get_contents(file, &args, &len, NULL) ||
-            !memmem(args, len, path, strlen(path)))
+            !virStorageTPMScratchIsUser(ent->d_name, path, uid))
             continue;
 
         VIR_INFO("ending process %d, which uses directory '%s'", number, path);
@@ -147,6 +169,30 @@ virStorageTPMScratchKillUsers(const char *path)
 }
 
 
+/* Ends what uses a directory, and what that may have started meanwhile. Where there is no
+ * user to run it as nothing was run. */
+static void
+virStorageTPMScratchEndUsers(const char *path)
+{
+    virTimeBackOffVar timer;
+    uid_t uid;
+    gid_t gid;
+
+    if (virStorageTPMChildUser(&uid, &gid) < 0) {
+        virResetLastError();
+        return;
+    }
+
+    if (virTimeBackOffStart(&timer, VIR_STORAGE_TPM_SCRATCH_PAUSE,
+                            VIR_STORAGE_TPM_SCRATCH_WAIT) < 0)
+        return;
+
+    while (virStorageTPMScratchKillUsers(path, uid == (uid_t)-1 ? geteuid() : uid) &&
+           virTimeBackOffWait(&timer))
+        continue;
+}
+
+
 /* What swtpm_setup or libvirt_tpmhelper makes for a daemon that is no more is of no use.
  * It is ended before its directory is removed: it would leave files there, and its swtpm
  * might go on. What is not a directory was not made by a daemon, and stays. */
@@ -154,20 +200,13 @@ static void
 virStorageTPMScratchRemoveLeftover(const char *path)
 {
     g_autoptr(DIR) dir = virStorageTPMScratchOpen(path);
-    virTimeBackOffVar timer;
 
     if (!dir)
         return;
 
     VIR_INFO("removing directory '%s', which an earlier daemon has left", path);
 
-    /* what is ended may have started something else meanwhile */
-    if (virTimeBackOffStart(&timer, VIR_STORAGE_TPM_SCRATCH_PAUSE,
-                            VIR_STORAGE_TPM_SCRATCH_WAIT) == 0) {
-        while (virStorageTPMScratchKillUsers(path) && virTimeBackOffWait(&timer))
-            continue;
-    }
-
+    virStorageTPMScratchEndUsers(path);
     virStorageTPMScratchRemove(path);
 }
 
