@@ -23,18 +23,19 @@ def make_huge(path):
     os.truncate(path, 1 << 30)
 
 
-def give_to(user, mode):
+def give_to(user, mode, group=-1):
     """What gives a file with another TPM's description to somebody."""
     def make(path):
         path.write_bytes(Path(f"{OUTSIDE}/volume.tpm.xml").read_bytes())
         path.chmod(mode)
-        os.chown(path, user, -1)
+        os.chown(path, user, group)
     return make
 
 
 SIDECARS = {
     **LINKS, **SPECIAL, "link-to-sidecar": lambda path: path.symlink_to(f"{OUTSIDE}/volume.tpm.xml"),
     "huge": make_huge, "of-nobody": give_to(65534, 0o600), "writable-by-all": give_to(0, 0o666),
+    "writable-by-a-group": give_to(0, 0o660, 65534),
 }
 
 
@@ -61,7 +62,7 @@ def test_sidecar_that_is_not_taken(tpm_host, what):
     tpm_host.define_guest(tpm=xmls.tpm_volume("one")).start()
     tpm_host.virsh("destroy", "guest")
 
-    if what in ("of-nobody", "writable-by-all"):
+    if what in ("of-nobody", "writable-by-all", "writable-by-a-group"):
         used = path.read_bytes()
         said = tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
         assert messages.DESCRIPTION_OF_OTHERS(sidecar, "one", "tpm", ANY, ANY) in said

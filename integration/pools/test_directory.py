@@ -28,6 +28,23 @@ def names_of_the_directory(host):
     shutil.rmtree(folder)
 
 
+def test_volume_that_is_not_mounted_is_not_deleted(host):
+    """It would be back with its file system."""
+    elsewhere = host.path("/var/lib/libvirt/elsewhere")
+    elsewhere.mkdir(mode=0o711)
+    host.define_pool(start=False)
+    host.virsh("pool-build", "tpm")
+    assert host.run("mount", "--bind", elsewhere, POOL).returncode == 0
+    host.virsh("pool-start", "tpm")
+    host.create_volume("one")
+    host.run("umount", "-l", POOL)
+    said = host.virsh_fails("vol-delete", "one", "--pool", "tpm")
+    assert messages.NOT_FOUND_IN_OTHER_DIRECTORY("one", "tpm", POOL) in said
+    assert {path.name for path in elsewhere.iterdir()} == {"one", "one.tpm.xml"}
+    shutil.rmtree(elsewhere)
+    host.virsh("pool-destroy", "tpm")
+
+
 # Of which type the other pool is, by which name it knows the directory.
 SHARERS = [(kind, name) for kind in ("tpm", "dir") for name in ("same", "dots", "link", "mount")]
 

@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * What each call of the storage driver does for a tpm pool, in the order in which it is
- * done. All that touches the pool's directory is done by the store, storage_tpm_store.c, and
- * all that opens a TPM by libvirt_tpmhelper, see storage_tpm_helper.c.
+ * done. What changes a volume is done by the store, storage_tpm_store.c, and what opens a TPM
+ * by libvirt_tpmhelper, see storage_tpm_helper.c.
  */
 
 #include <config.h>

@@ -66,7 +66,7 @@ virStorageTPMDirCheckPath(const virStoragePoolDef *def)
 int
 virStorageTPMDirCheck(const virStoragePoolDef *def)
 {
-    struct stat sb;
+    struct stat sb = { 0 };
     bool others;
 
     if (stat(def->target.path, &sb) < 0 && errno != ENOENT && errno != ENOTDIR) {
@@ -75,7 +75,7 @@ virStorageTPMDirCheck(const virStoragePoolDef *def)
         return -1;
     }
 
-    if (!virFileIsDir(def->target.path)) {
+    if (!S_ISDIR(sb.st_mode)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("directory '%1$s' of tpm pool '%2$s' does not exist: create it with pool-build"),
                        def->target.path, def->name);
@@ -160,8 +160,7 @@ virStorageTPMDirForget(const virStoragePoolDef *def)
 }
 
 
-/* Whether the pool's directory is another one than when it last had volumes. */
-static bool
+bool
 virStorageTPMDirHasChanged(const virStoragePoolDef *def)
 {
     const struct stat *before = NULL;

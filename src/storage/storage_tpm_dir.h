@@ -85,6 +85,16 @@ void virStorageTPMDirForget(const virStoragePoolDef *def)
     ATTRIBUTE_NONNULL(1);
 
 /**
+ * virStorageTPMDirHasChanged:
+ * @def: definition of the pool
+ *
+ * Returns whether the pool's directory is another one than when it last had volumes: the
+ * file system with these is not mounted.
+ */
+bool virStorageTPMDirHasChanged(const virStoragePoolDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * virStorageTPMDirReportMissing:
  * @def: definition of a pool
  * @name: name of a volume whose file is not there
