@@ -154,6 +154,23 @@ qemuTPMPathRemove(const char *path)
 }
 
 
+/* Reports that only a TPM can use what is at @place. */
+static void
+qemuTPMPathReport(const char *path,
+                  const qemuTPMPathPlace *place)
+{
+    if (place->volume) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
+                       path, place->volume, place->pool);
+    } else {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("'%1$s' belongs to a storage pool of type 'tpm', whose volumes only the TPM of a domain can use"),
+                       path);
+    }
+}
+
+
 static int
 qemuTPMPathCheckFile(const char *path)
 {
@@ -163,16 +180,23 @@ qemuTPMPathCheckFile(const char *path)
     if (!canon || !qemuTPMPathFindVolume(path, canon, &place))
         return 0;
 
-    if (place.volume) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to TPM volume '%2$s' of pool '%3$s', which only the TPM of a domain can use"),
-                       path, place.volume, place.pool);
-    } else {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("'%1$s' belongs to a storage pool of type 'tpm', whose volumes only the TPM of a domain can use"),
-                       path);
-    }
+    qemuTPMPathReport(path, &place);
+    return -1;
+}
 
+
+/* A directory that a guest shares, which may get volumes while it runs. One above that of
+ * a pool is the administrator's choice. */
+static int
+qemuTPMPathCheckDir(const char *path)
+{
+    g_autofree char *canon = path ? qemuTPMPathResolve(path) : NULL;
+    g_auto(qemuTPMPathPlace) place = { 0 };
+
+    if (!canon || !qemuTPMPathFindOrGuess(path, canon, &place) || place.above)
+        return 0;
+
+    qemuTPMPathReport(path, &place);
     return -1;
 }
 
@@ -338,7 +362,7 @@ qemuTPMPathCheckFiles(const virDomainDef *def,
         return qemuTPMPathCheckSource(dev->data.disk->src, true);
 
     case VIR_DOMAIN_DEVICE_FS:
-        return qemuTPMPathCheckFile(dev->data.fs->src ? dev->data.fs->src->path : NULL);
+        return qemuTPMPathCheckDir(dev->data.fs->src ? dev->data.fs->src->path : NULL);
 
     case VIR_DOMAIN_DEVICE_GRAPHICS:
         return qemuTPMPathCheckGraphics(dev->data.graphics);

@@ -342,6 +342,7 @@ qemuTPMPathFindByName(const char *path,
         return false;
 
     place->pool = g_strdup(pool);
+    place->above = !rest;
 
     if (rest && *rest) {
         g_auto(GStrv) parts = g_strsplit(rest, "/", 2);
@@ -400,8 +401,10 @@ qemuTPMPathFindInPool(GPtrArray *mounts,
     qemuTPMPathFindByFile(mounts, path, dir, pool->name, place);
 
     if (!place->pool && stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
-        qemuTPMPathIsWithin(mounts, dir, &st, &below))
+        qemuTPMPathIsWithin(mounts, dir, &st, &below)) {
         place->pool = g_strdup(pool->name);
+        place->above = true;
+    }
 }
 
 
@@ -489,9 +492,7 @@ qemuTPMPathIsState(const char *canon)
     if (state.kind == VIR_TPM_STATE_BLANK)
         return st.st_nlink > 1;
 
-    return state.kind == VIR_TPM_STATE_LINEAR ||
-        state.kind == VIR_TPM_STATE_BLOB ||
-        state.kind == VIR_TPM_STATE_DAMAGED;
+    return virTPMStateHasState(&state);
 }
 
 

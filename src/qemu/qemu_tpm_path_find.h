@@ -15,6 +15,7 @@ typedef struct _qemuTPMPathPlace qemuTPMPathPlace;
 struct _qemuTPMPathPlace {
     char *pool;   /* NULL if it is in none that is known */
     char *volume; /* NULL if it is the pool's directory, or one above it */
+    bool above;   /* whether it is a directory above that of the pool */
     bool unsure;  /* whether it may be in a pool that could not be looked at */
 };
 
