@@ -21,6 +21,7 @@
 # include "conf/domain_conf_tpm.h"
 # include "qemu/qemu_domain.h"
 # include "storage_vol_tpm.h"
+# include "storage_vol_tpm_use.h"
 # include "virofdlock.h"
 # define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
 # include "qemu/qemu_tpm_volumepriv.h"
@@ -42,6 +43,7 @@ struct _testVolume {
     bool incoming;       /* the guest comes from another host */
     virTristateBool encrypted; /* what that host's cookie says of the state */
     bool busy;           /* something else has the volume's lock */
+    bool used;           /* another swtpm uses the volume, and has no lock right now */
     bool handover;       /* swtpm can hand its own lock over to another host */
     const char *described; /* the volume's <tpm> when it is locked; NULL: as before */
     const char *moved;   /* and its path; NULL: as before */
@@ -253,7 +255,7 @@ testStart(const testVolume *test,
     }
 
     /* the other host's swtpm has it */
-    if (test->busy)
+    if (test->used)
         return 0;
 
     return testLockOfProgram(cmd, path, swtpmLocks);
@@ -290,6 +292,7 @@ testSwtpm(const void *opaque)
     g_autoptr(virDomainObj) vm = NULL;
     char *sharedDirs[] = { NULL, NULL };
     VIR_AUTOCLOSE busy = -1;
+    VIR_AUTOCLOSE use = -1;
     int ret = -1;
 
     if (!g_mkdtemp(dir))
@@ -306,7 +309,8 @@ testSwtpm(const void *opaque)
     }
 
     if (vm && testWriteVolume(test->fixture, path) == 0 &&
-        (!test->busy || (busy = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0))
+        (!test->busy || (busy = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0) &&
+        (!test->used || virStorageVolTPMUseBegin(path, &use) == 0))
         ret = test->error ? testRefusal(test, vm) : testStart(test, vm, path);
 
     driver.config->sharedFilesystems = NULL;
@@ -339,7 +343,7 @@ testLabel(const void *opaque G_GNUC_UNUSED)
 
     if (vm->def &&
         testWriteVolume("tpm2", path) == 0 &&
-        qemuTPMVolumePrepareMigration(&driver, vm, false) == 0 &&
+        qemuTPMVolumePrepareMigration(vm->def) == 0 &&
         (other = virStorageVolTPMOpen(path, "tpm", "guest1")) >= 0 &&
         !qemuTPMVolumeLockUnused(vm->def, &fd)) {
         VIR_FORCE_CLOSE(fd);
@@ -480,8 +484,16 @@ testVolumes(void)
     DO_TEST("shared, a newer swtpm, in use", .fixture = "tpm2", .shared = true, .busy = true,
             .handover = true, .error = "is in use by process");
     DO_TEST("shared, a newer swtpm, incoming", .fixture = "tpm2", .shared = true,
-            .handover = true, .incoming = true, .busy = true,
+            .handover = true, .incoming = true, .used = true,
             .arguments = STATE ",lock --migration release-lock-outgoing,incoming");
+    DO_TEST("shared, a newer swtpm, incoming from elsewhere", .fixture = "tpm2", .shared = true,
+            .handover = true, .incoming = true,
+            .arguments = STATE ",lock --migration release-lock-outgoing,incoming");
+    DO_TEST("shared, a newer swtpm, incoming, in use by no swtpm", .fixture = "tpm2", .shared = true,
+            .handover = true, .incoming = true, .busy = true, .error = "is in use by process");
+    DO_TEST("shared, a newer swtpm, used", .fixture = "tpm2", .shared = true, .used = true,
+            .handover = true, .error = "is in use by process");
+    DO_TEST("used", .fixture = "tpm2", .used = true, .error = "is in use by process");
 
     return ret;
 }

@@ -447,9 +447,9 @@ testConversionsNot(void)
                  "secret usage='missing' of TPM volume 'two' of pool 'tpmpool'",
                  { "12:" STATEBLOB, NULL, NULL, false });
     DO_CONVERT_NOT("target does not take the state", "12:" STATEBLOB " 13:" FAILED, NULL, NULL,
-                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm did not execute CMD_SET_STATEBLOB");
+                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': swtpm did not execute CMD_SET_STATEBLOB");
     DO_CONVERT_NOT("target does not end", "12:" STATEBLOB " 3:" FAILED, NULL, NULL,
-                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': operation failed: swtpm did not execute CMD_SHUTDOWN");
+                   OPERATION_FAILED, "volume 'two' of pool 'tpmpool': swtpm did not execute CMD_SHUTDOWN");
     DO_CONVERT_NOT("target writes nothing", "12:" STATEBLOB, NULL, NULL,
                    INTERNAL_ERROR, "swtpm did not convert the state for TPM volume 'two' of pool 'tpmpool'");
 

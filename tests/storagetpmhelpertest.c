@@ -351,7 +351,7 @@ testRuns(void)
 
     DO_SWTPM("done", NULL, SUCCESS " " BANKS, NULL, VIR_ERR_OK, "sha256; ");
     DO_SWTPM("says nothing", FAILED, NULL, NULL, VIR_ERR_OPERATION_FAILED,
-             "cannot start the TPM on volume 'guest1' of pool 'tpmpool': operation failed: swtpm did not execute CMD_INIT");
+             "cannot start the TPM on volume 'guest1' of pool 'tpmpool': swtpm did not execute CMD_INIT");
     DO_SWTPM("says why", FAILED, NULL, "first\nsecond\nData client disconnected\n",
              VIR_ERR_OPERATION_FAILED, "'tpmpool': first; second");
     DO_SWTPM("says why and exits", "!", NULL, "first\nsecond\n",
@@ -412,7 +412,8 @@ testPrints(void)
     INVALID("prints an unknown bank", TPM_WITH("<active_pcr_banks><x/></active_pcr_banks>"));
     INVALID("prints a key without a name", EK("", FINGERPRINT_RSA, ""));
     INVALID("prints a key that is no word", EK("rsa 2048", FINGERPRINT_RSA, ""));
-    INVALID("prints a key with a long name", EK("rsa2048rsa2048rsa", FINGERPRINT_RSA, ""));
+    INVALID("prints a key in capitals", EK("RSA2048", FINGERPRINT_RSA, ""));
+    INVALID("prints a fingerprint of another digest", EK("rsa2048", "md5:1f", ""));
     INVALID("prints a short fingerprint", EK("rsa2048", "sha256:1f", ""));
     INVALID("prints no fingerprint", TPM_WITH("<endorsement key='rsa2048'/>"));
     INVALID("prints no certificate", EK("rsa2048", FINGERPRINT_RSA, "certificate"));
@@ -468,7 +469,7 @@ testConvertNot(const void *opaque G_GNUC_UNUSED)
 
     return converted ? -1 :
         testExpectError(VIR_ERR_OPERATION_FAILED,
-                        "cannot start the TPM on volume 'guest2' of pool 'tpmpool': operation failed: swtpm did not execute something");
+                        "cannot start the TPM on volume 'guest2' of pool 'tpmpool': swtpm did not execute something");
 }
 
 

@@ -1,5 +1,5 @@
 /*
- * storagevoltpmtest.c: errors of TPM volumes
+ * storagevoltpmtest.c: errors of TPM volumes, and the lock of their users
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
@@ -15,6 +15,8 @@
 #include "testutilserror.h"
 
 #include "storage_vol_tpm.h"
+#include "storage_vol_tpm_use.h"
+#include "virfile.h"
 #include "virtpmstate.h"
 
 #define VIR_FROM_THIS VIR_FROM_TPM
@@ -119,8 +121,7 @@ testReport(const void *opaque)
 {
     const testReportData *data = opaque;
 
-    virReportError(VIR_ERR_INTERNAL_ERROR, "%s", "it has exited");
-    virStorageVolTPMReportSwtpm(data->log, "tpmpool", "guest1");
+    virStorageVolTPMReportSwtpm(data->log, "it has exited", "tpmpool", "guest1");
 
     return testExpectError(data->code, data->message);
 }
@@ -198,10 +199,71 @@ testSecrets(void)
               VIR_ERR_OPERATION_FAILED,
               "volume 'guest1' of pool 'tpmpool': first; second");
     DO_REPORT("nothing", "", VIR_ERR_OPERATION_FAILED,
-              "volume 'guest1' of pool 'tpmpool': internal error: it has exited");
+              "volume 'guest1' of pool 'tpmpool': it has exited");
     DO_REPORT("nothing of interest", "Data client disconnected\n", VIR_ERR_OPERATION_FAILED,
-              "volume 'guest1' of pool 'tpmpool': internal error: it has exited");
+              "volume 'guest1' of pool 'tpmpool': it has exited");
 
+    return ret;
+}
+
+
+/* A swtpm uses the volume without its lock: nobody gets it, but who is to take it over. */
+static int
+testUseLock(const char *path)
+{
+    VIR_AUTOCLOSE first = -1;
+    VIR_AUTOCLOSE second = -1;
+    VIR_AUTOCLOSE third = -1;
+
+    if (virStorageVolTPMUseJoin(path, &first) != 0 || first >= 0 ||
+        virStorageVolTPMUseTest(path, &first) != 0 || first >= 0 ||
+        virStorageVolTPMUseBegin(path, &first) < 0)
+        return -1;
+
+    if (virStorageVolTPMOpen(path, "tpmpool", "guest1") >= 0 ||
+        testExpectError(VIR_ERR_RESOURCE_BUSY, "TPM volume 'guest1' of pool 'tpmpool' is in use by process") < 0 ||
+        virStorageVolTPMUseBegin(path, &third) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(third);
+    if (virStorageVolTPMUseJoin(path, &second) != 1)
+        return -1;
+
+    VIR_FORCE_CLOSE(first);
+    if (virStorageVolTPMUseTest(path, &third) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(second);
+    VIR_FORCE_CLOSE(third);
+    if (virStorageVolTPMUseJoin(path, &third) != 0 ||
+        (third = virStorageVolTPMOpen(path, "tpmpool", "guest1")) < 0)
+        return -1;
+
+    virStorageVolTPMUseRemove(path);
+    return 0;
+}
+
+
+static int
+testUse(const void *opaque G_GNUC_UNUSED)
+{
+    g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_use_XXXXXX");
+    g_autofree char *path = NULL;
+    g_autofree char *lock = NULL;
+    int ret = -1;
+
+    if (!g_mkdtemp(dir))
+        return -1;
+
+    path = g_strdup_printf("%s/guest1", dir);
+    lock = virStorageVolTPMUsePath(path);
+
+    if (virFileTouch(path, 0600) == 0 &&
+        testUseLock(path) == 0 &&
+        g_str_has_suffix(lock, "/.guest1.lock") && !virFileExists(lock))
+        ret = 0;
+
+    virFileDeleteTree(dir);
     return ret;
 }
 
@@ -210,6 +272,9 @@ static int
 mymain(void)
 {
     int ret = 0;
+
+    if (virTestRun("lock of users", testUse, NULL) < 0)
+        ret = -1;
 
     if (testCheckAll() < 0)
         ret = -1;

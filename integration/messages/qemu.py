@@ -95,7 +95,7 @@ OTHER_SECRET_SINCE_SAVED = Message(
     "saved")
 DIRECTORY_NOT_SEARCHABLE = Message(
     "VIR_ERR_SYSTEM_ERROR",
-    "swtpm, which runs as user %1$u, cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s'",
+    "swtpm, which runs as user '%1$s', cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s'",
     "allow it, for example with chmod o+x")
 SWTPM_CANNOT_WRITE = Message("VIR_ERR_SYSTEM_ERROR", "swtpm cannot write TPM volume '%1$s' of pool '%2$s'")
 

@@ -1,19 +1,20 @@
 """Two hosts that share the directory of a tpm pool, with a swtpm that hands its lock over.
 
-At each moment one of the two holds the lock, and nobody else gets it.
+One of the two holds the lock, and at each moment nobody else gets the volume.
 """
 
 import contextlib
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 import xmls
 from expected import error
-from host import wait_for
+from host import POOL, wait_for
 from migrating import kill_daemon, kill_process, slow_migration, start_guest
 
 pytestmark = pytest.mark.newer_swtpm
@@ -72,11 +73,25 @@ def held_by_swtpm(guest, volume):
     return str(pids[-1]) in running and len(pids) == (2 if guest.host.enter else 1)
 
 
+def migrate(guest, target, live=True):
+    """Migrate a guest. A swtpm answers before it gives up its lock, and the other one asks for that
+    only once: if it was too early, the guest goes on, and is migrated again."""
+    for _ in range(5):
+        done = guest.host.run("virsh", *guest.migration(target, live=live))
+        if done.returncode == 0:
+            return guest.on(target)
+        assert "job 'migration out' unexpectedly failed" in done.stderr, done.stderr
+        log = target.path(f"/var/log/swtpm/libvirt/qemu/{guest.name}-swtpm.log").read_text()
+        assert "Could not lock" in log, log
+        wait_for("the guest goes on", lambda: guest.state() == "running")
+    raise AssertionError("the other swtpm is always too early")
+
+
 def travel(guest, hosts, sealed, volume):
     """Migrate the guest from host to host; each time it unseals what it has sealed, and its
     swtpm, and nobody else, has the lock of the volume."""
     for host in hosts:
-        guest = guest.migrate(host)
+        guest = migrate(guest, host)
         guest.wait_report(f"unsealed {sealed}")
         guest.next_report()
         assert held_by_swtpm(guest, volume)
@@ -94,7 +109,7 @@ def test_there_and_back(host, other_host, folder, encrypted):
     host.virsh("destroy", "guest")
     assert not host.is_locked(folder / "one")
     assert guest.boot("unseal")["unsealed"] == sealed
-    assert {path.name for path in folder.iterdir()} == {"one", "one.tpm.xml"}
+    assert {path.name for path in folder.iterdir()} == {"one", "one.tpm.xml", ".one.lock"}
     assert (folder / "one.tpm.xml").read_bytes() == sidecar
     assert bool(host.clear_files(folder)) != encrypted
 
@@ -108,7 +123,7 @@ def test_state_that_grows_on_the_way(host, other_host, folder):
     guest.wait_report("nv 3")
     count = 0
     for one in [other_host, host] * TRIPS:
-        left, guest = guest, guest.migrate(one, live=False)
+        left, guest = guest, migrate(guest, one, live=False)
         guest.next_report()
         for side in (left, guest):
             lines = side.console()
@@ -156,6 +171,68 @@ def test_lock_in_each_phase(host, other_host, folder):
     assert host.holders(volume) == set()
     assert moved.on(host).boot("unseal")["unsealed"] == sealed
     other.host.virsh("undefine", "other")
+
+
+# What has QEMU read the TPM, upon which swtpm gives up its lock until the guest goes on.
+READS = {
+    "dump": ("dump", "guest", "/var/lib/libvirt/memory"),
+    "snapshot": ("snapshot-create-as", "guest", "--no-metadata", "--memspec",
+                 "file=/var/lib/libvirt/memory,snapshot=external"),
+}
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("read", READS)
+def test_paused_guest_whose_tpm_was_read(host, other_host, folder, read):
+    """Its swtpm has no lock, but uses the volume."""
+    make_volume(host, other_host)
+    guest, _ = start_guest(host)
+    host.virsh("suspend", "guest")
+    host.virsh(*READS[read])
+    host.path("/var/lib/libvirt/memory").unlink()
+    assert host.holders(folder / "one") == set()
+    other = other_host.define_guest("other", xmls.tpm_volume("one"))
+    assert IN_USE in other_host.virsh_fails("start", "other")
+    nobody_else_gets_it(folder / "one", host, other_host)
+    host.virsh("resume", "guest")
+    guest.next_report()
+    assert held_by_swtpm(guest, folder / "one")
+    other.host.virsh("undefine", "other")
+
+
+@contextlib.contextmanager
+def deleting(host):
+    """Meanwhile somebody tries to delete the volume, as often as that can be refused."""
+    done = threading.Event()
+
+    def feed(stdin):
+        while not done.wait(0.045):
+            stdin.write("vol-delete one --pool tpm\n")
+            stdin.flush()
+
+    with subprocess.Popen([*host.enter, "virsh", "-q"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, text=True) as virsh:
+        thread = threading.Thread(target=feed, args=[virsh.stdin])
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def test_between_two_locks(host, other_host, folder):
+    """One swtpm gives up its lock before the other has it: nobody else gets it."""
+    make_volume(host, other_host)
+    guest = host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start("idle")
+    inode = (folder / "one").stat().st_ino
+    for target in [other_host, host] * TRIPS:
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(deleting(guest.host))
+            guest = migrate(guest, target)
+        assert (folder / "one").stat().st_ino == inode
 
 
 def late_swtpm(host, seconds):
@@ -207,6 +284,53 @@ def test_killed_with_the_lock(host, other_host, folder):
     wait_for("the lock is free", lambda: host.holders(folder / "one") == set())
     other_host.virsh("destroy", "guest")
     assert guest.on(host).boot("unseal")["unsealed"] == sealed
+
+
+# A volume elsewhere that goes to a shared directory
+
+@pytest.fixture
+def apart(host, other_host, folder):
+    """The host has a pool of its own; that of the other host is in the shared folder."""
+    host.virsh("pool-destroy", "tpm")
+    host.virsh("pool-undefine", "tpm")
+    host.define_pool()
+    host.create_volume("one")
+    return folder
+
+
+def place(host, other_host, folder, blank):
+    """Make a place for the volume "one": blank, or an older state of it."""
+    if blank:
+        other_host.create_volume("one", tpm=f"<tpm manufacture='no'><uuid>{host.identity('one')}</uuid></tpm>")
+        return
+    for name in ("one", "one.tpm.xml"):
+        shutil.copy(host.path(f"{POOL}/{name}"), folder / name)
+    other_host.virsh("pool-refresh", "tpm")
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("blank", [True, False], ids=["blank", "older"])
+def test_to_a_shared_directory(host, other_host, apart, blank):
+    """Nobody uses the volume there: it is locked from the beginning, its owner is changed, and it
+    has room."""
+    place(host, other_host, apart, blank)
+    guest, sealed = start_guest(host)
+    with slow_migration(guest, other_host):
+        assert IN_USE in other_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
+        host.virsh("domjobabort", "guest")
+    wait_for("the other host is left", lambda: other_host.virsh("list", "--all", "--name") == "")
+    travel(guest, [other_host], sealed, apart / "one")
+    assert (apart / "one").stat().st_blocks * 512 >= 256 * 1024
+
+
+def test_volume_in_use_by_no_swtpm(host, other_host, folder):
+    """A guest does not take a volume over from a host whose virtqemud does not share it."""
+    make_volume(host, other_host)
+    guest = host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.start("idle")
+    (folder / ".one.lock").unlink()
+    assert IN_USE in host.virsh_fails(*guest.migration(other_host))
+    assert held_by_swtpm(guest, folder / "one")
 
 
 # A file system that libvirt itself knows to be shared
@@ -273,7 +397,7 @@ def test_gluster(host, other_host, gluster):
         make_volume(host, other_host)
         guest, sealed = start_guest(host)
         for one in [other_host, host] * 2:
-            guest = guest.migrate(one)
+            guest = migrate(guest, one)
             guest.wait_report(f"unsealed {sealed}")
             guest.next_report()
             for each in (host, other_host):

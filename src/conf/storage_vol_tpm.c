@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "storage_vol_tpm.h"
+#include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virfileopen.h"
@@ -172,6 +173,7 @@ virStorageVolTPMReportNewer(const char *log,
 
 void
 virStorageVolTPMReportSwtpm(const char *log,
+                            const char *otherwise,
                             const char *pool,
                             const char *vol)
 {
@@ -197,7 +199,7 @@ virStorageVolTPMReportSwtpm(const char *log,
     reason = virStorageVolTPMJoinLog(log);
     virReportError(VIR_ERR_OPERATION_FAILED,
                    _("cannot start the TPM on volume '%1$s' of pool '%2$s': %3$s"),
-                   vol, pool, *reason ? reason : virGetLastErrorMessage());
+                   vol, pool, *reason ? reason : otherwise);
 }
 
 
@@ -278,7 +280,7 @@ virStorageVolTPMReportBusy(int fd,
 }
 
 
-static void
+void
 virStorageVolTPMReportLock(int err,
                            int fd,
                            const char *path,
@@ -355,14 +357,17 @@ virStorageVolTPMOpen(const char *path,
                      const char *vol)
 {
     VIR_AUTOCLOSE fd = -1;
+    VIR_AUTOCLOSE use = -1;
     int rc = virOFDLockOpen(path, 0, &fd);
     int ret;
 
-    if (rc < 0) {
-        if (fd < 0)
-            virStorageVolTPMReportOpen(-rc, path, pool, vol);
-        else
-            virStorageVolTPMReportLock(-rc, fd, path, pool, vol);
+    if (fd < 0) {
+        virStorageVolTPMReportOpen(-rc, path, pool, vol);
+        return -1;
+    }
+
+    if (rc < 0 || (rc = virStorageVolTPMUseTest(path, &use)) < 0) {
+        virStorageVolTPMReportLock(-rc, use < 0 ? fd : use, path, pool, vol);
         return -1;
     }
 

@@ -11,7 +11,8 @@
  *  - the storage driver while it wipes, deletes, replaces or converts the volume;
  *  - virtqemud from before it looks into the volume until swtpm has it;
  *  - swtpm until it ends, by a descriptor that virtqemud hands to it, or by a lock of its
- *    own where one can be handed over to another host;
+ *    own where one can be handed over to another host: storage_vol_tpm_use.h tells what
+ *    guards the volume while it does not have that;
  *  - whoever makes a volume, on the file that it is about to publish.
  */
 
@@ -110,19 +111,21 @@ int virStorageVolTPMCheckCipher(const virTPMState *state,
 /**
  * virStorageVolTPMReportSwtpm:
  * @log: what swtpm has logged since it was started on the volume
+ * @otherwise: what to report if that is nothing
  * @pool: name of the storage pool
  * @vol: name of the volume
  *
  * Reports why swtpm could not use a volume: VIR_ERR_AUTH_FAILED if it cannot be
  * decrypted; VIR_ERR_CONFIG_UNSUPPORTED if a newer libtpms has made it;
  * VIR_ERR_OPERATION_INVALID if what was decrypted is no permanent state; else
- * VIR_ERR_OPERATION_FAILED with swtpm's words, or those of the last error if it
- * has said nothing.
+ * VIR_ERR_OPERATION_FAILED with swtpm's words, or with @otherwise.
  */
 void virStorageVolTPMReportSwtpm(const char *log,
+                                 const char *otherwise,
                                  const char *pool,
                                  const char *vol)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3);
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3)
+    ATTRIBUTE_NONNULL(4);
 
 /**
  * virStorageVolTPMOpen:
@@ -135,8 +138,8 @@ void virStorageVolTPMReportSwtpm(const char *log,
  * process keeps the description open: hand the descriptor to a child and the
  * lock lives as long as the child does. Symbolic links are not followed, and
  * only a regular file is taken. Verifies, once the lock is held, that @path
- * still names the locked file. A lock that is refused is asked for again for
- * some 40 ms.
+ * still names the locked file, and that no swtpm uses it that has no lock right
+ * now. A lock that is refused is asked for again for some 40 ms.
  *
  * The caller must hold no POSIX lock on the file: they go when any descriptor
  * of it is closed.
@@ -185,6 +188,24 @@ void virStorageVolTPMReportOpen(int err,
                                 const char *pool,
                                 const char *vol)
     ATTRIBUTE_NONNULL(2) ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4);
+
+/**
+ * virStorageVolTPMReportLock:
+ * @err: errno of a lock that was refused
+ * @fd: descriptor of the volume's file
+ * @path: the volume's file
+ * @pool: name of the storage pool
+ * @vol: name of the volume
+ *
+ * Reports why a volume's file cannot be locked: VIR_ERR_RESOURCE_BUSY with the name of
+ * the holder for EAGAIN, VIR_ERR_NO_SUPPORT for ENOSYS, else VIR_ERR_SYSTEM_ERROR.
+ */
+void virStorageVolTPMReportLock(int err,
+                                int fd,
+                                const char *path,
+                                const char *pool,
+                                const char *vol)
+    ATTRIBUTE_NONNULL(3) ATTRIBUTE_NONNULL(4) ATTRIBUTE_NONNULL(5);
 
 /**
  * virStorageVolTPMOpenToRead:

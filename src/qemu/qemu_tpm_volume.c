@@ -71,6 +71,7 @@ qemuTPMVolumeNew(virDomainTPMDef *tpm,
     volume->ops = ops;
     volume->tpm = tpm;
     volume->fd = -1;
+    volume->usefd = -1;
     volume->identityfd = -1;
     volume->incoming = incoming;
     return volume;
@@ -84,6 +85,7 @@ qemuTPMVolumeFree(qemuTPMVolume *volume)
         return;
 
     VIR_FORCE_CLOSE(volume->fd);
+    VIR_FORCE_CLOSE(volume->usefd);
     VIR_FORCE_CLOSE(volume->identityfd);
     g_free(volume);
 }
@@ -266,14 +268,25 @@ qemuTPMVolumePrepareSwtpm(virQEMUDriver *driver,
 }
 
 
-static int
-qemuTPMVolumeCheckHandOver(virDomainTPMDef *tpm,
-                           char *const *sharedFilesystems)
+/* The volume of a running guest, or NULL. One that has quit meanwhile has no path. */
+static const virStorageSource *
+qemuTPMVolumeGetUsed(const virDomainDef *def)
 {
-    const virStorageSource *src = tpm->data.emulator.volume;
+    const virDomainTPMDef *tpm = virDomainTPMVolumeFind(def);
 
-    if (QEMU_DOMAIN_TPM_PRIVATE(tpm)->swtpm.can_migrate_shared_storage ||
-        virFileIsSharedFS(src->path, sharedFilesystems) != 1)
+    return tpm && tpm->data.emulator.volume->path ? tpm->data.emulator.volume : NULL;
+}
+
+
+int
+qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
+                            virDomainObj *vm)
+{
+    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
+    const virStorageSource *src = qemuTPMVolumeGetUsed(vm->def);
+
+    if (!src || virFileIsSharedFS(src->path, cfg->sharedFilesystems) != 1 ||
+        QEMU_DOMAIN_TPM_PRIVATE(virDomainTPMVolumeFind(vm->def))->swtpm.can_migrate_shared_storage)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
@@ -284,21 +297,13 @@ qemuTPMVolumeCheckHandOver(virDomainTPMDef *tpm,
 
 
 int
-qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
-                              virDomainObj *vm,
-                              bool remote)
+qemuTPMVolumePrepareMigration(const virDomainDef *def)
 {
-    g_autoptr(virQEMUDriverConfig) cfg = virQEMUDriverGetConfig(driver);
-    virDomainTPMDef *tpm = virDomainTPMVolumeFind(vm->def);
-    const virStorageSource *src = tpm ? tpm->data.emulator.volume : NULL;
+    const virStorageSource *src = qemuTPMVolumeGetUsed(def);
     const qemuTPMVolumeOps *ops = NULL;
 
-    /* a guest that has quit meanwhile has no path */
-    if (!src || !src->path)
+    if (!src)
         return 0;
-
-    if (remote && qemuTPMVolumeCheckHandOver(tpm, cfg->sharedFilesystems) < 0)
-        return -1;
 
     /* swtpm would be killed if there were no room for what QEMU is about to ask for */
     return (ops = qemuTPMVolumeGetOps(src)) ? ops->reserveVolatile(src) : -1;

@@ -103,24 +103,31 @@ int qemuTPMVolumeCheckRevert(virDomainObj *vm,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * qemuTPMVolumePrepareMigration:
+ * qemuTPMVolumeCheckMigration:
  * @driver: the driver
- * @vm: a running guest
- * @remote: whether it goes to another host; false if it is saved, dumped, or in a
- *          snapshot
+ * @vm: a running guest that is to go to another host
  *
- * To be called before QEMU reads the state of a guest. swtpm writes what QEMU asks
- * for to the volume, so that there must be room, see virStorageVolTPMReserve(). A volume
- * on a shared file system can only go to another host if swtpm hands its lock over.
+ * A guest whose volume is on a shared file system can only go if its swtpm hands the
+ * lock over.
+ *
+ * Returns 0 if it can, -1 with VIR_ERR_OPERATION_UNSUPPORTED reported.
+ */
+int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
+                                virDomainObj *vm)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * qemuTPMVolumePrepareMigration:
+ * @def: a running guest that is to be migrated, saved, dumped, or in a snapshot
+ *
+ * To be called before QEMU reads the state of a guest: swtpm writes what QEMU asks for
+ * to the volume, so that there must be room, see virStorageVolTPMReserve().
  *
  * Returns 0 if the guest's TPM is on no volume, or can be read, -1 with an error
- * reported: VIR_ERR_OPERATION_UNSUPPORTED if swtpm cannot hand its lock over,
- * VIR_ERR_SYSTEM_ERROR if there is no room.
+ * reported: VIR_ERR_SYSTEM_ERROR if there is no room.
  */
-int qemuTPMVolumePrepareMigration(virQEMUDriver *driver,
-                                  virDomainObj *vm,
-                                  bool remote)
-    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+int qemuTPMVolumePrepareMigration(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * qemuTPMVolumeGetEncryption:

@@ -22,6 +22,7 @@
 #include "storage_vol_tpm.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virutil.h"
 #define LIBVIRT_QEMU_TPM_VOLUMEPRIV_H_ALLOW
 #include "qemu_tpm_volumepriv.h"
 
@@ -171,14 +172,16 @@ qemuTPMVolumeReportSwtpm(virQEMUDriver *driver,
 
     if (driver->privileged && strstr(log, "Permission denied") &&
         (closed = qemuTPMVolumeFindClosedDir(emulator->volume->path, cfg))) {
+        g_autofree char *user = virGetUserName(cfg->swtpm_user);
+
         virReportSystemError(EACCES,
-                             _("swtpm, which runs as user %1$u, cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s': allow it, for example with chmod o+x"),
-                             cfg->swtpm_user, closed, src->volume, src->pool);
+                             _("swtpm, which runs as user '%1$s', cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s': allow it, for example with chmod o+x"),
+                             user, closed, src->volume, src->pool);
         return;
     }
 
     if (*log)
-        virStorageVolTPMReportSwtpm(log, src->pool, src->volume);
+        virStorageVolTPMReportSwtpm(log, virGetLastErrorMessage(), src->pool, src->volume);
 
     /* a wrong passphrase is one however full the file system is */
     if (virGetLastErrorCode() != VIR_ERR_AUTH_FAILED &&

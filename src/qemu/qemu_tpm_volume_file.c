@@ -5,8 +5,9 @@
  * description lock over the whole file, before it looks at the content, and swtpm
  * inherits the descriptor: the lock is held for as long as swtpm lives. On a shared
  * file system, a swtpm that can hand its own lock over to another host gets the lock
- * as its own instead. A guest that comes from another host by such a file system finds
- * the file locked there, and gets the lock when the other swtpm is done.
+ * as its own instead, and another one on a file beside the volume (storage_vol_tpm_use.h).
+ * A guest that comes from another host by such a file system finds the volume in use there,
+ * and gets the lock when the other swtpm is done.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -19,6 +20,7 @@
 
 #include "storage_conf_tpm.h"
 #include "storage_vol_tpm.h"
+#include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -35,6 +37,10 @@ VIR_LOG_INIT("qemu.qemu_tpm_volume_file");
 
 /* How long a lock that is on its way to swtpm is asked for, in milliseconds. */
 #define QEMU_TPM_VOLUME_FILE_LOCK_WAIT 50
+
+/* How long a volume that another host writes to is looked at until it is whole, in
+ * milliseconds. */
+#define QEMU_TPM_VOLUME_FILE_PROBE_WAIT 500
 
 
 /* A lock of ours cannot be taken by another host while this one still has it.
@@ -63,29 +69,81 @@ qemuTPMVolumeFileSelectLock(qemuTPMVolume *volume,
 }
 
 
-/* Whether the swtpm of another host still has the lock, which it hands over later. */
-static bool
-qemuTPMVolumeFileIsElsewhere(const qemuTPMVolume *volume)
+/* Whether the swtpm of another host uses the volume: 1 if so, 0 if not, -1 with an error
+ * reported. */
+static int
+qemuTPMVolumeFileJoin(qemuTPMVolume *volume)
 {
-    return volume->incoming && volume->swtpmLocks;
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+    int rc;
+
+    if (!volume->incoming || !volume->swtpmLocks)
+        return 0;
+
+    if ((rc = virStorageVolTPMUseJoin(src->path, &volume->usefd)) < 0) {
+        virStorageVolTPMReportLock(-rc, volume->usefd, src->path,
+                                   src->srcpool->pool, src->srcpool->volume);
+        return -1;
+    }
+
+    return rc;
 }
 
 
+/* What a migration brings may come from another file, even if this one is on a shared
+ * file system: then nobody uses the volume, and it is locked as for every other start. */
 static int
 qemuTPMVolumeFileOpenAndLock(qemuTPMVolume *volume,
                              const virQEMUDriverConfig *cfg)
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
+    const char *pool = src->srcpool->pool;
+    const char *name = src->srcpool->volume;
+    int rc;
 
-    if (qemuTPMVolumeFileSelectLock(volume, cfg) < 0)
+    if (qemuTPMVolumeFileSelectLock(volume, cfg) < 0 ||
+        (rc = qemuTPMVolumeFileJoin(volume)) < 0)
         return -1;
 
-    if (qemuTPMVolumeFileIsElsewhere(volume))
-        volume->fd = virStorageVolTPMOpenUnlocked(src->path, src->srcpool->pool, src->srcpool->volume);
-    else
-        volume->fd = virStorageVolTPMOpen(src->path, src->srcpool->pool, src->srcpool->volume);
+    volume->elsewhere = rc == 1;
+    volume->fd = volume->elsewhere ? virStorageVolTPMOpenUnlocked(src->path, pool, name) :
+        virStorageVolTPMOpen(src->path, pool, name);
+    if (volume->fd < 0)
+        return -1;
 
-    return volume->fd < 0 ? -1 : 0;
+    if (!volume->swtpmLocks || volume->elsewhere)
+        return 0;
+
+    if ((rc = virStorageVolTPMUseBegin(src->path, &volume->usefd)) < 0) {
+        virStorageVolTPMReportLock(-rc, volume->usefd, src->path, pool, name);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* A swtpm that writes meanwhile may have written a part. */
+static int
+qemuTPMVolumeFileProbe(const qemuTPMVolume *volume,
+                       const char *path,
+                       virTPMState *state)
+{
+    virTimeBackOffVar timer;
+
+    if (virTPMStateProbe(volume->fd, path, state) < 0)
+        return -1;
+
+    if (!volume->elsewhere ||
+        virTimeBackOffStart(&timer, 1, QEMU_TPM_VOLUME_FILE_PROBE_WAIT) < 0)
+        return 0;
+
+    while (state->kind == VIR_TPM_STATE_DAMAGED && virTimeBackOffWait(&timer)) {
+        if (virTPMStateProbe(volume->fd, path, state) < 0)
+            return -1;
+    }
+
+    return 0;
 }
 
 
@@ -100,7 +158,7 @@ qemuTPMVolumeFileCheckContent(qemuTPMVolume *volume,
     const char *name = src->srcpool->volume;
     bool secret = !!virStorageVolTPMGetSecret(src->encryption);
 
-    if (virTPMStateProbe(volume->fd, src->path, state) < 0)
+    if (qemuTPMVolumeFileProbe(volume, src->path, state) < 0)
         return -1;
 
     if (volume->incoming && state->kind == VIR_TPM_STATE_BLANK) {
@@ -123,7 +181,7 @@ qemuTPMVolumeFileAllocateState(qemuTPMVolume *volume)
 {
     const virStorageSourcePoolDef *src = volume->tpm->data.emulator.volume->srcpool;
 
-    if (qemuTPMVolumeFileIsElsewhere(volume))
+    if (volume->elsewhere)
         return 0;
 
     return virStorageVolTPMMakeRoom(volume->fd, src->pool, src->volume);
@@ -214,11 +272,12 @@ qemuTPMVolumeFileConvertLock(void *opaque)
     int fd = GPOINTER_TO_INT(opaque);
     struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
     virTimeBackOffVar retry;
+    int rc;
 
-    if (virOFDLockAcquireShared(fd) < 0 ||
-        fcntl(fd, F_SETLK, &fl) < 0 ||
-        virOFDLockRelease(fd) < 0) {
-        virReportSystemError(errno, "%s",
+    if ((rc = virOFDLockAcquireShared(fd)) < 0 ||
+        (rc = fcntl(fd, F_SETLK, &fl) < 0 ? -errno : 0) < 0 ||
+        (rc = virOFDLockRelease(fd)) < 0) {
+        virReportSystemError(-rc, "%s",
                              _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;
     }
@@ -246,7 +305,9 @@ qemuTPMVolumeFileHandToSwtpm(qemuTPMVolume *volume,
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
 
-    if (qemuTPMVolumeFileIsElsewhere(volume)) {
+    qemuTPMVolumeAddFD(cmd, &volume->usefd);
+
+    if (volume->elsewhere) {
         VIR_FORCE_CLOSE(volume->fd);
         return 0;
     }
@@ -289,7 +350,10 @@ static bool
 qemuTPMVolumeFileLockUnused(const virStorageSource *src,
                             int *fd)
 {
-    return virOFDLockOpen(src->path, 0, fd) == 0;
+    VIR_AUTOCLOSE use = -1;
+
+    return virOFDLockOpen(src->path, 0, fd) == 0 &&
+        virStorageVolTPMUseTest(src->path, &use) == 0;
 }
 
 

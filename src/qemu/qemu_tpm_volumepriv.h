@@ -27,11 +27,13 @@ typedef struct _qemuTPMVolume qemuTPMVolume;
 struct _qemuTPMVolume {
     const qemuTPMVolumeOps *ops;
     virDomainTPMDef *tpm; /* the TPM that is on the volume */
-    int fd;               /* the volume's file, with its lock unless another host has it */
+    int fd;               /* the volume's file, with its lock unless it is elsewhere */
+    int usefd;            /* the lock of the volume's users, if swtpm locks; else -1 */
     int identityfd;       /* the lock on the TPM's identity; -1 if that is not known */
     bool encrypted;       /* whether swtpm needs the passphrase */
     bool incoming;        /* the state comes in a migration stream */
     bool swtpmLocks;      /* swtpm takes its own lock, which it can hand over to another host */
+    bool elsewhere;       /* the swtpm of another host uses the volume, and hands it over later */
 };
 
 /* What is done with a volume of one kind while a domain starts, in this order, while it

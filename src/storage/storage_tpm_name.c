@@ -7,6 +7,7 @@
  *   NAME.tpm.xml         its sidecar: what the bytes do not tell
  *   .NAME.XXXXXX.tmptpm  a temporary: a volume or sidecar that is being made
  *   .NAME.XXXXXX.oldtpm  a temporary: the old content of a volume, to be overwritten
+ *   .NAME.lock           what a swtpm has locked that uses the volume; see storage_vol_tpm_use.h
  *
  * What a volume may be named is decided in storage_conf_tpm.c.
  */

@@ -53,6 +53,7 @@
 #include "storage_tpm_temp.h"
 #include "storage_util.h"
 #include "storage_vol_tpm.h"
+#include "storage_vol_tpm_use.h"
 #include "virbitmap.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -118,10 +119,15 @@ virStorageTPMStoreReadOnce(const char *path,
     if ((rc = virOFDLockAcquireNamed(fd, path, true)) == -ESTALE)
         return 0;
 
-    if (rc < 0) {
+    if (rc == -EAGAIN) {
         *bytes = virStorageTPMStoreReadTwice(fd, path);
         virResetLastError();
         return 0;
+    }
+
+    if (rc < 0) {
+        virStorageVolTPMReportLock(-rc, fd, path, pool, vol);
+        return -1;
     }
 
     /* Whatever a volume holds can be read, if nobody writes to it. */
@@ -379,6 +385,9 @@ virStorageTPMStoreUnlink(const virStoragePoolDef *pool,
     VIR_AUTOCLOSE fd = -1;
     bool sidecar = virStorageTPMSidecarLock(path, &fd);
 
+    /* before the name can be that of another volume */
+    virStorageVolTPMUseRemove(vol->target.path);
+
     if (unlink(vol->target.path) < 0) {
         virReportSystemError(errno, _("cannot remove volume '%1$s'"),
                              vol->target.path);
@@ -406,6 +415,11 @@ virStorageTPMStoreRemove(const virStoragePoolDef *pool,
         return -1;
 
     if (g_lstat(vol->target.path, &sb) < 0 && errno == ENOENT) {
+        if (virStorageTPMDirHasChanged(pool)) {
+            virStorageTPMDirReportMissing(pool, vol->name);
+            return -1;
+        }
+
         virStorageTPMSidecarRemoveOrphan(pool, vol);
         return 0;
     }

@@ -1,9 +1,10 @@
 /*
  * virtpmsecret.c: the passphrase of a TPM volume
  *
- * The secret driver is asked with the daemon's own identity, and the secret must be
- * meant for TPMs. A program gets the passphrase by a descriptor that it inherits: never
- * as an argument, in the environment or in a file with a name.
+ * The secret driver is asked with the daemon's own identity. That a secret is not defined,
+ * has no value, or is not meant for TPMs is reported here; that none is known for a volume
+ * is reported by storage_vol_tpm.c. A program gets the passphrase by a descriptor that it
+ * inherits: never as an argument, in the environment or in a file with a name.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */

@@ -1,0 +1,108 @@
+/*
+ * storage_vol_tpm_use.c: who uses a TPM volume that hosts share
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The lock of a volume's users: taken alone by whoever starts swtpm, and beside another by
+ * whoever starts one that takes over from it.
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "storage_vol_tpm_use.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virfileopen.h"
+#include "virlog.h"
+#include "virofdlock.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("conf.storage_vol_tpm_use");
+
+/* How many times a lock is asked for that somebody has for a moment, and the interval in
+ * microseconds. */
+#define VIR_STORAGE_VOL_TPM_USE_TRIES 5
+#define VIR_STORAGE_VOL_TPM_USE_WAIT (10 * 1000)
+
+
+char *
+virStorageVolTPMUsePath(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    g_autofree char *name = g_path_get_basename(path);
+
+    return g_strdup_printf("%s/.%s.lock", dir, name);
+}
+
+
+int
+virStorageVolTPMUseTest(const char *path,
+                        int *fd)
+{
+    g_autofree char *lock = virStorageVolTPMUsePath(path);
+    struct stat sb;
+    int rc;
+
+    virFileRevalidateDir(lock);
+    if ((*fd = virFileOpenRegular(lock, O_RDWR, &sb)) < 0)
+        return errno == ENOENT ? 0 : -errno;
+
+    if ((rc = virOFDLockTest(*fd, 0)) == 0)
+        VIR_FORCE_CLOSE(*fd);
+
+    return rc;
+}
+
+
+int
+virStorageVolTPMUseBegin(const char *path,
+                         int *fd)
+{
+    g_autofree char *lock = virStorageVolTPMUsePath(path);
+    int rc = virOFDLockOpen(lock, VIR_OFD_LOCK_CREATE, fd);
+
+    return rc < 0 ? rc : virOFDLockAcquireShared(*fd);
+}
+
+
+int
+virStorageVolTPMUseJoin(const char *path,
+                        int *fd)
+{
+    g_autofree char *lock = virStorageVolTPMUsePath(path);
+    struct stat sb;
+    int rc = -EAGAIN;
+    size_t i;
+
+    for (i = 0; i < VIR_STORAGE_VOL_TPM_USE_TRIES && (rc == -EAGAIN || rc == -ESTALE); i++) {
+        if (i > 0)
+            g_usleep(VIR_STORAGE_VOL_TPM_USE_WAIT);
+
+        VIR_FORCE_CLOSE(*fd);
+        virFileRevalidateDir(lock);
+        if ((*fd = virFileOpenRegular(lock, O_RDWR, &sb)) < 0)
+            return errno == ENOENT ? 0 : -errno;
+
+        rc = virOFDLockAcquireNamed(*fd, lock, true);
+    }
+
+    if (rc == 0 && (rc = virOFDLockTest(*fd, 0)) == -EAGAIN)
+        return 1;
+
+    VIR_FORCE_CLOSE(*fd);
+    return rc;
+}
+
+
+void
+virStorageVolTPMUseRemove(const char *path)
+{
+    g_autofree char *lock = virStorageVolTPMUsePath(path);
+
+    if (unlink(lock) < 0 && errno != ENOENT)
+        VIR_WARN("cannot remove file '%s': %s", lock, g_strerror(errno));
+}
