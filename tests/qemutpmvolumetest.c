@@ -475,6 +475,15 @@ testVolumes(void)
     DO_TEST("incoming, in use", .fixture = "tpm2", .incoming = true, .busy = true,
             .error = "is in use by process");
 
+    return ret;
+}
+
+
+static int
+testSharedVolumes(void)
+{
+    int ret = 0;
+
     DO_TEST("shared", .fixture = "tpm2", .shared = true, .arguments = STATE);
     DO_TEST("shared, incoming", .fixture = "tpm2", .shared = true, .incoming = true,
             .error = "capability 'tpmstate-opt-lock'");
@@ -520,6 +529,9 @@ mymain(void)
         return EXIT_FAILURE;
 
     if (testVolumes() < 0)
+        ret = -1;
+
+    if (testSharedVolumes() < 0)
         ret = -1;
 
     if (virTestRun("label", testLabel, NULL) < 0)
