@@ -31,6 +31,12 @@ def pytest_exception_interact(node, call):
     node.config.get_terminal_writer().line(f"\n{call.excinfo.exconly()}")
 
 
+@pytest.fixture
+def tell(pytestconfig):
+    """Prints a line, also of a test that passes."""
+    return pytestconfig.get_terminal_writer().line
+
+
 @pytest.fixture(scope="session")
 def suite(pytestconfig):
     return pytestconfig.getoption("--suite")
@@ -81,6 +87,7 @@ def share(pytestconfig, suite, tmp_path_factory):
     folder = tmp_path_factory.mktemp("share")
     for source, name in ((packages, "packages"), (TOP / "scripts", "scripts"), (TOP / "hosts", "hosts"),
                          (guest, "guest"), (swtpm, "swtpm"), (packages, "newer"),
+                         (TOP / "subprojects/libvirt/examples", "examples"),
                          (pathlib.Path(make_image(suite)) / "debs", "distribution")):
         subprocess.run(["cp", "-r", source, folder / name], check=True)
     make_repository(folder / "distribution", suite, "Debian")

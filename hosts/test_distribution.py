@@ -12,7 +12,7 @@ def test_own_tests(stock, ours):
     ends = []
     for template in (stock, ours):
         with cloned(template, "host") as host:
-            host.run(f"mkdir -p /tmp/source && cp -r {SHARE}/packages/debian /tmp/source", check=True)
+            host.run(f"mkdir -p /tmp/source && cp -r {SHARE}/packages/debian {SHARE}/examples /tmp/source", check=True)
             ends.append({name: host.run(f"cd /tmp/source && AUTOPKGTEST_TMP=/tmp debian/tests/{name}").returncode
                          for name in OWN_TESTS})
             host.forget_denied()

@@ -1,5 +1,5 @@
 """Two hosts with a network: a guest moves from one to the other, and a pool whose directory
-they share by NFS.
+they share.
 """
 
 import time
@@ -11,13 +11,16 @@ import xmls
 from conftest import POOL
 from guests import Guest, identity
 from machine import SHARE
+from sharedfs import CEPHFS, NFS, PLACE
 
 # How often both hosts start the same guest at the same moment.
 RACES = 10
-PLACE = "/var/lib/libvirt/tpm"
 # Where the programs of the newer swtpm look for their libraries.
 SWTPM = "/usr/lib/libvirt-sandbox-swtpm"
-MOUNT = f"mount -t nfs4 -o vers=4.2 host1:/srv/tpm {PLACE}"
+# How many volumes are a large pool, and how long a refresh of it may take, in seconds, on a
+# host that is emulated.
+MANY = 10000
+REFRESH_SECONDS = 600
 
 CA = """
 set -e
@@ -61,14 +64,22 @@ def trusting(pair):
     return pair
 
 
+@pytest.fixture(params=[NFS, CEPHFS], ids=str)
+def filesystem(request):
+    return request.param
+
+
+def only(*filesystems):
+    return pytest.mark.parametrize("filesystem", filesystems, ids=str, indirect=True)
+
+
 @pytest.fixture
-def sharing(pair):
+def sharing(filesystem, pair):
     """Hosts with a tpm pool whose directory is on the first, and mounted by both."""
     one, other = pair
-    one.run("mkdir -p -m 711 /srv/tpm && echo '/srv/tpm *(rw,sync,no_root_squash,no_subtree_check)' > /etc/exports && "
-            "systemctl start nfs-server", check=True)
+    mount = filesystem.serve(one)
     for host in pair:
-        host.run(f"mkdir -p -m 711 {PLACE} && {MOUNT} && {POOL}", check=True)
+        host.run(f"mkdir -p -m 711 {PLACE} && {mount} && {POOL}", check=True)
     one.run("virsh vol-create-as tpm guest1 1M", check=True)
     other.run("virsh pool-refresh tpm", check=True)
     return pair
@@ -138,6 +149,7 @@ def test_live_migration_with_a_newer_swtpm(trusting, sharing):
     travel(Guest(one, "guest1"), other, one)
 
 
+@only(NFS)
 def test_live_migration_with_an_older_swtpm(trusting, sharing):
     """swtpm 0.7.1 cannot hand over its lock: the guest stays where it is."""
     one, other = sharing
@@ -149,15 +161,14 @@ def test_live_migration_with_an_older_swtpm(trusting, sharing):
     assert guest.next_report("unsealed") == sealed
 
 
-def test_server_away_for_a_while(sharing):
+def test_server_away_for_a_while(filesystem, sharing):
     """A guest that writes waits for its server, and goes on; nobody else gets the volume."""
     one, other = sharing
     Guest(one, "guest1").define()
     guest = Guest(other, "guest1")
     guest.start("nvcount")
     guest.report("nv")
-    for away, back in (("ip link set eth0 down", "ip link set eth0 up"),
-                       ("systemctl stop nfs-server", "systemctl start nfs-server")):
+    for away, back in filesystem.away:
         one.run(away, check=True)
         time.sleep(30)
         one.run(back, check=True)
@@ -167,6 +178,46 @@ def test_server_away_for_a_while(sharing):
         assert refused.returncode != 0 and "in use" in refused.stderr
 
 
+def test_host_that_is_cut_off(sharing):
+    """Another host gets the volume once the file system has given the first one up; what that
+    writes when it is back does not get there."""
+    one, other = sharing
+    lost = Guest(other, "guest1")
+    lost.start("nvcount")
+    count = int(lost.report("nv"))
+    other.run("ip link set eth0 down", check=True)
+    guest = Guest(one, "guest1")
+    guest.define("nvread,idle")
+    one.wait_until("virsh start guest1", 600)
+    count = int(guest.report("nv-value"))
+    guest.destroy()
+    kept = one.run(f"sha256sum < {PLACE}/guest1", check=True).stdout
+    assert count >= int(lost.reports()[1].split()[1])
+    other.run("ip link set eth0 up", check=True)
+    time.sleep(30)
+    said = lost.reports()
+    time.sleep(10)
+    assert lost.reports() == said
+    assert one.run(f"sha256sum < {PLACE}/guest1", check=True).stdout == kept
+    lost.destroy()
+
+
+@only(CEPHFS)
+def test_refresh_of_many(sharing, tell):
+    """What a pool of many volumes costs to look through, for the first time and again."""
+    one, other = sharing
+    one.run(f"cd {PLACE} && python3 -c 'import os; [os.link(\"guest1\" + end, f\"v{{n}}\" + end) "
+            f"for n in range({MANY}) for end in (\".tpm.xml\", \"\")]'", check=True, timeout=1800)
+    for name in "first", "again":
+        begin = time.monotonic()
+        other.run("virsh pool-refresh tpm", check=True, timeout=1800)
+        seconds = time.monotonic() - begin
+        tell(f"refresh of {MANY} volumes, {name}: {seconds / MANY * 1000:.1f} ms each")
+        assert seconds < REFRESH_SECONDS
+    assert int(other.run("virsh -q vol-list tpm | wc -l", check=True).stdout) == MANY + 1
+
+
+@only(NFS)
 def test_root_without_rights(sharing):
     """An export that has root squashed: the error says what is missing, and where."""
     one, other = sharing
