@@ -146,6 +146,7 @@ CONVERSION_FAILED = Message(
 SWTPM_TIMEOUT = Message(
     "VIR_ERR_OPERATION_TIMEOUT",
     "swtpm for TPM volume '%1$s' of pool '%2$s' did not answer %3$s within %4$u seconds")
+SWTPM_REFUSED = Message(None, "swtpm did not execute %1$s")
 HELPER_TIMEOUT = Message(
     "VIR_ERR_OPERATION_TIMEOUT",
     "%1$s did not finish with TPM volume '%2$s' of pool '%3$s' within %4$u seconds")
