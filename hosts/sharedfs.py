@@ -44,7 +44,7 @@ osd pool default size = 1
 osd pool default min size = 1
 osd crush chooseleaf type = 0
 osd memory target = 939524096
-bluestore block size = 1073741824
+bluestore block size = 4294967296
 END
 mkdir -p /var/lib/ceph/mon/ceph-a /var/lib/ceph/osd/ceph-0 /var/lib/ceph/mds/ceph-a
 admin=/etc/ceph/ceph.client.admin.keyring

@@ -136,7 +136,7 @@ qemuTPMVolumeIsFull(const char *path)
 {
     struct statvfs fs;
 
-    return statvfs(path, &fs) == 0 &&
+    return statvfs(path, &fs) == 0 && fs.f_blocks > 0 &&
         (unsigned long long) fs.f_bavail * fs.f_frsize < QEMU_TPM_VOLUME_ROOM;
 }
 

@@ -163,25 +163,38 @@ virTPMStateWriteAt(int fd,
 }
 
 
+/* Returns 0 if the file system has so much room, or does not tell how large it is, as some
+ * network file systems do. */
+static int
+virTPMStateCheckSpace(int fd,
+                      uint64_t needed)
+{
+    struct statvfs fs;
+
+    if (fstatvfs(fd, &fs) < 0)
+        return -errno;
+
+    return fs.f_blocks > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < needed ? -ENOSPC : 0;
+}
+
+
 /* For a file system that cannot allocate. */
 static int
 virTPMStateAllocateByWriting(int fd,
                              uint64_t len)
 {
     const uint8_t zeros[1024] = { 0 };
-    struct statvfs fs;
     struct stat st;
     uint64_t allocated;
     uint64_t offset;
     int rc;
 
-    if (fstat(fd, &st) < 0 || fstatvfs(fd, &fs) < 0)
+    if (fstat(fd, &st) < 0)
         return -errno;
 
     allocated = (uint64_t)st.st_blocks * 512;
-    if (allocated < len &&
-        (uint64_t)fs.f_bavail * fs.f_frsize < len - allocated)
-        return -ENOSPC;
+    if (allocated < len && (rc = virTPMStateCheckSpace(fd, len - allocated)) < 0)
+        return rc;
 
     for (offset = st.st_size; offset < len; offset += sizeof(zeros)) {
         if ((rc = virTPMStateWriteAt(fd, zeros, MIN(sizeof(zeros), len - offset),
@@ -230,7 +243,6 @@ static int
 virTPMStateAllocateBehind(int fd,
                           uint64_t end)
 {
-    struct statvfs fs;
 # if WITH_FALLOCATE - 0
     int rc;
 
@@ -245,10 +257,7 @@ virTPMStateAllocateBehind(int fd,
         return -errno;
 # endif /* WITH_FALLOCATE */
 
-    if (fstatvfs(fd, &fs) < 0)
-        return -errno;
-
-    return (uint64_t)fs.f_bavail * fs.f_frsize < VIR_TPM_STATE_VOLATILE_ROOM ? -ENOSPC : 0;
+    return virTPMStateCheckSpace(fd, VIR_TPM_STATE_VOLATILE_ROOM);
 }
 
 
