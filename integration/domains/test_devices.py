@@ -49,6 +49,17 @@ def test_volume_is_no_other_device(tpm_host, what):
     assert tpm_host.contents(POOL) == facts
 
 
+def test_empty_pool_is_not_shared_either(tpm_host, images):
+    """It may get volumes while the guest runs. A directory above it is the administrator's choice."""
+    share = "<filesystem accessmode='mapped'><source dir='{}'/><target dir='x'/></filesystem>"
+    tpm_host.define_guest(tpm=share.format(POOL))
+    assert messages.PATH_IN_TPM_POOL_ONLY_FOR_TPM(POOL) in tpm_host.virsh_fails("start", "guest")
+    tpm_host.virsh("pool-destroy", "tpm")
+    tpm_host.virsh("pool-undefine", "tpm")
+    tpm_host.define_pool(target=f"{images}/below")
+    tpm_host.define_guest("above", share.format(images)).start_paused()
+
+
 def test_blank_volume_by_a_hard_link_is_refused(tpm_host, images):
     """An empty file has nothing that tells that it is a volume; a file that is in no pool is a disk."""
     path = tpm_host.path(tpm_host.create_volume("blank", tpm="<tpm manufacture='no'/>"))
