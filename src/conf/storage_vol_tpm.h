@@ -8,8 +8,11 @@
  *
  * Who has the lock of a volume, for how long:
  *
- *  - the storage driver while it wipes, deletes, replaces or converts the volume;
- *  - virtqemud from before it looks into the volume until swtpm has it;
+ *  - the storage driver while it wipes, deletes or replaces the volume, opens an upload to
+ *    it, or exports it; shared with others while it reads it. A copy or conversion is made
+ *    of the bytes that were read;
+ *  - virtqemud from before it looks into the volume until swtpm has it, and while it
+ *    restores the label of a volume that nobody uses;
  *  - swtpm until it ends, by a descriptor that virtqemud hands to it, or by a lock of its
  *    own where one can be handed over to another host: storage_vol_tpm_use.h tells what
  *    guards the volume while it does not have that;

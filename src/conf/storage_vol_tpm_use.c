@@ -15,6 +15,7 @@
 #include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virfile.h"
 #include "virfileopen.h"
 #include "virlog.h"
 #include "virofdlock.h"
@@ -22,11 +23,6 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("conf.storage_vol_tpm_use");
-
-/* How many times a lock is asked for that somebody has for a moment, and the interval in
- * microseconds. */
-#define VIR_STORAGE_VOL_TPM_USE_TRIES 5
-#define VIR_STORAGE_VOL_TPM_USE_WAIT (10 * 1000)
 
 
 char *
@@ -74,21 +70,11 @@ virStorageVolTPMUseJoin(const char *path,
                         int *fd)
 {
     g_autofree char *lock = virStorageVolTPMUsePath(path);
-    struct stat sb;
-    int rc = -EAGAIN;
-    size_t i;
+    int rc;
 
-    for (i = 0; i < VIR_STORAGE_VOL_TPM_USE_TRIES && (rc == -EAGAIN || rc == -ESTALE); i++) {
-        if (i > 0)
-            g_usleep(VIR_STORAGE_VOL_TPM_USE_WAIT);
-
-        VIR_FORCE_CLOSE(*fd);
-        virFileRevalidateDir(lock);
-        if ((*fd = virFileOpenRegular(lock, O_RDWR, &sb)) < 0)
-            return errno == ENOENT ? 0 : -errno;
-
-        rc = virOFDLockAcquireNamed(*fd, lock, true);
-    }
+    virFileRevalidateDir(lock);
+    if ((rc = virOFDLockOpen(lock, VIR_OFD_LOCK_READ, fd)) == -ENOENT)
+        return 0;
 
     if (rc == 0 && (rc = virOFDLockTest(*fd, 0)) == -EAGAIN)
         return 1;

@@ -61,13 +61,20 @@ virStorageTPMDirCheckPath(const virStoragePoolDef *def)
 }
 
 
+bool
+virStorageTPMDirOthersMayWrite(const struct stat *sb)
+{
+    return (sb->st_mode & S_IWOTH) ||
+        ((sb->st_mode & S_IWGRP) && sb->st_gid != 0 && sb->st_gid != getegid());
+}
+
+
 /* Whoever may write to the directory can put one TPM in the place of another,
  * whatever the owner and mode of the volumes are. */
 int
 virStorageTPMDirCheck(const virStoragePoolDef *def)
 {
     struct stat sb = { 0 };
-    bool others;
 
     if (stat(def->target.path, &sb) < 0 && errno != ENOENT && errno != ENOTDIR) {
         virReportSystemError(errno, _("cannot stat directory '%1$s' of tpm pool '%2$s'"),
@@ -82,9 +89,7 @@ virStorageTPMDirCheck(const virStoragePoolDef *def)
         return -1;
     }
 
-    others = (sb.st_mode & S_IWOTH) ||
-        ((sb.st_mode & S_IWGRP) && sb.st_gid != 0 && sb.st_gid != getegid());
-    if (!others)
+    if (!virStorageTPMDirOthersMayWrite(&sb))
         return 0;
 
     virReportError(VIR_ERR_OPERATION_INVALID,

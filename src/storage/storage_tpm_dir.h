@@ -9,6 +9,8 @@
 
 #pragma once
 
+#include <sys/stat.h>
+
 #include "storage_conf.h"
 
 /**
@@ -31,6 +33,16 @@ virStoragePoolDef *virStorageTPMDirCopyLocation(const virStoragePoolDef *pool)
  * Returns 0 if the path can be used, -1 with an error reported.
  */
 int virStorageTPMDirCheckPath(const virStoragePoolDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageTPMDirOthersMayWrite:
+ * @sb: a pool's directory, or a file in it
+ *
+ * Returns whether its mode lets others write than its owner, and than the groups of root
+ * and of this daemon.
+ */
+bool virStorageTPMDirOthersMayWrite(const struct stat *sb)
     ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
 
 /**

@@ -263,8 +263,7 @@ virStorageTPMSidecarCheckOwner(const virStoragePoolDef *pool,
 {
     struct stat dir;
 
-    if ((sb->st_mode & S_IWOTH) ||
-        ((sb->st_mode & S_IWGRP) && sb->st_gid != 0 && sb->st_gid != getegid())) {
+    if (virStorageTPMDirOthersMayWrite(sb)) {
         errno = EPERM;
         return -1;
     }

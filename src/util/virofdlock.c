@@ -199,7 +199,7 @@ virOFDLockOpen(const char *path,
         if ((*fd = virFileOpenRegular(path, oflags, &sb)) < 0)
             return -errno;
 
-        rc = virOFDLockAcquireNamed(*fd, path, false);
+        rc = virOFDLockAcquireNamed(*fd, path, flags & VIR_OFD_LOCK_READ);
 
         /* stale: it was replaced or deleted before it was locked */
         if (rc != -EAGAIN && rc != -ESTALE)

@@ -116,6 +116,7 @@ int virOFDLockAcquireNamed(int fd,
 typedef enum {
     VIR_OFD_LOCK_CREATE = 1 << 0,  /* make the file if it is missing, with mode 0600 */
     VIR_OFD_LOCK_NO_WAIT = 1 << 1, /* ask for the lock once */
+    VIR_OFD_LOCK_READ = 1 << 2,    /* take a lock that several may hold */
 } virOFDLockFlags;
 
 /**
