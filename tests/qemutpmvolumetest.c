@@ -187,11 +187,13 @@ testDomainNew(const testVolume *test,
 
 
 /* Whether, from the moment when a program is started in place of swtpm, nobody
- * else gets the lock to write, and in the end it has one that swtpm can turn into
- * its own: a POSIX one, by which alone a process is named. */
+ * else gets the lock, not even to read, and in the end the program has one that the byte at
+ * @start belongs to: a POSIX one, by which alone a process is named, if swtpm is to have
+ * that. */
 static int
 testLockOfProgram(virCommand *cmd,
                   const char *path,
+                  off_t start,
                   bool posix)
 {
     VIR_AUTOCLOSE fd = open(path, O_RDWR);
@@ -204,12 +206,12 @@ testLockOfProgram(virCommand *cmd,
         return -1;
 
     do {
-        if (virOFDLockAcquire(fd) == 0) {
+        if (virOFDLockAcquire(fd) == 0 || virOFDLockAcquireShared(fd) == 0) {
             fprintf(stderr, "the lock was free for a moment\n");
             break;
         }
 
-        fl = (struct flock) { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+        fl = (struct flock) { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = start };
         if (fcntl(fd, F_GETLK, &fl) == 0 && fl.l_type == F_WRLCK &&
             fl.l_pid == (posix ? pid : -1))
             ret = 0;
@@ -258,7 +260,8 @@ testStart(const testVolume *test,
     if (test->used)
         return 0;
 
-    return testLockOfProgram(cmd, path, swtpmLocks);
+    /* where hosts share a volume, each swtpm that writes has a part of the lock as its own */
+    return testLockOfProgram(cmd, path, swtpmLocks ? 0 : 16 * 1024 * 1024 * 1024LL, test->shared);
 }
 
 

@@ -30,6 +30,9 @@
 
 #ifdef F_OFD_SETLK
 
+/* A byte in the last part of a lock that is divided. */
+# define TEST_LOCK_FAR (16 * 1024 * 1024 * 1024LL)
+
 /* In place of the C library's own. */
 
 /* The file system is one that hides its locks. */
@@ -158,6 +161,114 @@ testLockShared(const void *opaque)
 
     VIR_FORCE_CLOSE(writer);
     return virOFDLockAcquireShared(first);
+}
+
+
+/* Asks for a read lock again and again, and ends well if none was given until it is
+ * killed. */
+static void G_NORETURN
+testLockReadForever(const char *path)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    while (virOFDLockAcquireShared(fd) == -EAGAIN) {}
+
+    _exit(EXIT_FAILURE);
+}
+
+
+/* A lock that moves to and fro is never free, and is where it was moved to last. */
+static int
+testLockMoved(const void *opaque)
+{
+    const testLockData *data = opaque;
+    gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC / 2;
+    VIR_AUTOCLOSE first = testOpen(data->path);
+    VIR_AUTOCLOSE second = open(data->path, O_RDWR | O_CLOEXEC);
+    pid_t child;
+    int rc = 0;
+
+    if (first < 0 || second < 0 || (child = virFork()) < 0)
+        return -1;
+
+    if (child == 0) {
+        VIR_FORCE_CLOSE(first);
+        VIR_FORCE_CLOSE(second);
+        testLockReadForever(data->path);
+    }
+
+    while (rc == 0 && g_get_monotonic_time() < end) {
+        if ((rc = virOFDLockMove(first, second)) == 0)
+            rc = virOFDLockMove(second, first);
+    }
+
+    if (waitpid(child, NULL, WNOHANG) != 0)
+        return -1;
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+
+    if (rc < 0 || virOFDLockMove(first, second) < 0 ||
+        virOFDLockAcquireShared(first) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(second);
+    return virOFDLockAcquireShared(first);
+}
+
+
+/* Whether the lock on the byte at @start is a POSIX one of this process. */
+static bool
+testLockIsOfProcess(int fd,
+                    off_t start)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1 };
+
+    return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type == F_WRLCK && fl.l_pid == getpid();
+}
+
+
+static int
+testLockMovedToProcess(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    VIR_AUTOCLOSE other = open(data->path, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0 || other < 0 || virOFDLockMoveToProcess(fd) < 0)
+        return -1;
+
+    if (!testLockIsOfProcess(other, 0) || !testLockIsOfProcess(other, TEST_LOCK_FAR) ||
+        virFileLock(fd, false, 0, 0, false) < 0)
+        return -1;
+
+    /* as every lock of a process it goes with any descriptor */
+    VIR_FORCE_CLOSE(fd);
+    return virOFDLockAcquire(other);
+}
+
+
+static int
+testLockDividedWithProcess(const void *opaque)
+{
+    const testLockData *data = opaque;
+    VIR_AUTOCLOSE fd = testOpen(data->path);
+    VIR_AUTOCLOSE other = open(data->path, O_RDWR | O_CLOEXEC);
+    VIR_AUTOCLOSE reader = open(data->path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || other < 0 || virOFDLockDivideWithProcess(fd) < 0 ||
+        testLockIsOfProcess(reader, 0) || !testLockIsOfProcess(reader, TEST_LOCK_FAR) ||
+        virOFDLockAcquireShared(reader) != -EAGAIN)
+        return -1;
+
+    /* the part of the process goes with any descriptor, and nobody gets the whole */
+    VIR_FORCE_CLOSE(other);
+    if (testLockIsOfProcess(reader, TEST_LOCK_FAR) ||
+        virOFDLockAcquireShared(reader) != -EAGAIN)
+        return -1;
+
+    VIR_FORCE_CLOSE(fd);
+    return virOFDLockAcquireShared(reader);
 }
 
 
@@ -514,6 +625,9 @@ testLockAll(void)
     DO_LOCK("taken once", testLockTwice);
     DO_LOCK("of readers and writers", testLockShared);
     DO_LOCK("of nothing", testLockSharedNothing);
+    DO_LOCK("that moves", testLockMoved);
+    DO_LOCK("that becomes the process's", testLockMovedToProcess);
+    DO_LOCK("a part of which becomes the process's", testLockDividedWithProcess);
     DO_LOCK("keeps out POSIX locks", testLockPOSIX);
     DO_LOCK("inherited", testLockInherited);
     DO_LOCK("no other files are looked at", testLockStrangers);

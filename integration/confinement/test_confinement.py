@@ -63,7 +63,7 @@ def apparmor_files(rule, folder):
 
 
 def test_apparmor_profile(tpm_host):
-    """The domain's own volume, and the lock of its TPM's identity; nothing of other TPMs."""
+    """The domain's own volume, and its locks; nothing of other TPMs."""
     if not HELPER.exists():
         pytest.skip("libvirt is built without AppArmor")
     for name in ("one", "two"):
@@ -72,7 +72,7 @@ def test_apparmor_profile(tpm_host):
     rules = apparmor_rules(tpm_host)
     lock = f"/run/libvirt/tpm-identity/{tpm_host.identity('one')}.lock"
     assert {path: rights for path, rights in rules.items() if path.startswith(POOL) or path == lock} == {
-        f"{POOL}/one": "rwk", lock: "rwk"}
+        f"{POOL}/one": "rwk", f"{POOL}/.one.lock": "rwk", lock: "rwk"}
     assert not any(path.startswith(IMPLICIT) for path in rules)
 
 

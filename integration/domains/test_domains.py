@@ -256,6 +256,22 @@ def test_lock_that_swtpm_takes_by_itself(tpm_host):
         assert not is_locked_by_another(file)
 
 
+def test_lock_of_a_swtpm_that_takes_none(tpm_host):
+    """On a shared file system what it writes is written by an owner of the lock: for as long as
+    it runs its process has a part of it."""
+    path = tpm_host.path(tpm_host.create_volume("one"))
+    guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
+    guest.define("idle")
+    with tpm_host.setting(f'shared_filesystems = ["{POOL}"]'):
+        guest.start()
+        guest.wait("idle")
+        swtpm = guest.pid("swtpm")
+        locks = [tuple(line.split()[1:5:3]) for line in Path("/proc/locks").read_text().splitlines()
+                 if f":{path.stat().st_ino} " in line]
+        assert sorted(locks) == [("OFDLCK", "-1"), ("POSIX", swtpm)]
+        assert in_use_by(swtpm) in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
+
+
 def test_two_at_the_same_moment(tpm_host):
     """20 times, exactly one of them runs."""
     tpm_host.create_volume("one")

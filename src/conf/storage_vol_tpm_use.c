@@ -15,7 +15,6 @@
 #include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
-#include "virfile.h"
 #include "virfileopen.h"
 #include "virlog.h"
 #include "virofdlock.h"

@@ -4,10 +4,12 @@
  * The bytes of the file are the state. This daemon takes the lock, an open-file-
  * description lock over the whole file, before it looks at the content, and swtpm
  * inherits the descriptor: the lock is held for as long as swtpm lives. On a shared
- * file system, a swtpm that can hand its own lock over to another host gets the lock
- * as its own instead, and another one on a file beside the volume (storage_vol_tpm_use.h).
- * A guest that comes from another host by such a file system finds the volume in use there,
- * and gets the lock when the other swtpm is done.
+ * file system swtpm's process gets a part of the lock as its own, so that the server does
+ * not let it write any more once it has given the lock to another host. There, a swtpm that
+ * can hand its own lock over to another host gets the whole lock as its own instead, and
+ * another one on a file beside the volume (storage_vol_tpm_use.h). A guest that comes from
+ * another host by such a file system finds the volume in use there, and gets the lock when
+ * the other swtpm is done.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -35,9 +37,6 @@
 
 VIR_LOG_INIT("qemu.qemu_tpm_volume_file");
 
-/* How long a lock that is on its way to swtpm is asked for, in milliseconds. */
-#define QEMU_TPM_VOLUME_FILE_LOCK_WAIT 50
-
 /* How long a volume that another host writes to is looked at until it is whole, in
  * milliseconds. */
 #define QEMU_TPM_VOLUME_FILE_PROBE_WAIT 500
@@ -52,7 +51,8 @@ qemuTPMVolumeFileSelectLock(qemuTPMVolume *volume,
 {
     const virStorageSource *src = volume->tpm->data.emulator.volume;
 
-    if (virFileIsSharedFS(src->path, cfg->sharedFilesystems) != 1)
+    volume->shared = virFileIsSharedFS(src->path, cfg->sharedFilesystems) == 1;
+    if (!volume->shared)
         return 0;
 
     volume->swtpmLocks = virTPMSwtpmCapsGet(VIR_TPM_SWTPM_FEATURE_TPMSTATE_OPT_LOCK) &&
@@ -220,9 +220,8 @@ qemuTPMVolumeFileSetOwner(int fd,
 
 
 /* A server such as that of NFS tells the owners of locks apart by the user who opened
- * the file, too: a lock on what root has opened would keep swtpm, which opens the file
- * as another user, from its own. So the lock moves to what swtpm's user has opened. It
- * is a shared one then, and nobody who writes gets one. */
+ * the file, too: a lock on what root has opened would not be that of swtpm, which opens
+ * the file as another user. So the lock moves to what swtpm's user has opened. */
 static int
 qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
                                const virQEMUDriverConfig *cfg)
@@ -246,9 +245,7 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
         return -1;
     }
 
-    if ((rc = virOFDLockAcquireShared(volume->fd)) < 0 ||
-        (rc = virOFDLockAcquireShared(fd)) < 0 ||
-        (rc = virOFDLockRelease(volume->fd)) < 0) {
+    if ((rc = virOFDLockMove(volume->fd, fd)) < 0) {
         virReportSystemError(-rc, "%s",
                              _("cannot hand over the lock of a TPM volume to swtpm"));
         return -1;
@@ -261,39 +258,33 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
 }
 
 
-/* Runs in the process that is about to become swtpm, which takes a lock of its
- * own on the file, a POSIX one, when QEMU tells it to begin. That one conflicts
- * with ours, even though both are one process's. So ours becomes a POSIX lock,
- * by way of two shared ones, and nobody who writes gets one in between. It
- * survives the execution of swtpm, whose own it then is. */
+/* The following run in the process that is about to become swtpm. */
+
 static int
-qemuTPMVolumeFileConvertLock(void *opaque)
+qemuTPMVolumeFileCheckHandOver(int rc)
 {
-    int fd = GPOINTER_TO_INT(opaque);
-    struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-    virTimeBackOffVar retry;
-    int rc;
-
-    if ((rc = virOFDLockAcquireShared(fd)) < 0 ||
-        (rc = fcntl(fd, F_SETLK, &fl) < 0 ? -errno : 0) < 0 ||
-        (rc = virOFDLockRelease(fd)) < 0) {
-        virReportSystemError(-rc, "%s",
-                             _("cannot hand over the lock of a TPM volume to swtpm"));
-        return -1;
-    }
-
-    /* A reader may hold a shared lock for a moment. If this fails each time, swtpm
-     * takes the lock itself. */
-    fl.l_type = F_WRLCK;
-    if (virTimeBackOffStart(&retry, 1, QEMU_TPM_VOLUME_FILE_LOCK_WAIT) < 0)
+    if (rc == 0)
         return 0;
 
-    while (fcntl(fd, F_SETLK, &fl) < 0) {
-        if (!virTimeBackOffWait(&retry))
-            break;
-    }
+    virReportSystemError(-rc, "%s",
+                         _("cannot hand over the lock of a TPM volume to swtpm"));
+    return -1;
+}
 
-    return 0;
+
+/* For a swtpm that takes a POSIX lock when QEMU tells it to begin. That one conflicts with
+ * ours, even though both are one process's: so ours becomes that lock. */
+static int
+qemuTPMVolumeFileMoveLock(void *opaque)
+{
+    return qemuTPMVolumeFileCheckHandOver(virOFDLockMoveToProcess(GPOINTER_TO_INT(opaque)));
+}
+
+
+static int
+qemuTPMVolumeFileDivideLock(void *opaque)
+{
+    return qemuTPMVolumeFileCheckHandOver(virOFDLockDivideWithProcess(GPOINTER_TO_INT(opaque)));
 }
 
 
@@ -316,13 +307,13 @@ qemuTPMVolumeFileHandToSwtpm(qemuTPMVolume *volume,
         qemuTPMVolumeFileSetOwner(volume->fd, src->path, cfg) < 0)
         return -1;
 
-    if (privileged && volume->swtpmLocks &&
-        qemuTPMVolumeFileReopenAsSwtpm(volume, cfg) < 0)
-        return -1;
+    if (volume->shared) {
+        if (privileged && qemuTPMVolumeFileReopenAsSwtpm(volume, cfg) < 0)
+            return -1;
 
-    if (volume->swtpmLocks)
-        virCommandSetPreExecHook(cmd, qemuTPMVolumeFileConvertLock,
-                                 GINT_TO_POINTER(volume->fd));
+        virCommandSetPreExecHook(cmd, volume->swtpmLocks ? qemuTPMVolumeFileMoveLock :
+                                 qemuTPMVolumeFileDivideLock, GINT_TO_POINTER(volume->fd));
+    }
 
     qemuTPMVolumeAddFD(cmd, &volume->fd);
     return 0;

@@ -32,6 +32,7 @@ struct _qemuTPMVolume {
     int identityfd;       /* the lock on the TPM's identity; -1 if that is not known */
     bool encrypted;       /* whether swtpm needs the passphrase */
     bool incoming;        /* the state comes in a migration stream */
+    bool shared;          /* hosts share the file system that the volume is on */
     bool swtpmLocks;      /* swtpm takes its own lock, which it can hand over to another host */
     bool elsewhere;       /* the swtpm of another host uses the volume, and hands it over later */
 };

@@ -38,6 +38,9 @@
 /* How long the holder of a lock is searched for, in microseconds. */
 #define VIR_OFD_LOCK_HOLDER_TIME (1000 * 1000)
 
+/* Where a lock is divided that passes to another owner, an offset in bytes. */
+#define VIR_OFD_LOCK_DIVISION (1024 * 1024 * 1024)
+
 /* What f_type of statfs() is for every file system in user space: the kernel
  * does not know the locks that its server has granted. */
 #define VIR_OFD_LOCK_FUSE_SUPER_MAGIC 0x65735546
@@ -47,6 +50,11 @@ typedef enum {
     VIR_OFD_LOCK_SHARED,
     VIR_OFD_LOCK_EXCLUSIVE,
 } virOFDLockType;
+
+typedef enum {
+    VIR_OFD_LOCK_OF_DESCRIPTION,
+    VIR_OFD_LOCK_OF_PROCESS, /* a POSIX lock */
+} virOFDLockOwner;
 
 
 #ifndef WIN32
@@ -103,14 +111,16 @@ virOFDLockControl(int fd,
 /* Sets a lock from @start to the end of the file, or gives it up. */
 static int
 virOFDLockSet(int fd,
+              virOFDLockOwner owner,
               virOFDLockType type,
               off_t start)
 {
 #ifdef F_OFD_SETLK
+    const int cmds[] = { F_OFD_SETLK, F_SETLK };
     const short types[] = { F_UNLCK, F_RDLCK, F_WRLCK };
     short set = types[type];
 
-    return virOFDLockControl(fd, F_OFD_SETLK, &set, start);
+    return virOFDLockControl(fd, cmds[owner], &set, start);
 #else /* ! F_OFD_SETLK */
     return -ENOSYS;
 #endif /* ! F_OFD_SETLK */
@@ -120,21 +130,14 @@ virOFDLockSet(int fd,
 int
 virOFDLockAcquire(int fd)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, 0);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_OF_DESCRIPTION, VIR_OFD_LOCK_EXCLUSIVE, 0);
 }
 
 
 int
 virOFDLockAcquireShared(int fd)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_SHARED, 0);
-}
-
-
-int
-virOFDLockRelease(int fd)
-{
-    return virOFDLockSet(fd, VIR_OFD_LOCK_NONE, 0);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_OF_DESCRIPTION, VIR_OFD_LOCK_SHARED, 0);
 }
 
 
@@ -142,7 +145,54 @@ int
 virOFDLockAcquireFrom(int fd,
                       off_t start)
 {
-    return virOFDLockSet(fd, VIR_OFD_LOCK_EXCLUSIVE, start);
+    return virOFDLockSet(fd, VIR_OFD_LOCK_OF_DESCRIPTION, VIR_OFD_LOCK_EXCLUSIVE, start);
+}
+
+
+/* Passes a write lock of @from from @start on to the owner of that kind by @to. */
+static int
+virOFDLockPass(int from,
+               int to,
+               virOFDLockOwner owner,
+               off_t start)
+{
+    int rc = virOFDLockSet(from, VIR_OFD_LOCK_OF_DESCRIPTION, VIR_OFD_LOCK_NONE, start);
+
+    return rc < 0 ? rc : virOFDLockSet(to, owner, VIR_OFD_LOCK_EXCLUSIVE, start);
+}
+
+
+/* Whoever has a part keeps everybody from the whole: so the second part goes first. */
+static int
+virOFDLockPassAll(int from,
+                  int to,
+                  virOFDLockOwner owner)
+{
+    int rc = virOFDLockPass(from, to, owner, VIR_OFD_LOCK_DIVISION);
+
+    return rc < 0 ? rc : virOFDLockPass(from, to, owner, 0);
+}
+
+
+int
+virOFDLockMove(int from,
+               int to)
+{
+    return virOFDLockPassAll(from, to, VIR_OFD_LOCK_OF_DESCRIPTION);
+}
+
+
+int
+virOFDLockMoveToProcess(int fd)
+{
+    return virOFDLockPassAll(fd, fd, VIR_OFD_LOCK_OF_PROCESS);
+}
+
+
+int
+virOFDLockDivideWithProcess(int fd)
+{
+    return virOFDLockPass(fd, fd, VIR_OFD_LOCK_OF_PROCESS, VIR_OFD_LOCK_DIVISION);
 }
 
 

@@ -55,17 +55,6 @@ int virOFDLockAcquireShared(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * virOFDLockRelease:
- * @fd: descriptor that has the lock of virOFDLockAcquire() or virOFDLockAcquireShared()
- *
- * Gives up the lock.
- *
- * Returns 0 on success, -errno otherwise.
- */
-int virOFDLockRelease(int fd)
-    G_GNUC_WARN_UNUSED_RESULT;
-
-/**
  * virOFDLockAcquireFrom:
  * @fd: descriptor, open for writing
  * @start: offset in bytes
@@ -78,6 +67,49 @@ int virOFDLockRelease(int fd)
  */
 int virOFDLockAcquireFrom(int fd,
                           off_t start)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockMove:
+ * @from: descriptor that has the lock of virOFDLockAcquire()
+ * @to: another open file description of the same file, open for writing
+ *
+ * Moves the lock to @to. Nobody gets a lock on the whole file meanwhile, not even a read
+ * lock.
+ *
+ * Returns 0 on success, -errno otherwise: what was not moved is still held by @from.
+ */
+int virOFDLockMove(int from,
+                   int to)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockMoveToProcess:
+ * @fd: descriptor that has the lock of virOFDLockAcquire()
+ *
+ * Turns the lock into a POSIX lock of the calling process, as virOFDLockMove(). It survives
+ * the execution of another program, which can then take that lock, as it has it.
+ *
+ * Returns 0 on success, -errno otherwise.
+ */
+int virOFDLockMoveToProcess(int fd)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virOFDLockDivideWithProcess:
+ * @fd: descriptor that has the lock of virOFDLockAcquire()
+ *
+ * Turns a part of the lock into a POSIX lock of the calling process, as virOFDLockMove(), so
+ * that what the process writes to the file is written by an owner of the lock, whichever
+ * descriptor it opens for that. If the server of a file system gives the lock up, as that
+ * of NFS does when it has not heard of the host for long, it refuses what its owners write.
+ *
+ * Whatever the process closes, the other part of the lock is held for as long as @fd is
+ * open.
+ *
+ * Returns 0 on success, -errno otherwise.
+ */
+int virOFDLockDivideWithProcess(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
 
 /**
