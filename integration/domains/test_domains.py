@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import xml.etree.ElementTree as etree
+from pathlib import Path
 
 import pytest
 
@@ -256,19 +257,20 @@ def test_lock_that_swtpm_takes_by_itself(tpm_host):
         assert not is_locked_by_another(file)
 
 
+@pytest.mark.guest
 def test_lock_of_a_swtpm_that_takes_none(tpm_host):
     """On a shared file system what it writes is written by an owner of the lock: for as long as
     it runs its process has a part of it."""
     path = tpm_host.path(tpm_host.create_volume("one"))
+    tpm_host.install_guest()
     guest = tpm_host.define_guest(tpm=xmls.tpm_volume("one"))
-    guest.define("idle")
     with tpm_host.setting(f'shared_filesystems = ["{POOL}"]'):
-        guest.start()
-        guest.wait("idle")
+        guest.start("watch")
+        guest.wait_report("sealed")
         swtpm = guest.pid("swtpm")
         locks = [tuple(line.split()[1:5:3]) for line in Path("/proc/locks").read_text().splitlines()
                  if f":{path.stat().st_ino} " in line]
-        assert sorted(locks) == [("OFDLCK", "-1"), ("POSIX", swtpm)]
+        assert sorted(locks) == [("OFDLCK", "-1"), ("POSIX", str(swtpm))]
         assert in_use_by(swtpm) in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
 
 
