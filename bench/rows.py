@@ -245,7 +245,7 @@ ROWS = (
         lambda lab: memory(lab)[0]),
     Row("memory-dumpxml", "and after vol-dumpxml of all 10,000", "dir pool, same files", 1.10,
         lambda lab: memory(lab)[1]),
-    Row("dumpxml", "vol-dumpxml of 1,000 volumes by path", "dir pool, same files", 1.20, dumpxml),
+    Row("dumpxml", "vol-dumpxml of 1,000 volumes by path", "dir pool, same files", 1.10, dumpxml),
     Row("create-among-many", "vol-create where 10,000 volumes exist",
         "where 10 exist", 1.05, create_among_many),
     Row("start-among-many", "start of a guest, its pool holding 10,000",

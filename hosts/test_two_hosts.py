@@ -178,7 +178,6 @@ def test_server_away_for_a_while(filesystem, sharing):
         assert refused.returncode != 0 and "in use" in refused.stderr
 
 
-@only(CEPHFS)
 def test_host_that_is_cut_off(sharing, tell):
     """Another host gets the volume once the file system has given the first one up; what that
     writes when it is back does not get there."""

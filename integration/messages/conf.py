@@ -45,10 +45,11 @@ NAME_CHARACTER = Message(
     "TPM volume name '%1$s' must be valid UTF-8 without slashes, commas, backslashes and control characters")
 NAME_SIDECAR = Message("VIR_ERR_INVALID_ARG", "TPM volume name '%1$s' cannot end in '%2$s'")
 PROFILE_NAME = Message(
-    "VIR_ERR_XML_ERROR", "invalid profile '%1$s' of a TPM: it has letters, digits, dots, hyphens and colons")
+    "VIR_ERR_XML_ERROR",
+    "invalid profile '%1$s' of a TPM: it must consist of letters, digits, dots, hyphens and colons")
 KEY_NAME = Message(
     "VIR_ERR_XML_ERROR",
-    "invalid name '%1$s' of an endorsement key: it has small letters, digits and hyphens")
+    "invalid name '%1$s' of an endorsement key: it must consist of small letters, digits and hyphens")
 KEY_FINGERPRINT = Message(
     "VIR_ERR_XML_ERROR",
     "invalid fingerprint '%1$s' of endorsement key '%2$s': "

@@ -92,7 +92,8 @@ TARGET_WITH_OTHER_SECRET = Message(
 OTHER_SECRET_SINCE_SAVED = Message(
     "VIR_ERR_AUTH_FAILED",
     "cannot restore the TPM on volume '%1$s' of pool '%2$s', which had another passphrase when the guest was "
-    "saved")
+    "saved",
+    "set that passphrase, or start the guest without the saved image")
 DIRECTORY_NOT_SEARCHABLE = Message(
     "VIR_ERR_SYSTEM_ERROR",
     "swtpm, which runs as user '%1$s', cannot search directory '%2$s' above TPM volume '%3$s' of pool '%4$s'",
@@ -113,6 +114,8 @@ LOCK_NOT_TAKEN_OVER = Message(
     "use a swtpm with the capability 'tpmstate-opt-lock'")
 CANNOT_OPEN_AS_SWTPM = Message(
     "VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as")
+CANNOT_MOVE_LOCK = Message(
+    "VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of TPM volume '%1$s' of pool '%2$s' to swtpm")
 CANNOT_HAND_OVER_LOCK = Message("VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of a TPM volume to swtpm")
 
 # src/qemu/qemu_tpm_volume_policy.c

@@ -5,7 +5,7 @@ What vol-create, vol-upload and the other operations of a pool refuse, by the fi
 
 from expected import Message
 
-# src/storage/storage_backend_tpm.c
+# src/storage/storage_tpm_check.c and storage_backend_tpm.c
 
 QCOW_ENCRYPTION = Message(
     "VIR_ERR_CONFIG_UNSUPPORTED",
@@ -281,7 +281,8 @@ UPLOAD_ENCRYPTED = Message(
     "upload it to a volume with that encryption, and convert that with vol-create-from")
 UPLOAD_REPLACED = Message(
     "VIR_ERR_OPERATION_INVALID",
-    "TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload")
+    "TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload",
+    "upload it again")
 UPLOAD_NOT_OPENED_PREFIX = Message(
     None,
     "cannot open the TPM state that was uploaded to TPM volume '%1$s' of pool '%2$s'")

@@ -364,7 +364,7 @@ virStorageVolTPMDefParseProfile(xmlNodePtr tpm,
 
     if (!virStorageVolTPMHasOnly(def->profile.source, VIR_STORAGE_VOL_TPM_PROFILE_CHARS)) {
         virReportError(VIR_ERR_XML_ERROR,
-                       _("invalid profile '%1$s' of a TPM: it has letters, digits, dots, hyphens and colons"),
+                       _("invalid profile '%1$s' of a TPM: it must consist of letters, digits, dots, hyphens and colons"),
                        def->profile.source);
         return -1;
     }
@@ -384,7 +384,7 @@ virStorageVolTPMEndorsementCheck(const virStorageVolTPMEndorsement *endorsement)
 
     if (!virStorageVolTPMHasOnly(endorsement->key, VIR_STORAGE_VOL_TPM_KEY_CHARS)) {
         virReportError(VIR_ERR_XML_ERROR,
-                       _("invalid name '%1$s' of an endorsement key: it has small letters, digits and hyphens"),
+                       _("invalid name '%1$s' of an endorsement key: it must consist of small letters, digits and hyphens"),
                        endorsement->key);
         return -1;
     }

@@ -306,8 +306,8 @@ virStorageVolTPMReportLock(int err,
 }
 
 
-/* Only a regular file is a volume so far. Here, and in virStorageVolTPMOpen(), another
- * kind of file would be let in. */
+/* Only a regular file is a volume. Another kind would be let in here and by
+ * virOFDLockOpen(), which whoever locks a volume opens it by. */
 int
 virStorageVolTPMOpenFile(const char *path,
                          int oflags,

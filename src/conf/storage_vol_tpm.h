@@ -13,9 +13,10 @@
  *    of the bytes that were read;
  *  - virtqemud from before it looks into the volume until swtpm has it, and while it
  *    restores the label of a volume that nobody uses;
- *  - swtpm until it ends, by a descriptor that virtqemud hands to it, or by a lock of its
- *    own where one can be handed over to another host: storage_vol_tpm_use.h tells what
- *    guards the volume while it does not have that;
+ *  - swtpm until it ends, by a descriptor that virtqemud hands to it. Where hosts share the
+ *    file system its process has a part of the lock as its own, or the whole if it can hand
+ *    that over to another host: storage_vol_tpm_use.h tells what guards the volume while it
+ *    does not have it;
  *  - whoever makes a volume, on the file that it is about to publish.
  */
 

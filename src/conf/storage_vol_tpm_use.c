@@ -13,13 +13,10 @@
 #include <unistd.h>
 
 #include "storage_vol_tpm_use.h"
-#include "virerror.h"
 #include "virfile.h"
 #include "virfileopen.h"
 #include "virlog.h"
 #include "virofdlock.h"
-
-#define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("conf.storage_vol_tpm_use");
 
@@ -78,7 +75,8 @@ virStorageVolTPMUseJoin(const char *path,
     if (rc == 0 && (rc = virOFDLockTest(*fd, 0)) == -EAGAIN)
         return 1;
 
-    VIR_FORCE_CLOSE(*fd);
+    if (rc == 0)
+        VIR_FORCE_CLOSE(*fd);
     return rc;
 }
 

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Where hosts share a file system, swtpm has the lock of its volume itself, in order to hand
- * it to another host. Meanwhile nobody has it: for a moment on the way, and after QEMU has
+ * Where hosts share a file system, a swtpm that can hand the lock of its volume to another
+ * host has that lock itself. Meanwhile nobody has it: for a moment on the way, and after QEMU has
  * read the TPM for a dump or a snapshot, until the guest runs again. So a swtpm that locks
  * its volume also inherits a shared lock on a file beside that, .NAME.lock, which it keeps
  * until it ends. Whoever has got the lock of a volume asks for this one before anything is
@@ -45,7 +45,8 @@ int virStorageVolTPMUseTest(const char *path,
  *
  * Takes the lock of the volume's users if there is none. Makes the file if it is missing.
  *
- * Returns 0 on success, -EAGAIN if there is a user, another -errno on failure.
+ * Returns 0 on success, -EAGAIN if there is a user, whose name can be asked for by @fd,
+ * another -errno on failure.
  */
 int virStorageVolTPMUseBegin(const char *path,
                              int *fd)
@@ -59,7 +60,8 @@ int virStorageVolTPMUseBegin(const char *path,
  * Takes the lock of the volume's users beside one who has it: the swtpm that is going to
  * hand the volume over.
  *
- * Returns 1 on success, 0 if there is no user, -errno on failure.
+ * Returns 1 on success, 0 if there is no user, -errno on failure: -EAGAIN if somebody has
+ * the lock alone, whose name can be asked for by @fd.
  */
 int virStorageVolTPMUseJoin(const char *path,
                             int *fd)

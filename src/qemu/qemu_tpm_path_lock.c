@@ -31,18 +31,12 @@ bool
 qemuTPMPathIsLocked(const char *path)
 {
     VIR_AUTOCLOSE fd = virFileOpenNoWait(path, O_RDONLY | O_NOFOLLOW);
-    struct flock lock = {
-        .l_type = F_WRLCK,
-        .l_whence = SEEK_SET,
-        .l_start = QEMU_TPM_PATH_LOCK_START,
-        .l_len = 1,
-    };
 
     /* somebody keeps a lease */
     if (fd < 0)
         return errno == EBUSY;
 
-    return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    return virOFDLockTest(fd, QEMU_TPM_PATH_LOCK_START) == -EAGAIN;
 }
 
 

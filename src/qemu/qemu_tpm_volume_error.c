@@ -89,7 +89,7 @@ qemuTPMVolumeReportOtherPassphrase(virDomainObj *vm,
     }
 
     virReportError(VIR_ERR_AUTH_FAILED,
-                   _("cannot restore the TPM on volume '%1$s' of pool '%2$s', which had another passphrase when the guest was saved"),
+                   _("cannot restore the TPM on volume '%1$s' of pool '%2$s', which had another passphrase when the guest was saved: set that passphrase, or start the guest without the saved image"),
                    src->volume, src->pool);
 }
 

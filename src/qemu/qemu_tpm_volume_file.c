@@ -226,7 +226,8 @@ static int
 qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
                                const virQEMUDriverConfig *cfg)
 {
-    const char *path = volume->tpm->data.emulator.volume->path;
+    const virStorageSource *src = volume->tpm->data.emulator.volume;
+    const char *path = src->path;
     VIR_AUTOCLOSE fd = -1;
     int rc;
 
@@ -246,8 +247,9 @@ qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
     }
 
     if ((rc = virOFDLockMove(volume->fd, fd)) < 0) {
-        virReportSystemError(-rc, "%s",
-                             _("cannot hand over the lock of a TPM volume to swtpm"));
+        virReportSystemError(-rc,
+                             _("cannot hand over the lock of TPM volume '%1$s' of pool '%2$s' to swtpm"),
+                             src->srcpool->volume, src->srcpool->pool);
         return -1;
     }
 

@@ -29,6 +29,7 @@
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_temp.h"
 #include "storage_vol_tpm.h"
+#include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virfileopen.h"
@@ -533,6 +534,7 @@ virStorageTPMSidecarRemoveOrphan(const virStoragePoolDef *pool,
     if (g_lstat(vol->target.path, &sb) == 0 || errno != ENOENT)
         return;
 
+    virStorageVolTPMUseRemove(vol->target.path);
     virStorageTPMSidecarUnlink(path);
     virStorageTPMDirSync(pool->target.path);
 }

@@ -221,7 +221,7 @@ virStorageTPMUploadCheckVolume(const virStorageTPMUploadData *upload)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload"),
+                   _("TPM volume '%1$s' of pool '%2$s' was replaced by another during the upload: upload it again"),
                    upload->vol->name, upload->pool->name);
     return -1;
 }

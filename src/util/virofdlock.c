@@ -110,10 +110,10 @@ virOFDLockControl(int fd,
 
 /* Sets a lock from @start to the end of the file, or gives it up. */
 static int
-virOFDLockSet(int fd,
-              virOFDLockOwner owner,
-              virOFDLockType type,
-              off_t start)
+virOFDLockSet(int fd G_GNUC_UNUSED,
+              virOFDLockOwner owner G_GNUC_UNUSED,
+              virOFDLockType type G_GNUC_UNUSED,
+              off_t start G_GNUC_UNUSED)
 {
 #ifdef F_OFD_SETLK
     const int cmds[] = { F_OFD_SETLK, F_SETLK };
@@ -162,7 +162,7 @@ virOFDLockPass(int from,
 }
 
 
-/* Whoever has a part keeps everybody from the whole: so the second part goes first. */
+/* The second part is passed first: whoever has either keeps everybody else from the whole. */
 static int
 virOFDLockPassAll(int from,
                   int to,
@@ -197,8 +197,8 @@ virOFDLockDivideWithProcess(int fd)
 
 
 int
-virOFDLockTest(int fd,
-               off_t start)
+virOFDLockTest(int fd G_GNUC_UNUSED,
+               off_t start G_GNUC_UNUSED)
 {
 #ifdef F_OFD_SETLK
     short type = F_WRLCK;
@@ -366,14 +366,14 @@ virOFDLockDescribeProcess(pid_t pid)
 
 /* Whether the locks on a file are shown in /proc by the host that holds them. */
 static bool
-virOFDLockIsShown(int fd)
+virOFDLockIsShown(int fd G_GNUC_UNUSED)
 {
 #ifdef __linux__
     struct statfs fs;
 
     return fstatfs(fd, &fs) == 0 && fs.f_type != VIR_OFD_LOCK_FUSE_SUPER_MAGIC;
 #else /* !__linux__ */
-    return fd < 0;
+    return false;
 #endif /* !__linux__ */
 }
 

@@ -9,7 +9,7 @@
 
 #pragma once
 
-#include <sys/stat.h>
+#include <sys/types.h>
 
 #include "internal.h"
 
@@ -77,7 +77,7 @@ int virOFDLockAcquireFrom(int fd,
  * Moves the lock to @to. Nobody gets a lock on the whole file meanwhile, not even a read
  * lock.
  *
- * Returns 0 on success, -errno otherwise: what was not moved is still held by @from.
+ * Returns 0 on success, -errno otherwise: the lock may be lost then, in part or whole.
  */
 int virOFDLockMove(int from,
                    int to)
@@ -87,10 +87,10 @@ int virOFDLockMove(int from,
  * virOFDLockMoveToProcess:
  * @fd: descriptor that has the lock of virOFDLockAcquire()
  *
- * Turns the lock into a POSIX lock of the calling process, as virOFDLockMove(). It survives
- * the execution of another program, which can then take that lock, as it has it.
+ * Turns the lock into a POSIX lock of the calling process, as virOFDLockMove(). A program
+ * that the process executes keeps it, and can take the same lock again.
  *
- * Returns 0 on success, -errno otherwise.
+ * Returns as virOFDLockMove().
  */
 int virOFDLockMoveToProcess(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
@@ -101,13 +101,13 @@ int virOFDLockMoveToProcess(int fd)
  *
  * Turns a part of the lock into a POSIX lock of the calling process, as virOFDLockMove(), so
  * that what the process writes to the file is written by an owner of the lock, whichever
- * descriptor it opens for that. If the server of a file system gives the lock up, as that
+ * descriptor it opens for that, as the user that @fd was opened by. If the server of a file system gives the lock up, as that
  * of NFS does when it has not heard of the host for long, it refuses what its owners write.
  *
  * Whatever the process closes, the other part of the lock is held for as long as @fd is
  * open.
  *
- * Returns 0 on success, -errno otherwise.
+ * Returns as virOFDLockMove().
  */
 int virOFDLockDivideWithProcess(int fd)
     G_GNUC_WARN_UNUSED_RESULT;
