@@ -1,15 +1,18 @@
 /*
- * storagevoltpmtest.c: errors of TPM volumes, and the lock of their users
+ * storagevoltpmtest.c: files of TPM volumes, and errors that concern them
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What users are told of a volume whose content is no state, of one with and without a
- * secret, and of one that swtpm cannot open.
+ * Which files are opened, and by whom while somebody uses the volume. What users are told of
+ * a volume whose content is no state, of one with and without a secret, and of one that swtpm
+ * cannot open.
  */
 
 #include <config.h>
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "testutils.h"
 #include "testutilserror.h"
@@ -207,6 +210,13 @@ testSecrets(void)
 }
 
 
+typedef struct _testOpenData testOpenData;
+struct _testOpenData {
+    const char *dir;
+    const char *path; /* of a volume in it */
+};
+
+
 /* A swtpm uses the volume without its lock: nobody gets it, but who is to take it over. */
 static int
 testUseLock(const char *path)
@@ -245,23 +255,105 @@ testUseLock(const char *path)
 
 
 static int
-testUse(const void *opaque G_GNUC_UNUSED)
+testUse(const void *opaque)
 {
-    g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_use_XXXXXX");
+    const testOpenData *data = opaque;
+    g_autofree char *lock = virStorageVolTPMUsePath(data->path);
+
+    if (!g_str_has_suffix(lock, "/.guest1.lock") || testUseLock(data->path) < 0)
+        return -1;
+
+    return virFileExists(lock) ? -1 : 0;
+}
+
+
+static int
+testOpenMissing(const void *opaque)
+{
+    const testOpenData *data = opaque;
+    g_autofree char *path = g_strdup_printf("%s/missing", data->dir);
+
+    if (virStorageVolTPMOpen(path, "tpmpool", "guest1") >= 0 || virFileExists(path))
+        return -1;
+
+    return testExpectError(VIR_ERR_NO_STORAGE_VOL,
+                           "of TPM volume 'guest1' of pool 'tpmpool' not found");
+}
+
+
+static int
+testExpectNotRegular(const char *path)
+{
+    g_autofree char *expect = g_strdup_printf("'%s' of TPM volume 'guest1' of pool 'tpmpool' is not a regular file",
+                                              path);
+
+    if (virStorageVolTPMOpen(path, "tpmpool", "guest1") >= 0)
+        return -1;
+
+    return testExpectError(VIR_ERR_OPERATION_INVALID, expect);
+}
+
+
+static int
+testOpenNotRegular(const void *opaque)
+{
+    const testOpenData *data = opaque;
+    g_autofree char *link = g_strdup_printf("%s/link", data->dir);
+    g_autofree char *fifo = g_strdup_printf("%s/fifo", data->dir);
+
+    if (symlink(data->path, link) < 0 || mkfifo(fifo, 0600) < 0)
+        return -1;
+
+    if (testExpectNotRegular(link) < 0 ||
+        testExpectNotRegular(fifo) < 0 ||
+        testExpectNotRegular(data->dir) < 0 ||
+        testExpectNotRegular("/dev/null") < 0)
+        return -1;
+
+    return 0;
+}
+
+
+static int
+testOpenNoPermission(const void *opaque)
+{
+    const testOpenData *data = opaque;
+    g_autofree char *path = g_strdup_printf("%s/readonly", data->dir);
+    g_autofree char *expect = NULL;
+
+    /* nothing is forbidden to root */
+    if (geteuid() == 0)
+        return EXIT_AM_SKIP;
+
+    if (virFileWriteStr(path, "", 0400) < 0 || virStorageVolTPMOpen(path, "tpmpool", "guest1") >= 0)
+        return -1;
+
+    expect = g_strdup_printf("no permission to read and write '%s' of TPM volume 'guest1' of pool 'tpmpool'",
+                             path);
+    return testExpectError(VIR_ERR_SYSTEM_ERROR, expect);
+}
+
+
+static int
+testOpenAll(void)
+{
+    g_autofree char *dir = g_strdup("/tmp/libvirt_tpm_volume_XXXXXX");
     g_autofree char *path = NULL;
-    g_autofree char *lock = NULL;
-    int ret = -1;
+    testOpenData data;
+    int ret = 0;
 
     if (!g_mkdtemp(dir))
         return -1;
 
     path = g_strdup_printf("%s/guest1", dir);
-    lock = virStorageVolTPMUsePath(path);
+    data = (testOpenData) { dir, path };
 
-    if (virFileTouch(path, 0600) == 0 &&
-        testUseLock(path) == 0 &&
-        g_str_has_suffix(lock, "/.guest1.lock") && !virFileExists(lock))
-        ret = 0;
+    if (virFileTouch(path, 0600) < 0 ||
+        virTestRun("open: lock of users", testUse, &data) < 0 ||
+        virTestRun("open: missing file", testOpenMissing, &data) < 0 ||
+        virTestRun("open: not a regular file", testOpenNotRegular, &data) < 0 ||
+        virTestRun("open: no permission", testOpenNoPermission, &data) < 0)
+        ret = -1;
 
     virFileDeleteTree(dir);
     return ret;
@@ -273,9 +365,8 @@ mymain(void)
 {
     int ret = 0;
 
-    if (virTestRun("lock of users", testUse, NULL) < 0)
+    if (testOpenAll() < 0)
         ret = -1;
-
     if (testCheckAll() < 0)
         ret = -1;
     if (testSecrets() < 0)
