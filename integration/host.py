@@ -354,6 +354,12 @@ class Host:
         return False
 
     @staticmethod
+    def is_locked_by_another(file):
+        """Whether somebody else holds a lock on an open file. It is only asked for."""
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        return struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+
+    @staticmethod
     def holders(path):
         """Who holds a lock of a file: {(process, program, kind)}, by what the kernel tells of
         each open file. Processes are those of this sandbox and of sandboxes inside of it; the kind

@@ -526,6 +526,9 @@ mymain(void)
         return EXIT_FAILURE;
 
     qemuTestSetHostArch(&driver, VIR_ARCH_X86_64);
+    driver.privileged = geteuid() == 0;
+    driver.config->swtpm_user = geteuid();
+    driver.config->swtpm_group = getegid();
 
     if (testQemuInsertRealCaps(driver.qemuCapsCache, "x86_64", "latest", "",
                                capslatest, capscache, NULL, NULL) < 0)

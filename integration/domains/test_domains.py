@@ -4,9 +4,7 @@ Also the lock, which lives as long as swtpm, and what a restarted daemon finds a
 """
 
 import concurrent.futures
-import fcntl
 import os
-import struct
 import subprocess
 import xml.etree.ElementTree as etree
 from pathlib import Path
@@ -227,12 +225,6 @@ def test_only_root_writes_where_identities_are_locked(tpm_host):
     assert not lock.exists()
 
 
-def is_locked_by_another(file):
-    """Whether somebody else holds a lock on a file. It is only asked for."""
-    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    return struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
-
-
 @pytest.mark.newer_swtpm
 def test_lock_that_swtpm_takes_by_itself(tpm_host):
     """On a shared file system; from the moment when the guest is about to start there is one."""
@@ -243,7 +235,7 @@ def test_lock_that_swtpm_takes_by_itself(tpm_host):
         starting = subprocess.Popen(["virsh", "-q", "start", "guest"])
         found = [False]
         while starting.poll() is None:
-            now = is_locked_by_another(file)
+            now = tpm_host.is_locked_by_another(file)
             if now != found[-1]:
                 found.append(now)
         assert starting.returncode == 0
@@ -254,7 +246,7 @@ def test_lock_that_swtpm_takes_by_itself(tpm_host):
             said = tpm_host.virsh_fails(*command, "one", "--pool", "tpm")
             assert in_use_by(swtpm) in said
         tpm_host.virsh("destroy", "guest")
-        assert not is_locked_by_another(file)
+        assert not tpm_host.is_locked_by_another(file)
 
 
 @pytest.mark.guest

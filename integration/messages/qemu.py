@@ -74,6 +74,10 @@ LOCK_NOT_HANDED_OVER = Message(
     "TPM volume '%1$s' of pool '%2$s' is on a shared file system, but the guest's swtpm cannot hand its lock "
     "over to another host",
     "use a swtpm with the capability 'tpmstate-opt-lock'")
+LOCK_LOST = Message(
+    "VIR_ERR_OPERATION_INVALID",
+    "TPM volume '%1$s' of pool '%2$s' is not locked for domain '%3$s' any more, and another host may have used it",
+    "destroy the domain and start it again")
 
 # src/qemu/qemu_tpm_volume_error.c
 
@@ -112,11 +116,8 @@ LOCK_NOT_TAKEN_OVER = Message(
     "TPM volume '%1$s' of pool '%2$s' is on a shared file system, but swtpm of this host cannot take its lock "
     "over from another host",
     "use a swtpm with the capability 'tpmstate-opt-lock'")
-CANNOT_OPEN_AS_SWTPM = Message(
-    "VIR_ERR_SYSTEM_ERROR", "cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as")
-CANNOT_MOVE_LOCK = Message(
+CANNOT_HAND_OVER_LOCK = Message(
     "VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of TPM volume '%1$s' of pool '%2$s' to swtpm")
-CANNOT_HAND_OVER_LOCK = Message("VIR_ERR_SYSTEM_ERROR", "cannot hand over the lock of a TPM volume to swtpm")
 
 # src/qemu/qemu_tpm_volume_policy.c
 

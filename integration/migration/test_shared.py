@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+import messages
 import xmls
 from expected import error
 from host import POOL, wait_for
@@ -181,6 +183,14 @@ READS = {
 }
 
 
+def pause_and_read(host):
+    """Start a guest and have it paused; its swtpm has no lock."""
+    host.define_guest(tpm=xmls.tpm_volume("one")).start("idle")
+    host.virsh("suspend", "guest")
+    host.virsh(*READS["dump"])
+    host.path("/var/lib/libvirt/memory").unlink()
+
+
 @pytest.mark.guest
 @pytest.mark.parametrize("read", READS)
 def test_paused_guest_whose_tpm_was_read(host, other_host, folder, read):
@@ -198,6 +208,29 @@ def test_paused_guest_whose_tpm_was_read(host, other_host, folder, read):
     guest.next_report()
     assert held_by_swtpm(guest, folder / "one")
     other.host.virsh("undefine", "other")
+
+
+def test_paused_guest_and_one_who_is_refused(host, other_host, folder):
+    """Whoever is refused does not have the lock meanwhile, which swtpm may ask for at any moment."""
+    make_volume(host, other_host)
+    pause_and_read(host)
+    with open(folder / "one", "r+b") as file, deleting(other_host), deleting(host):
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            assert not host.is_locked_by_another(file)
+    host.virsh("resume", "guest")
+    wait_for("swtpm has its lock again", lambda: host.holders(folder / "one"))
+
+
+def test_paused_guest_whose_lock_is_lost(host, other_host, folder):
+    """As the server may have given it to another host, the guest does not go on."""
+    make_volume(host, other_host)
+    pause_and_read(host)
+    (folder / ".one.lock").unlink()
+    assert messages.LOCK_LOST("one", "tpm", "guest") in host.virsh_fails("resume", "guest")
+    assert host.virsh("domstate", "guest") == "paused"
+    host.virsh("destroy", "guest")
+    host.virsh("start", "guest")
 
 
 @contextlib.contextmanager

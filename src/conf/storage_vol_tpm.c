@@ -351,25 +351,53 @@ virStorageVolTPMOpenUnlocked(const char *path,
 }
 
 
+/* A swtpm that has given up its lock asks for it again for a few seconds only: so nobody has
+ * it while the name of that swtpm is looked for. */
+static int
+virStorageVolTPMCheckUnused(const char *path,
+                            const char *pool,
+                            const char *vol,
+                            int *lock)
+{
+    g_autofree char *uselock = virStorageVolTPMUsePath(path);
+    VIR_AUTOCLOSE use = -1;
+    int rc = virStorageVolTPMUseTest(path, &use);
+
+    if (rc == 0)
+        return 0;
+
+    VIR_FORCE_CLOSE(*lock);
+    virStorageVolTPMReportLock(-rc, use, uselock, pool, vol);
+    return -1;
+}
+
+
 int
 virStorageVolTPMOpen(const char *path,
                      const char *pool,
                      const char *vol)
 {
     VIR_AUTOCLOSE fd = -1;
-    VIR_AUTOCLOSE use = -1;
-    int rc = virOFDLockOpen(path, 0, &fd);
     int ret;
+    int rc;
+
+    if (virStorageVolTPMCheckUnused(path, pool, vol, &fd) < 0)
+        return -1;
+
+    rc = virOFDLockOpen(path, 0, &fd);
 
     if (fd < 0) {
         virStorageVolTPMReportOpen(-rc, path, pool, vol);
         return -1;
     }
 
-    if (rc < 0 || (rc = virStorageVolTPMUseTest(path, &use)) < 0) {
-        virStorageVolTPMReportLock(-rc, use < 0 ? fd : use, path, pool, vol);
+    if (rc < 0) {
+        virStorageVolTPMReportLock(-rc, fd, path, pool, vol);
         return -1;
     }
+
+    if (virStorageVolTPMCheckUnused(path, pool, vol, &fd) < 0)
+        return -1;
 
     ret = fd;
     fd = -1;

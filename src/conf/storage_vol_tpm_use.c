@@ -51,6 +51,24 @@ virStorageVolTPMUseTest(const char *path,
 
 
 int
+virStorageVolTPMUseLock(const char *path,
+                        unsigned int flags,
+                        int *fd)
+{
+    VIR_AUTOCLOSE use = -1;
+    int rc;
+
+    if ((rc = virStorageVolTPMUseTest(path, &use)) == 0 &&
+        (rc = virOFDLockOpen(path, flags, fd)) == 0 &&
+        (rc = virStorageVolTPMUseTest(path, &use)) == 0)
+        return 0;
+
+    VIR_FORCE_CLOSE(*fd);
+    return rc;
+}
+
+
+int
 virStorageVolTPMUseBegin(const char *path,
                          int *fd)
 {

@@ -28,7 +28,7 @@ char *virStorageVolTPMUsePath(const char *path)
 
 /**
  * virStorageVolTPMUseTest:
- * @path: a volume's file, whose lock the caller has
+ * @path: a volume's file; without its lock the answer may be another one in a moment
  * @fd: -1; set to a descriptor of the locked file if there is a user, to ask for its name
  *
  * Returns 0 if no swtpm uses the volume, -EAGAIN if one does, another -errno if that
@@ -37,6 +37,22 @@ char *virStorageVolTPMUsePath(const char *path)
 int virStorageVolTPMUseTest(const char *path,
                             int *fd)
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * virStorageVolTPMUseLock:
+ * @path: a volume's file
+ * @flags: bitwise-OR of virOFDLockFlags
+ * @fd: -1; set to a descriptor with the lock of the volume, if it is had
+ *
+ * Takes the lock of a volume by virOFDLockOpen(), unless a swtpm uses the volume that has
+ * given it up for a while.
+ *
+ * Returns 0 on success, -errno otherwise: -EAGAIN if the volume is in use.
+ */
+int virStorageVolTPMUseLock(const char *path,
+                            unsigned int flags,
+                            int *fd)
+    ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(3) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * virStorageVolTPMUseBegin:

@@ -3,7 +3,7 @@
  *
  * QEMU's user may write where the pid file and the socket of swtpm are, so that their
  * content is not used. swtpm is known by the lock on its pid file, and by the socket that
- * its arguments name.
+ * its arguments name; before it is executed, by the program, which is still this daemon.
  *
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -50,6 +50,19 @@ qemuTPMProcessLockHolder(const char *pidfile)
 
 #ifdef __linux__
 
+/* Whether a process is one of this daemon's own that has not executed its program yet. */
+static bool
+qemuTPMProcessIsOwnChild(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%lld/exe", (long long) pid);
+    struct stat self;
+    struct stat sb;
+
+    return pid != getpid() && stat(path, &sb) == 0 && stat("/proc/self/exe", &self) == 0 &&
+        sb.st_dev == self.st_dev && sb.st_ino == self.st_ino;
+}
+
+
 /* Whether a process was told to listen on @sock, by an argument that begins with
  *   type=unixio,path=SOCK, */
 static bool
@@ -79,6 +92,13 @@ qemuTPMProcessHasSocket(pid_t pid,
 
 /* Without /proc the lock on the pid file is all that is known. */
 static bool
+qemuTPMProcessIsOwnChild(pid_t pid G_GNUC_UNUSED)
+{
+    return false;
+}
+
+
+static bool
 qemuTPMProcessHasSocket(pid_t pid G_GNUC_UNUSED,
                         const char *sock G_GNUC_UNUSED)
 {
@@ -95,7 +115,8 @@ qemuTPMProcessFind(const char *pidfile,
 {
     pid_t holder = qemuTPMProcessLockHolder(pidfile);
 
-    if (holder <= 1 || !qemuTPMProcessHasSocket(holder, sock))
+    if (holder <= 1 ||
+        !(qemuTPMProcessHasSocket(holder, sock) || qemuTPMProcessIsOwnChild(holder)))
         return -1;
 
     *pid = holder;

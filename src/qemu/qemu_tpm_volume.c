@@ -21,6 +21,7 @@
 #include "qemu_tpm_path_lock.h"
 #include "qemu_validate.h"
 #include "storage_conf_tpm.h"
+#include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virtpm.h"
@@ -292,6 +293,24 @@ qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                    _("TPM volume '%1$s' of pool '%2$s' is on a shared file system, but the guest's swtpm cannot hand its lock over to another host: use a swtpm with the capability 'tpmstate-opt-lock'"),
                    src->srcpool->volume, src->srcpool->pool);
+    return -1;
+}
+
+
+int
+qemuTPMVolumeCheckResume(const virDomainDef *def)
+{
+    const virStorageSource *src = qemuTPMVolumeGetUsed(def);
+    VIR_AUTOCLOSE fd = -1;
+
+    if (!src ||
+        !QEMU_DOMAIN_TPM_PRIVATE(virDomainTPMVolumeFind(def))->swtpm.can_migrate_shared_storage ||
+        virStorageVolTPMUseTest(src->path, &fd) != 0)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("TPM volume '%1$s' of pool '%2$s' is not locked for domain '%3$s' any more, and another host may have used it: destroy the domain and start it again"),
+                   src->srcpool->volume, src->srcpool->pool, def->name);
     return -1;
 }
 

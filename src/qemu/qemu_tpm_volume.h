@@ -117,6 +117,19 @@ int qemuTPMVolumeCheckMigration(virQEMUDriver *driver,
     ATTRIBUTE_NONNULL(1) ATTRIBUTE_NONNULL(2) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * qemuTPMVolumeCheckResume:
+ * @def: a paused guest that is about to run
+ *
+ * A swtpm that has given its lock up for a while takes it again when the guest runs, and
+ * then writes its state. A server such as that of NFS may have given the lock of the
+ * volume's users, which it has meanwhile, to another host.
+ *
+ * Returns 0 if the guest may run, -1 with VIR_ERR_OPERATION_INVALID reported.
+ */
+int qemuTPMVolumeCheckResume(const virDomainDef *def)
+    ATTRIBUTE_NONNULL(1) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * qemuTPMVolumePrepareMigration:
  * @def: a running guest that is to be migrated, saved, dumped, or in a snapshot
  *

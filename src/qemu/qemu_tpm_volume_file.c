@@ -17,9 +17,11 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "qemu_domain.h"
 #include "storage_conf_tpm.h"
 #include "storage_vol_tpm.h"
 #include "storage_vol_tpm_use.h"
@@ -219,74 +221,138 @@ qemuTPMVolumeFileSetOwner(int fd,
 }
 
 
+/* What the process that is about to become swtpm does with the lock, and as whom. */
+typedef struct _qemuTPMVolumeFileHandOver qemuTPMVolumeFileHandOver;
+struct _qemuTPMVolumeFileHandOver {
+    const virStorageSource *src;
+    int fd;       /* has the lock, and is inherited */
+    bool whole;   /* swtpm takes the lock itself */
+    bool reopen;  /* swtpm runs as another user than this process */
+    uid_t uid;
+    gid_t gid;
+    int ngroups;
+    gid_t groups[];
+};
+
+
+/* Returns what is done, for the memory of the TPM, which outlives the start of swtpm. */
+static qemuTPMVolumeFileHandOver *
+qemuTPMVolumeFileHandOverNew(const qemuTPMVolume *volume,
+                             const virQEMUDriverConfig *cfg,
+                             bool privileged)
+{
+    g_autofree gid_t *groups = NULL;
+    qemuTPMVolumeFileHandOver *to;
+    int n = 0;
+
+    if (privileged && (n = virGetGroupList(cfg->swtpm_user, cfg->swtpm_group, &groups)) < 0)
+        return NULL;
+
+    to = g_malloc0(sizeof(*to) + n * sizeof(*groups));
+    to->src = volume->tpm->data.emulator.volume;
+    to->fd = volume->fd;
+    to->whole = volume->swtpmLocks;
+    to->reopen = privileged;
+    to->uid = cfg->swtpm_user;
+    to->gid = cfg->swtpm_group;
+    to->ngroups = n;
+    if (n > 0)
+        memcpy(to->groups, groups, n * sizeof(*groups));
+    return to;
+}
+
+
+/* The following run in the process that is about to become swtpm. It has no descriptors but
+ * those that swtpm inherits, so that it keeps no other lock if a server does not answer. */
+
+/* Returns a descriptor, or -errno. */
+static int
+qemuTPMVolumeFileOpenAsSwtpm(const qemuTPMVolumeFileHandOver *to)
+{
+    const uid_t uid = geteuid();
+    const gid_t gid = getegid();
+    int fd;
+
+    if (setgroups(to->ngroups, to->groups) < 0 || setegid(to->gid) < 0 || seteuid(to->uid) < 0)
+        return -errno;
+
+    if ((fd = open(to->src->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) < 0)
+        fd = -errno;
+
+    if (seteuid(uid) < 0 || setegid(gid) < 0) {
+        int err = errno;
+
+        VIR_FORCE_CLOSE(fd);
+        return -err;
+    }
+
+    return fd;
+}
+
+
 /* A server such as that of NFS tells the owners of locks apart by the user who opened
  * the file, too: a lock on what root has opened would not be that of swtpm, which opens
  * the file as another user. So the lock moves to what swtpm's user has opened. */
 static int
-qemuTPMVolumeFileReopenAsSwtpm(qemuTPMVolume *volume,
-                               const virQEMUDriverConfig *cfg)
+qemuTPMVolumeFileReopenAsSwtpm(const qemuTPMVolumeFileHandOver *to)
 {
-    const virStorageSource *src = volume->tpm->data.emulator.volume;
-    const char *path = src->path;
-    VIR_AUTOCLOSE fd = -1;
+    VIR_AUTOCLOSE fd = qemuTPMVolumeFileOpenAsSwtpm(to);
     int rc;
-
-    fd = virFileOpenAs(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0,
-                       cfg->swtpm_user, cfg->swtpm_group, VIR_FILE_OPEN_FORK);
 
     /* swtpm cannot open it either, and its log says so. */
     if (fd == -EACCES)
         return 0;
 
-    if (fd < 0 || virSetCloseExec(fd) < 0 ||
-        !virOFDLockNameRefersTo(fd, path) || !virOFDLockNameRefersTo(volume->fd, path)) {
-        virReportSystemError(fd < 0 ? -fd : ESTALE,
-                             _("cannot open TPM volume '%1$s' as user %2$u, which swtpm runs as"),
-                             path, cfg->swtpm_user);
-        return -1;
-    }
+    if (fd < 0)
+        return fd;
 
-    if ((rc = virOFDLockMove(volume->fd, fd)) < 0) {
-        virReportSystemError(-rc,
-                             _("cannot hand over the lock of TPM volume '%1$s' of pool '%2$s' to swtpm"),
-                             src->srcpool->volume, src->srcpool->pool);
-        return -1;
-    }
+    if (!virOFDLockNameRefersTo(fd, to->src->path) ||
+        !virOFDLockNameRefersTo(to->fd, to->src->path))
+        return -ESTALE;
 
-    VIR_FORCE_CLOSE(volume->fd);
-    volume->fd = fd;
-    fd = -1;
-    return 0;
+    if ((rc = virOFDLockMove(to->fd, fd)) < 0)
+        return rc;
+
+    return dup2(fd, to->fd) < 0 ? -errno : 0;
 }
 
 
-/* The following run in the process that is about to become swtpm. */
-
+/* A swtpm that locks takes a POSIX lock when QEMU tells it to begin. That one conflicts with
+ * ours, even though both are one process's: so ours becomes that lock. */
 static int
-qemuTPMVolumeFileCheckHandOver(int rc)
+qemuTPMVolumeFileHandOverLock(void *opaque)
 {
+    const qemuTPMVolumeFileHandOver *to = opaque;
+    const virStorageSourcePoolDef *names = to->src->srcpool;
+    int rc = to->reopen ? qemuTPMVolumeFileReopenAsSwtpm(to) : 0;
+
+    if (rc == 0)
+        rc = to->whole ? virOFDLockMoveToProcess(to->fd) : virOFDLockDivideWithProcess(to->fd);
+
     if (rc == 0)
         return 0;
 
-    virReportSystemError(-rc, "%s",
-                         _("cannot hand over the lock of a TPM volume to swtpm"));
+    virReportSystemError(-rc,
+                         _("cannot hand over the lock of TPM volume '%1$s' of pool '%2$s' to swtpm"),
+                         names->volume, names->pool);
     return -1;
 }
 
 
-/* For a swtpm that takes a POSIX lock when QEMU tells it to begin. That one conflicts with
- * ours, even though both are one process's: so ours becomes that lock. */
 static int
-qemuTPMVolumeFileMoveLock(void *opaque)
+qemuTPMVolumeFileSetHandOver(qemuTPMVolume *volume,
+                             const virQEMUDriverConfig *cfg,
+                             bool privileged,
+                             virCommand *cmd)
 {
-    return qemuTPMVolumeFileCheckHandOver(virOFDLockMoveToProcess(GPOINTER_TO_INT(opaque)));
-}
+    qemuDomainTPMPrivate *priv = QEMU_DOMAIN_TPM_PRIVATE(volume->tpm);
 
+    g_clear_pointer(&priv->volume.handOver, g_free);
+    if (!(priv->volume.handOver = qemuTPMVolumeFileHandOverNew(volume, cfg, privileged)))
+        return -1;
 
-static int
-qemuTPMVolumeFileDivideLock(void *opaque)
-{
-    return qemuTPMVolumeFileCheckHandOver(virOFDLockDivideWithProcess(GPOINTER_TO_INT(opaque)));
+    virCommandSetPreExecHook(cmd, qemuTPMVolumeFileHandOverLock, priv->volume.handOver);
+    return 0;
 }
 
 
@@ -309,13 +375,8 @@ qemuTPMVolumeFileHandToSwtpm(qemuTPMVolume *volume,
         qemuTPMVolumeFileSetOwner(volume->fd, src->path, cfg) < 0)
         return -1;
 
-    if (volume->shared) {
-        if (privileged && qemuTPMVolumeFileReopenAsSwtpm(volume, cfg) < 0)
-            return -1;
-
-        virCommandSetPreExecHook(cmd, volume->swtpmLocks ? qemuTPMVolumeFileMoveLock :
-                                 qemuTPMVolumeFileDivideLock, GINT_TO_POINTER(volume->fd));
-    }
+    if (volume->shared && qemuTPMVolumeFileSetHandOver(volume, cfg, privileged, cmd) < 0)
+        return -1;
 
     qemuTPMVolumeAddFD(cmd, &volume->fd);
     return 0;
@@ -343,10 +404,7 @@ static bool
 qemuTPMVolumeFileLockUnused(const virStorageSource *src,
                             int *fd)
 {
-    VIR_AUTOCLOSE use = -1;
-
-    return virOFDLockOpen(src->path, 0, fd) == 0 &&
-        virStorageVolTPMUseTest(src->path, &use) == 0;
+    return virStorageVolTPMUseLock(src->path, 0, fd) == 0;
 }
 
 

@@ -20,6 +20,7 @@
 #include "storage_tpm_sidecar.h"
 #include "storage_tpm_sweep.h"
 #include "storage_tpm_temp.h"
+#include "storage_vol_tpm_use.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virhash.h"
@@ -97,7 +98,7 @@ virStorageTPMScanProbe(const char *path,
                        int *lock,
                        virTPMState *state)
 {
-    if (virOFDLockOpen(path, VIR_OFD_LOCK_NO_WAIT, lock) < 0)
+    if (virStorageVolTPMUseLock(path, VIR_OFD_LOCK_NO_WAIT, lock) < 0)
         return 0;
 
     if (virTPMStateProbe(*lock, path, state) < 0)
