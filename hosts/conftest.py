@@ -32,9 +32,12 @@ def pytest_exception_interact(node, call):
 
 
 @pytest.fixture
-def tell(pytestconfig):
+def tell(capsys):
     """Prints a line, also of a test that passes."""
-    return pytestconfig.get_terminal_writer().line
+    def line(text):
+        with capsys.disabled():
+            print(f"\n{text}")
+    return line
 
 
 @pytest.fixture(scope="session")
