@@ -39,8 +39,9 @@ virStorageVolTPMUseTest(const char *path,
     struct stat sb;
     int rc;
 
+    /* to open for writing what is not there waits while the file system is frozen */
     virFileRevalidateDir(lock);
-    if ((*fd = virFileOpenRegular(lock, O_RDWR, &sb)) < 0)
+    if ((*fd = virFileOpenRegular(lock, O_RDONLY, &sb)) < 0)
         return errno == ENOENT ? 0 : -errno;
 
     if ((rc = virOFDLockTest(*fd, 0)) == 0)
