@@ -7,7 +7,6 @@ import concurrent.futures
 import os
 import subprocess
 import xml.etree.ElementTree as etree
-from pathlib import Path
 
 import pytest
 
@@ -260,9 +259,7 @@ def test_lock_of_a_swtpm_that_takes_none(tpm_host):
         guest.start("watch")
         guest.wait_report("sealed")
         swtpm = guest.pid("swtpm")
-        locks = [tuple(line.split()[1:5:3]) for line in Path("/proc/locks").read_text().splitlines()
-                 if f":{path.stat().st_ino} " in line]
-        assert sorted(locks) == [("OFDLCK", "-1"), ("POSIX", str(swtpm))]
+        assert tpm_host.holders(path) == {(swtpm, "swtpm", "OFDLCK"), (swtpm, "swtpm", "POSIX")}
         assert in_use_by(swtpm) in tpm_host.virsh_fails("vol-wipe", "one", "--pool", "tpm")
 
 

@@ -183,11 +183,10 @@ READS = {
 }
 
 
-def pause_and_read(host):
-    """Start a guest and have it paused; its swtpm has no lock."""
-    host.define_guest(tpm=xmls.tpm_volume("one")).start("idle")
+def pause_and_read(host, read="dump"):
+    """Have a guest paused and its TPM read; its swtpm has no lock then."""
     host.virsh("suspend", "guest")
-    host.virsh(*READS["dump"])
+    host.virsh(*READS[read])
     host.path("/var/lib/libvirt/memory").unlink()
 
 
@@ -197,9 +196,7 @@ def test_paused_guest_whose_tpm_was_read(host, other_host, folder, read):
     """Its swtpm has no lock, but uses the volume."""
     make_volume(host, other_host)
     guest, _ = start_guest(host)
-    host.virsh("suspend", "guest")
-    host.virsh(*READS[read])
-    host.path("/var/lib/libvirt/memory").unlink()
+    pause_and_read(host, read)
     assert host.holders(folder / "one") == set()
     other = other_host.define_guest("other", xmls.tpm_volume("one"))
     assert IN_USE in other_host.virsh_fails("start", "other")
@@ -213,6 +210,7 @@ def test_paused_guest_whose_tpm_was_read(host, other_host, folder, read):
 def test_paused_guest_and_one_who_is_refused(host, other_host, folder):
     """Whoever is refused does not have the lock meanwhile, which swtpm may ask for at any moment."""
     make_volume(host, other_host)
+    start_guest(host, "idle")
     pause_and_read(host)
     with open(folder / "one", "r+b") as file, deleting(other_host), deleting(host):
         end = time.monotonic() + 2
@@ -225,6 +223,7 @@ def test_paused_guest_and_one_who_is_refused(host, other_host, folder):
 def test_paused_guest_whose_lock_is_lost(host, other_host, folder):
     """As the server may have given it to another host, the guest does not go on."""
     make_volume(host, other_host)
+    start_guest(host, "idle")
     pause_and_read(host)
     (folder / ".one.lock").unlink()
     assert messages.LOCK_LOST("one", "tpm", "guest") in host.virsh_fails("resume", "guest")

@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Where hosts share a file system, a swtpm that can hand the lock of its volume to another
- * host has that lock itself. Meanwhile nobody has it: for a moment on the way, and after QEMU has
- * read the TPM for a dump or a snapshot, until the guest runs again. So a swtpm that locks
- * its volume also inherits a shared lock on a file beside that, .NAME.lock, which it keeps
- * until it ends. Whoever has got the lock of a volume asks for this one before anything is
+ * host has that lock itself. At times nobody has it: for a moment on the way, and after QEMU
+ * has read the TPM for a dump or a snapshot, until the guest runs again. So a swtpm that
+ * locks its volume also inherits a shared lock on a file beside that, .NAME.lock, which it
+ * keeps until it ends. Whoever has got the lock of a volume asks for this one before anything is
  * done to the volume.
  *
  * The file is empty, stays when it is not locked, and is removed with the volume.

@@ -28,8 +28,9 @@
  *           overwrites and removes the old content at the next refresh, and
  *           virStorageTPMSweepOld() before the next wipe.
  * remove    Under the lock of the volume and of its sidecar, the file of its users' lock
- *           goes, then the volume's name, then that of the sidecar. Killed in between: a sidecar without a volume. To be
- *           overwritten, the volume gets a second name before, as in blank.
+ *           goes, then the volume's name, then that of the sidecar. Killed in between: a
+ *           sidecar without a volume. To be overwritten, the volume gets a second name
+ *           before, as in blank.
  *
  * After a rename there is no failure left to report: what cannot be synced then is a
  * warning in the log.

@@ -101,8 +101,9 @@ int virOFDLockMoveToProcess(int fd)
  *
  * Turns a part of the lock into a POSIX lock of the calling process, as virOFDLockMove(), so
  * that what the process writes to the file is written by an owner of the lock, whichever
- * descriptor it opens for that, as the user that @fd was opened by. If the server of a file system gives the lock up, as that
- * of NFS does when it has not heard of the host for long, it refuses what its owners write.
+ * descriptor it opens for that, as the user that @fd was opened by. If the server of a file
+ * system gives the lock up, as that of NFS does when it has not heard of the host for long,
+ * it refuses what its owners write.
  *
  * Whatever the process closes, the other part of the lock is held for as long as @fd is
  * open.
